@@ -1,0 +1,70 @@
+"""The features of a split as one matrix, read in blocks: it may be larger than memory."""
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import accumulate, pairwise
+
+import numpy as np
+import torch
+from torch import Tensor
+
+BLOCK_BYTES = 64 * 2**20
+"""How much of a matrix a streaming computation looks at at a time."""
+
+Transform = Callable[[Tensor, int], Tensor]
+"""`(block, first column) -> block`: an elementwise function that may differ between columns."""
+
+
+class FeatureMatrix:
+    """An `(N, D)` float32 matrix in row shards, transformed as it is read.
+
+    Attributes:
+        shape: `(N, D)`.
+    """
+
+    def __init__(
+        self, shards: Sequence[np.ndarray | Tensor], transform: Transform | None = None
+    ) -> None:
+        """Hold shards without reading them.
+
+        Args:
+            shards: `(n_i, ...)` arrays, memory-mapped or not; trailing axes are flattened.
+            transform: Applied to whatever is read.
+        """
+        self._shards = [shard.reshape(len(shard), -1) for shard in shards]
+        self._starts = list(accumulate((len(shard) for shard in self._shards), initial=0))
+        self._transform = transform
+        self.shape = (self._starts[-1], int(self._shards[0].shape[1]))
+
+    def with_transform(self, transform: Transform) -> "FeatureMatrix":
+        """The same shards seen through `transform` alone."""
+        return FeatureMatrix(self._shards, transform)
+
+    def block(self, rows: slice, columns: slice = slice(None)) -> Tensor:
+        """Read a block: `(n, d)` float32 in memory, for slices of step 1."""
+        first, last, _ = rows.indices(self.shape[0])
+        parts = [
+            torch.as_tensor(
+                np.array(shard[max(first - start, 0) : last - start, columns], dtype=np.float32)
+            )
+            for shard, (start, stop) in zip(self._shards, pairwise(self._starts), strict=True)
+            if start < last and stop > first
+        ]
+        block = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self._transform(block, columns.start or 0) if self._transform else block
+
+    def row_blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[slice, Tensor]]:
+        """All rows, some at a time: pairs of a row slice and its `(n, D)` block."""
+        n_rows, n_columns = self.shape
+        for rows in _slices(n_rows, block_bytes // (4 * max(n_columns, 1))):
+            yield rows, self.block(rows)
+
+    def column_blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[slice, Tensor]]:
+        """All columns, some at a time: pairs of a column slice and its `(N, d)` block."""
+        n_rows, n_columns = self.shape
+        for columns in _slices(n_columns, block_bytes // (4 * max(n_rows, 1))):
+            yield columns, self.block(slice(None), columns)
+
+
+def _slices(n: int, step: int) -> Iterator[slice]:
+    step = max(step, 1)
+    return (slice(start, min(start + step, n)) for start in range(0, n, step))

@@ -1,0 +1,8 @@
+"""Reducers: linear maps that learn the subspace of normal features."""
+
+from fre_lightning.reducers.ae import Autoencoder
+from fre_lightning.reducers.base import GradientReducer, NotFittedError, Reducer
+from fre_lightning.reducers.pca import PCA
+from fre_lightning.reducers.tae import TiedAutoencoder
+
+__all__ = ["PCA", "Autoencoder", "GradientReducer", "NotFittedError", "Reducer", "TiedAutoencoder"]

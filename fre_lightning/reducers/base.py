@@ -1,0 +1,129 @@
+"""What every reducer is once fitted: an affine subspace that features are projected to."""
+
+from abc import ABC, abstractmethod
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from fre_lightning.errors import FREError
+from fre_lightning.feature_matrix import FeatureMatrix
+
+
+class NotFittedError(FREError):
+    """A reducer was asked to encode before it was fitted."""
+
+
+class Reducer(nn.Module, ABC):
+    """A linear map to `n_components` values and back.
+
+    `encode(x) = (x - mean) E^T + a` and `decode(z) = z F + b`. Subclasses differ in how they find
+    the five tensors, and call `set_weights` with them.
+
+    Attributes:
+        mean: `(D,)` float32, subtracted before encoding: of the training features.
+        encoder_weight: `(k, D)` float32, E.
+        encoder_bias: `(k,)` float32, a.
+        decoder_weight: `(k, D)` float32, F; the same tensor as `encoder_weight` if `tied`.
+        decoder_bias: `(D,)` float32, b.
+        name: What tables and the command line call it.
+        tied: Whether the decoder is the encoder transposed.
+    """
+
+    name: ClassVar[str]
+    tied: ClassVar[bool]
+    mean: Tensor
+    encoder_weight: Tensor
+    encoder_bias: Tensor
+    decoder_bias: Tensor
+
+    def __init__(self, n_components: float) -> None:
+        super().__init__()
+        self.n_components_requested = n_components
+        for name in self._buffer_names():
+            self.register_buffer(name, torch.empty(0))
+
+    @abstractmethod
+    def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> None:
+        """Learn from `(N, D)` training features, forgetting any earlier fit."""
+
+    @property
+    def n_components(self) -> int:
+        """The number of components k; 0 before fitting."""
+        return self.encoder_weight.shape[0]
+
+    @property
+    def decoder_weight(self) -> Tensor:
+        """`(k, D)`, F."""
+        return self.encoder_weight if self.tied else self.get_buffer("untied_decoder_weight")
+
+    def set_weights(
+        self,
+        mean: Tensor,
+        encoder_weight: Tensor,
+        decoder_weight: Tensor | None = None,
+        encoder_bias: Tensor | None = None,
+        decoder_bias: Tensor | None = None,
+    ) -> None:
+        """Store a fit; the biases default to those of a projection: zero, and the mean."""
+        device = self.mean.device
+        self.mean = mean.float().to(device)
+        self.encoder_weight = encoder_weight.float().to(device)
+        bias = torch.zeros(len(encoder_weight)) if encoder_bias is None else encoder_bias
+        self.encoder_bias = bias.float().to(device)
+        self.decoder_bias = (mean if decoder_bias is None else decoder_bias).float().to(device)
+        if decoder_weight is not None:
+            self._buffers["untied_decoder_weight"] = decoder_weight.float().to(device)
+
+    def encode(self, features: Tensor) -> Tensor:
+        """Project `(N, D)` features to `(N, k)`."""
+        if self.n_components == 0:
+            msg = f"{type(self).__name__} is not fitted yet: fit it, or load a checkpoint."
+            raise NotFittedError(msg)
+        return torch.addmm(self.encoder_bias, features - self.mean, self.encoder_weight.T)
+
+    def decode(self, encoded: Tensor) -> Tensor:
+        """Map `(N, k)` back to `(N, D)` features."""
+        return torch.addmm(self.decoder_bias, encoded, self.decoder_weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Reconstruct `(N, D)` features."""
+        return self.decode(self.encode(features))
+
+    @classmethod
+    def _buffer_names(cls) -> list[str]:
+        names = ["mean", "encoder_weight", "encoder_bias", "decoder_bias"]
+        return names if cls.tied else [*names, "untied_decoder_weight"]
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
+        """Take the stored shapes: D and k are known only after fitting."""
+        for name in self._buffer_names():
+            stored = state_dict.get(prefix + name)
+            if stored is not None:
+                self._buffers[name] = torch.empty_like(stored, device=self.mean.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+class GradientReducer(Reducer, ABC):
+    """A reducer that is trained: `fit` prepares, `training_epoch` trains, `finish` ends the fit.
+
+    Attributes:
+        epochs: How often `training_epoch` is to be called.
+    """
+
+    epochs: int
+
+    @abstractmethod
+    def make_optimizer(self) -> Optimizer:
+        """The optimizer of the weights in training."""
+
+    @abstractmethod
+    def training_epoch(self, optimizer: Optimizer) -> Tensor:
+        """Pass over the training features once, and return the epoch's mean loss, a scalar."""
+
+    @abstractmethod
+    def finish(self) -> None:
+        """Store the trained weights in feature space, and drop what only training needed."""

@@ -1,0 +1,37 @@
+"""Principal component analysis, in closed form."""
+
+from typing import ClassVar
+
+import torch
+
+from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.reducers.base import Reducer
+from fre_lightning.subspace import choose_rank, find_subspace
+
+
+class PCA(Reducer):
+    """The subspace of least squared reconstruction error (Eckart and Young, 1936)."""
+
+    name: ClassVar[str] = "pca"
+    tied: ClassVar[bool] = True
+
+    def __init__(self, n_components: float) -> None:
+        """Store settings.
+
+        Args:
+            n_components: A share of the variance in (0, 1), or a number of components.
+        """
+        super().__init__(n_components)
+
+    @torch.no_grad()
+    def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> None:
+        """Find the leading principal axes of `(N, D)` features.
+
+        Raises:
+            FeatureError: If there are fewer than two images, or the features do not vary.
+            ConfigError: If more components are asked for than the features have.
+        """
+        subspace = find_subspace(features, device)
+        rank = choose_rank(self.n_components_requested, subspace.variances)
+        axes = subspace.lift(torch.eye(rank, len(subspace.variances)))
+        self.set_weights(subspace.mean, axes)

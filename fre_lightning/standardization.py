@@ -1,0 +1,107 @@
+"""Compression and per-channel scaling of features, learnt from the training features."""
+
+import torch
+from torch import Tensor, nn
+
+from fre_lightning.errors import ConfigError
+from fre_lightning.feature_matrix import FeatureMatrix
+
+COMPRESSIONS = ("none", "sqrt", "cbrt", "log")
+
+_LOG_OFFSET = 0.2
+
+
+class ChannelStandardizer(nn.Module):
+    """Compress each feature, then divide each channel by its standard deviation.
+
+    `none` leaves the features as they are, unscaled: what the published procedure does.
+    `sqrt` and `cbrt` are the roots of non-negative features, odd functions elsewhere;
+    `log` is log(x / channel mean + 0.2), for non-negative features only.
+
+    Attributes:
+        scale: `(C,)` float32, the reciprocal standard deviation of each compressed channel;
+            zero-variance channels have 1.
+        channel_mean: `(C,)` float32, the mean of each channel before compression.
+    """
+
+    scale: Tensor
+    channel_mean: Tensor
+
+    def __init__(self, compression: str) -> None:
+        super().__init__()
+        if compression not in COMPRESSIONS:
+            msg = f"compression={compression} is unknown; choose one of {', '.join(COMPRESSIONS)}."
+            raise ConfigError(msg)
+        self.compression = compression
+        self.n_positions = 1
+        self.register_buffer("scale", torch.ones(0))
+        self.register_buffer("channel_mean", torch.ones(0))
+
+    def fit(self, features: FeatureMatrix, n_channels: int) -> None:
+        """Learn the scale of each channel from `(N, C * h * w)` training features."""
+        if self.compression == "none":
+            return
+        self.n_positions = features.shape[1] // n_channels
+        device = self.scale.device
+        if self.compression == "log":
+            mean, _ = self._channel_moments(features, n_channels, compressed=False)
+            self.channel_mean = mean.clamp(min=torch.finfo(torch.float32).tiny).float().to(device)
+        _, variance = self._channel_moments(features, n_channels, compressed=True)
+        deviation = variance.sqrt()
+        self.scale = torch.where(deviation > 0, 1 / deviation, 1.0).float().to(device)
+
+    def forward(self, features: Tensor, first_column: int = 0) -> Tensor:
+        """Standardise features.
+
+        Args:
+            features: `(N, d)` float, a block of columns.
+            first_column: Where among the D columns the block starts.
+
+        Returns:
+            `(N, d)` float, a new tensor unless the compression is `none`.
+        """
+        if self.compression == "none":
+            return features
+        columns = torch.arange(first_column, first_column + features.shape[1])
+        channels = (columns // self.n_positions).to(self.scale.device)
+        return self._compress(features, channels) * self.scale[channels].to(features.device)
+
+    def _compress(self, features: Tensor, channels: Tensor) -> Tensor:
+        if self.compression == "log":
+            mean = self.channel_mean[channels].to(features.device)
+            return torch.log(features / mean + _LOG_OFFSET)
+        exponent = 0.5 if self.compression == "sqrt" else 1 / 3
+        return features.abs().pow(exponent).copysign(features)
+
+    def _channel_moments(
+        self, features: FeatureMatrix, n_channels: int, *, compressed: bool
+    ) -> tuple[Tensor, Tensor]:
+        """Mean and variance of each channel over images and positions, `(C,)` float64 each."""
+        every = torch.arange(features.shape[1]) // self.n_positions
+        total, squares = torch.zeros(2, n_channels, dtype=torch.float64)
+        for _, rows in features.row_blocks():
+            block = self._compress(rows, every.to(self.scale.device)) if compressed else rows
+            values = block.view(len(block), n_channels, self.n_positions).double()
+            total += values.sum(dim=(0, 2)).cpu()
+            squares += values.square().sum(dim=(0, 2)).cpu()
+        mean = total / (features.shape[0] * self.n_positions)
+        variance = squares / (features.shape[0] * self.n_positions) - mean.square()
+        return mean, variance.clamp(min=0)
+
+    def get_extra_state(self) -> int:
+        """The number of positions a channel has, which `state_dict` would otherwise lose."""
+        return self.n_positions
+
+    def set_extra_state(self, state: int) -> None:
+        """Restore `get_extra_state`'s number."""
+        self.n_positions = state
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
+        """Take the stored number of channels, which is known only after fitting."""
+        for name in ("scale", "channel_mean"):
+            stored = state_dict.get(prefix + name)
+            if stored is not None:
+                setattr(self, name, torch.empty_like(stored, device=self.scale.device))
+        super()._load_from_state_dict(state_dict, prefix, *args)

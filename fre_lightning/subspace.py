@@ -1,0 +1,155 @@
+"""The subspace that feature vectors span: mean, principal axes, and coordinates along them."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fre_lightning.errors import ConfigError, FeatureError
+from fre_lightning.feature_matrix import FeatureMatrix
+
+
+@dataclass(frozen=True)
+class Subspace:
+    """All principal axes of `(N, D)` features, kept in the smaller of their two spaces.
+
+    With more features than images (D > N) the axes themselves would be another `(N, D)` matrix;
+    they are linear combinations of the centred features, so `basis` holds the combinations.
+
+    Attributes:
+        features: What the axes belong to; read again when they are asked for.
+        mean: `(D,)` float64.
+        variances: `(r,)` float64 along each axis, descending, all above rounding error,
+            normalised by N - 1.
+        basis: `(N, r)` float64, left singular vectors, if D > N; else `(D, r)`, the axes.
+    """
+
+    features: FeatureMatrix
+    mean: Tensor
+    variances: Tensor
+    basis: Tensor
+
+    @property
+    def in_sample_space(self) -> bool:
+        """Whether `basis` combines images rather than features."""
+        n_samples, n_features = self.features.shape
+        return bool(n_features > n_samples)
+
+    def coordinates(self) -> Tensor:
+        """The centred features along the axes, `(N, r)` float64: an isometry."""
+        n_samples = self.features.shape[0]
+        if self.in_sample_space:
+            return self.basis * (self.variances * (n_samples - 1)).sqrt()
+        device = self.basis.device
+        blocks = [
+            (rows.to(device).double() - self.mean) @ self.basis
+            for _, rows in self.features.row_blocks()
+        ]
+        return torch.cat(blocks)
+
+    def lift(self, weights: Tensor) -> Tensor:
+        """Take `(k, r)` weights over the axes to `(k, D)` float32 weights over the features."""
+        weights = weights.to(self.basis)
+        if not self.in_sample_space:
+            return (weights @ self.basis.T).float()
+        n_samples, n_features = self.features.shape
+        singular_values = (self.variances * (n_samples - 1)).sqrt()
+        combinations = (weights / singular_values) @ self.basis.T  # (k, N)
+        lifted = torch.empty(len(weights), n_features, device=self.basis.device)
+        for columns, block in self.features.column_blocks():
+            centred = block.to(self.basis.device).double() - self.mean[columns]
+            lifted[:, columns] = (combinations @ centred).float()
+        return lifted
+
+
+def find_subspace(features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
+    """Find the principal axes of features, exactly, without a copy of their matrix.
+
+    Two streaming products and one eigendecomposition, in float64: of the `(N, N)` Gram matrix
+    if D > N, else of the `(D, D)` covariance matrix. Float32 would lose the small eigenvalues.
+
+    Args:
+        features: `(N, D)`, N at least 2.
+        device: Where to compute; one without float64 falls back to the CPU.
+
+    Raises:
+        FeatureError: If there are fewer than two images, or the features do not vary.
+    """
+    n_samples, n_features = features.shape
+    if n_samples < 2:
+        msg = (
+            f"FRE learns what normal images have in common, and there is {n_samples} of them to "
+            "train on. Give it at least 2, better 20 or more."
+        )
+        raise FeatureError(msg)
+    device = torch.device("cpu") if device is None or device.type == "mps" else device
+    scatter, mean = (_gram if n_features > n_samples else _covariance)(features, device)
+    eigenvalues, eigenvectors = torch.linalg.eigh(scatter)
+    eigenvalues, eigenvectors = eigenvalues.flip(0), eigenvectors.flip(1)
+    # Centring leaves one null direction; rounding gives it an eigenvalue of this size.
+    floor = eigenvalues[0] * max(features.shape) * torch.finfo(torch.float64).eps
+    rank = int((eigenvalues > floor).sum().clamp(max=n_samples - 1)) if eigenvalues[0] > 0 else 0
+    if rank == 0:
+        msg = "All training images have the same features: are they copies of one image?"
+        raise FeatureError(msg)
+    return Subspace(features, mean, eigenvalues[:rank] / (n_samples - 1), eigenvectors[:, :rank])
+
+
+def choose_rank(n_components: float, variances: Tensor) -> int:
+    """The number of components that a setting stands for.
+
+    Args:
+        n_components: A share of the variance in (0, 1), of which the smallest sufficient number
+            is taken (as scikit-learn's PCA does); or the number itself, an integer.
+        variances: `(r,)` descending.
+
+    Raises:
+        ConfigError: If it is neither, or more than the features' rank r.
+    """
+    rank = len(variances)
+    if isinstance(n_components, float) and 0 < n_components < 1:
+        ratios = torch.cumsum(variances / variances.sum(), dim=0).cpu()
+        reached = int(torch.searchsorted(ratios, torch.tensor(n_components).double(), right=True))
+        return min(reached + 1, rank)
+    if isinstance(n_components, bool) or n_components != int(n_components) or n_components < 1:
+        msg = (
+            f"reducer.n_components={n_components} is neither a share of the variance between 0 "
+            "and 1 nor a number of components."
+        )
+        raise ConfigError(msg)
+    if n_components > rank:
+        msg = (
+            f"reducer.n_components={int(n_components)} is more than the {rank} directions in which "
+            f"the training features vary (one less than the images at most). "
+            f"Choose at most {rank}, or a share of the variance such as 0.97."
+        )
+        raise ConfigError(msg)
+    return int(n_components)
+
+
+def _gram(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`(N, N)` Gram matrix of the centred features, and their `(D,)` mean."""
+    n_samples, n_features = features.shape
+    gram = torch.zeros(n_samples, n_samples, dtype=torch.float64, device=device)
+    mean = torch.empty(n_features, dtype=torch.float64, device=device)
+    for columns, block in features.column_blocks():
+        values = block.to(device).double()
+        mean[columns] = values.mean(dim=0)
+        values -= mean[columns]
+        gram.addmm_(values, values.T)
+    return gram, mean
+
+
+def _covariance(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor]:
+    """`(D, D)` scatter matrix of the centred features, and their `(D,)` mean, in one pass."""
+    n_samples, n_features = features.shape
+    scatter = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
+    total = torch.zeros(n_features, dtype=torch.float64, device=device)
+    # Any shift near the mean keeps the squares small, so that subtracting the mean is harmless.
+    shift = features.block(slice(0, 256)).to(device).double().mean(dim=0)
+    for _, rows in features.row_blocks():
+        values = rows.to(device).double() - shift
+        total += values.sum(dim=0)
+        scatter.addmm_(values.T, values)
+    scatter -= torch.outer(total, total) / n_samples
+    return scatter, shift + total / n_samples

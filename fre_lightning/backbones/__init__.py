@@ -1,0 +1,7 @@
+"""Backbones: frozen functions from images to a feature map."""
+
+from fre_lightning.backbones.base import Backbone
+from fre_lightning.backbones.scattering import Scattering
+from fre_lightning.backbones.torchvision import TorchvisionBackbone
+
+__all__ = ["Backbone", "Scattering", "TorchvisionBackbone"]

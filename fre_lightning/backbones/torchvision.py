@@ -1,0 +1,213 @@
+"""Any torchvision network, cut at a layer: the backbones with weights."""
+
+import difflib
+import pickle
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor, fx, nn
+from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.models.feature_extraction import create_feature_extractor
+
+from fre_lightning.backbones.base import Backbone
+from fre_lightning.errors import BackboneError
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+RANDOM = "random"
+_FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+class TorchvisionBackbone(Backbone):
+    """A torchvision network up to one layer, frozen, in evaluation mode.
+
+    Attributes:
+        network: The part of the network that the layer needs; keys of its state are torchvision's.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        name: str,
+        layer: str,
+        pool: int,
+        image_size: int | Sequence[int],
+        weights: str,
+        seed: int,
+    ) -> None:
+        """Build the network; `load_weights` fills it.
+
+        Args:
+            name: The network's name in torchvision, for example `resnet18`.
+            layer: The layer whose output is wanted, for example `layer3` or `features.6`.
+            pool: Kernel and stride of the average pooling.
+            image_size: One number or `[height, width]`.
+            weights: A name of torchvision's such as IMAGENET1K_V1, downloaded at first use; a
+                `.pth` or `.safetensors` file; or `random`.
+            seed: Of random weights.
+
+        Raises:
+            BackboneError: If torchvision has no such network, or the network no such layer.
+        """
+        super().__init__(name, layer, pool, image_size)
+        self.weights = weights
+        self.seed = seed
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network = _cut(_build(name), layer)
+        for key, values in (("pixel_mean", IMAGENET_MEAN), ("pixel_std", IMAGENET_STD)):
+            pixels = 255 * torch.tensor(values).view(3, 1, 1)
+            self.register_buffer(key, pixels, persistent=False)
+        self.eval().requires_grad_(requires_grad=False)
+
+    @property
+    def weights_label(self) -> str:
+        """The weights' name, file name, or `random` with its seed."""
+        if self.weights == RANDOM:
+            return f"random (seed {self.seed})"
+        return Path(self.weights).name
+
+    def load_weights(self) -> None:
+        """Fill the network with the weights that the constructor was told of.
+
+        Raises:
+            BackboneError: If they cannot be downloaded or read, or are of another network.
+        """
+        if self.weights == RANDOM:
+            return
+        if self.weights.endswith(_FILE_SUFFIXES):
+            state: Mapping[str, Tensor] = _read_weights(Path(self.weights).expanduser())
+        else:
+            state = _download_weights(self.name, self.weights)
+        needed = self.network.state_dict()
+        _check_fit(needed, state, f"model.weights={self.weights}", self.name)
+        self.network.load_state_dict({key: state.get(key, value) for key, value in needed.items()})
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Feature maps `(N, C, h, w)` of `(N, 3, H, W)` uint8 images.
+
+        Raises:
+            BackboneError: If the layer's output is not a map.
+        """
+        feature_map: Tensor = self.network((images.float() - self.pixel_mean) / self.pixel_std)[
+            "map"
+        ]
+        if feature_map.ndim != 4:
+            msg = (
+                f"The output of {self.name}'s layer {self.layer} has shape "
+                f"{tuple(feature_map.shape)}: FRE needs a map of (N, C, h, w). "
+                "Choose model.layer before the network's pooling and classifier."
+            )
+            raise BackboneError(msg)
+        return feature_map
+
+
+def _build(name: str) -> nn.Module:
+    """A torchvision classifier without weights."""
+    if name not in list_models():
+        msg = f"torchvision has no network called {name}.{_near(name, list_models())}"
+        raise BackboneError(msg)
+    # GoogLeNet and Inception warn about their slow default initialisation unless told.
+    options = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
+    network: nn.Module = get_model(name, weights=None, **options)
+    return network.eval()
+
+
+def _cut(network: nn.Module, layer: str) -> nn.Module:
+    """The part of a network that ends at a layer; it returns `{"map": output}`."""
+    layers = [name for name, _ in network.named_modules() if name]
+    if layer not in layers:
+        top = [name for name, _ in network.named_children()]
+        msg = (
+            f"{type(network).__name__} has no layer called {layer}.{_near(layer, layers)} "
+            f"Its top-level layers are {', '.join(top)}."
+        )
+        raise BackboneError(msg)
+    try:
+        extractor: nn.Module = create_feature_extractor(network, {layer: "map"})
+    except (ValueError, fx.proxy.TraceError) as error:
+        msg = f"{type(network).__name__} cannot be cut at layer {layer}: {error}"
+        raise BackboneError(msg) from error
+    return extractor
+
+
+def _read_weights(path: Path) -> dict[str, Tensor]:
+    """A state dict from a file, without running any code that the file may hold."""
+    if not path.is_file():
+        msg = f"There is no weights file {path}. Correct model.weights, or see the README's list."
+        raise BackboneError(msg)
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = (
+            f"{path} cannot be read as weights ({reason}). It must be a .safetensors file, or a "
+            ".pth file that torch.save wrote of a plain state dict."
+        )
+        raise BackboneError(msg) from error
+    if isinstance(content, Mapping):  # training programs wrap the state dict
+        content = content.get("state_dict", content.get("model", content))
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
+        msg = f"{path} holds no state dict (names of parameters with tensors)."
+        raise BackboneError(msg)
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _download_weights(name: str, weights: str) -> Mapping[str, Tensor]:
+    """Torchvision's own weights, from its download cache or from the network."""
+    available = get_model_weights(name)
+    if weights not in available.__members__:
+        msg = (
+            f"torchvision has no weights {weights} for {name}; it has "
+            f"{', '.join(available.__members__)}. "
+            "model.weights also takes a .pth or .safetensors file, or random."
+        )
+        raise BackboneError(msg)
+    entry = available[weights]
+    try:
+        state: Mapping[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        file_name = entry.url.rsplit("/", 1)[-1]
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        msg = (
+            f"The weights {weights} of {name} cannot be downloaded ({error}). Download "
+            f"{entry.url} where there is a network, then put it at {folder / file_name} or set "
+            "model.weights=FILE. Without any weights, use model=scattering."
+        )
+        raise BackboneError(msg) from error
+    return state
+
+
+def _check_fit(
+    needed: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str, name: str
+) -> None:
+    """Refuse a state that lacks something below the layer or is of another network."""
+    missing = [k for k in needed if k not in state and not k.endswith("num_batches_tracked")]
+    if missing:
+        msg = (
+            f"{source} does not fit {name}: {len(missing)} of the {len(needed)} tensors that the "
+            f"chosen layer needs are missing, {missing[0]} the first. "
+            f"It looks like weights of another network; give a file of torchvision's {name}."
+        )
+        raise BackboneError(msg)
+    for key, value in needed.items():
+        if key in state and state[key].shape != value.shape:
+            msg = (
+                f"{source} does not fit {name}: {key} is {tuple(state[key].shape)} where the "
+                f"network has {tuple(value.shape)}. Give a file of torchvision's {name}."
+            )
+            raise BackboneError(msg)
+
+
+def _near(word: str, words: Sequence[str]) -> str:
+    """A sentence that names the nearest matches, or nothing."""
+    matches = difflib.get_close_matches(word, words, n=5, cutoff=0.5)
+    return f" Did you mean {', '.join(matches)}?" if matches else ""

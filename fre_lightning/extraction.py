@@ -1,0 +1,146 @@
+"""Features and masks of a split: from the cache, or computed and put there."""
+
+import logging
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning.callbacks import BasePredictionWriter, Callback
+from torch import Tensor
+from tqdm import tqdm
+
+from fre_lightning.datamodule import AnomalyDataModule
+from fre_lightning.datasets import Sample
+from fre_lightning.errors import FeatureError
+from fre_lightning.feature_cache import CachedRows, FeatureCache, ShardWriter
+from fre_lightning.image_loader import ImageBatch
+from fre_lightning.images import PREPROCESSING, read_image, read_mask
+from fre_lightning.module import FREModule
+
+log = logging.getLogger(__name__)
+
+
+class FeatureWriter(BasePredictionWriter):
+    """Passes each batch of features on to the cache as soon as it is computed."""
+
+    def __init__(self, writer: ShardWriter, samples: Sequence[Sample]) -> None:
+        super().__init__(write_interval="batch")
+        self._writer = writer
+        self._samples = samples
+
+    def write_on_batch_end(  # noqa: D102 - documented by Lightning
+        self,
+        trainer: Trainer,  # noqa: ARG002 - this and the other names are Lightning's
+        pl_module: LightningModule,  # noqa: ARG002
+        prediction: Tensor,
+        batch_indices: Sequence[int] | None,  # noqa: ARG002
+        batch: ImageBatch,
+        batch_idx: int,  # noqa: ARG002
+        dataloader_idx: int,  # noqa: ARG002
+    ) -> None:
+        finite = prediction.isfinite().flatten(1).all(dim=1)
+        if not finite.all():
+            path = self._samples[batch.indices[int((~finite).nonzero()[0])]].path
+            msg = (
+                f"The backbone's features of {path} are not all finite numbers. Check the weights "
+                "file, and run with trainer.precision=32-true."
+            )
+            raise FeatureError(msg)
+        self._writer.append(prediction.float().cpu().numpy(), batch.indices)
+
+
+def load_features(
+    split: str,
+    module: FREModule,
+    datamodule: AnomalyDataModule,
+    cache: FeatureCache,
+    trainer: Trainer,
+) -> CachedRows:
+    """Pooled features `(C, h, w)` of a split, read from the cache or computed into it.
+
+    Args:
+        split: `train` or `test`.
+        module: Holds the backbone.
+        datamodule: Holds the samples.
+        cache: Where features are kept.
+        trainer: Runs the backbone; not called if nothing is missing.
+
+    Raises:
+        UnreadableImageError: If an image cannot be decoded and is not to be left out.
+        FeatureError: If a feature is not a finite number.
+        CacheError: If the cache cannot be written.
+    """
+    samples = getattr(datamodule.splits, split)
+    backbone, dataset = module.backbone, datamodule.dataset
+    key = {
+        **backbone.fingerprint(),
+        "pool": backbone.pool,
+        "preprocessing": PREPROCESSING,
+        "precision": str(trainer.precision),
+        "device": trainer.strategy.root_device.type,
+        "files": [_file_key(sample.path, dataset.root) for sample in samples],
+    }
+
+    def compute(writer: ShardWriter) -> None:
+        loader = datamodule.image_loader(samples, backbone.image_size, writer.first)
+        callback = FeatureWriter(writer, samples)
+        callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by name
+        callbacks.append(callback)
+        try:
+            trainer.predict(module, loader, return_predictions=False)
+        finally:
+            callbacks.remove(callback)
+
+    name = f"{dataset.category}-{split}-{backbone.name}"
+    rows = cache.load_or_compute(name, key, len(samples), compute)
+    verb = "computed" if rows.was_computed else "read from the cache"
+    log.info("Features of %d %s images: %s", len(rows.indices), split, verb)
+    if rows.skipped and not dataset.skip_unreadable:
+        # An earlier run was told to leave them out; this one wasn't.
+        read_image(samples[rows.skipped[0]].path, backbone.image_size)
+    return rows
+
+
+def load_masks(
+    datamodule: AnomalyDataModule, image_size: tuple[int, int], cache: FeatureCache
+) -> CachedRows | None:
+    """Masks `(H, W)` of the defective test images that have features; None without masks.
+
+    Raises:
+        DatasetError: If a mask is missing, cannot be read, or is not of its image's size.
+    """
+    pairs = [(s.mask_path, s.path) for s in datamodule.test_samples if s.mask_path is not None]
+    if not pairs or not datamodule.splits.has_masks:
+        return None
+    root = datamodule.dataset.root
+    key = {
+        "masks": list(image_size),
+        "files": [_file_key(path, root) for pair in pairs for path in pair],
+    }
+
+    def compute(writer: ShardWriter) -> None:
+        with ThreadPoolExecutor(datamodule.n_threads) as pool:
+            masks = pool.map(lambda pair: read_mask(pair[0], pair[1], image_size), pairs)
+            for index, mask in enumerate(tqdm(masks, "Masks", len(pairs), disable=None)):
+                if index >= writer.first:
+                    writer.append(mask.numpy()[None], [index])
+
+    name = f"{datamodule.dataset.category}-masks"
+    rows = cache.load_or_compute(name, key, len(pairs), compute)
+    n_empty = sum(int((~shard.any(axis=(1, 2))).sum()) for shard in rows.shards)
+    if n_empty:
+        log.warning(
+            "%d of the %d masks of defective images are empty at this image size. These images "
+            "count as defective for image metrics, and as good pixels for pixel metrics.",
+            n_empty,
+            len(pairs),
+        )
+    return rows
+
+
+def _file_key(path: Path, root: Path) -> list[object]:
+    """Name, size and time of a file: what anything computed from it depends on."""
+    status = path.stat()
+    name = path.relative_to(root) if path.is_relative_to(root) else path
+    return [name.as_posix(), status.st_size, status.st_mtime_ns]

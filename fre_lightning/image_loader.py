@@ -1,0 +1,108 @@
+"""Batches of decoded images, read ahead by threads while the backbone computes."""
+
+import logging
+import math
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from fre_lightning.datasets import Sample
+from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images import read_image
+
+log = logging.getLogger(__name__)
+
+
+class ImageBatch(NamedTuple):
+    """Some images of a split.
+
+    Attributes:
+        indices: Which samples they are of.
+        images: `(N, 3, H, W)` uint8.
+    """
+
+    indices: list[int]
+    images: Tensor
+
+
+class ImageLoader:
+    """Decodes and resizes the images of a split, in order.
+
+    Threads suffice, for Pillow lets go of Python's lock while it decodes and resizes; they start
+    at once and hand images over without a copy, which worker processes do not.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        image_size: tuple[int, int],
+        batch_size: int,
+        n_threads: int,
+        *,
+        first: int = 0,
+        skip_unreadable: bool = False,
+    ) -> None:
+        """Store settings.
+
+        Args:
+            samples: The split.
+            image_size: `(H, W)` of the batches.
+            batch_size: Images a batch; the last may have fewer.
+            n_threads: Decoding threads.
+            first: The sample to start from.
+            skip_unreadable: Whether images that cannot be decoded are left out with a warning.
+        """
+        self.samples = samples
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.n_threads = n_threads
+        self.first = first
+        self.skip_unreadable = skip_unreadable
+
+    def __len__(self) -> int:
+        """The number of batches, if none of them is without readable images."""
+        return math.ceil((len(self.samples) - self.first) / self.batch_size)
+
+    def __iter__(self) -> Iterator[ImageBatch]:
+        """Yield batches; at most three of them are in memory at a time.
+
+        Raises:
+            UnreadableImageError: If an image cannot be decoded and is not to be skipped.
+        """
+        pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="decode")
+        waiting = iter(range(self.first, len(self.samples)))
+        try:
+            pending: deque[Future[Tensor | None]] = deque()
+            start = self.first
+            while start < len(self.samples):
+                n_ahead = 2 * self.batch_size - len(pending)
+                pending.extend(pool.submit(self._read, i) for i in islice(waiting, n_ahead))
+                indices = range(start, min(start + self.batch_size, len(self.samples)))
+                images = [pending.popleft().result() for _ in indices]
+                readable = {i: im for i, im in zip(indices, images, strict=True) if im is not None}
+                if readable:
+                    yield ImageBatch(list(readable), torch.stack(list(readable.values())))
+                start = indices.stop
+        finally:
+            pool.shutdown(cancel_futures=True)
+
+    def _read(self, index: int) -> Tensor | None:
+        try:
+            return read_image(self.samples[index].path, self.image_size)
+        except UnreadableImageError as error:
+            if not self.skip_unreadable:
+                raise
+            log.warning("Left out: %s", str(error).partition(". ")[0])
+            return None
+
+
+def default_n_threads() -> int:
+    """One thread per usable core: decoding and the backbone take turns on them."""
+    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    return min(n_cores or 1, 16)

@@ -1,0 +1,111 @@
+"""Image and mask files to tensors: decode, resize, and nothing that a backbone should know."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+from torch.nn import functional as F
+
+from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
+
+PREPROCESSING = "pillow-lanczos-rgb8-v1"
+"""Names what `read_image` does; a part of every cache key, to be changed with it."""
+
+
+def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
+    """The `(height, width)` that `image_size` stands for: one number is a square.
+
+    Raises:
+        ConfigError: If it is neither one nor two positive integers.
+    """
+    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
+    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+        msg = f"image_size must be one number or [height, width], both positive; got {image_size}."
+        raise ConfigError(msg)
+    return size
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """Any Pillow image as 8-bit RGB. Alpha is dropped; 16-bit greyscale keeps its top 8 bits.
+
+    Pillow's own conversion clips 16-bit values at 255. 32-bit integers are taken for 16-bit data,
+    which is how Pillow reads some 16-bit files; floating point images are taken to lie in 0..1
+    if none of their values exceeds 1, else in 0..255.
+    """
+    if image.mode.startswith("I"):
+        values = np.asarray(image, dtype=np.float64) / 257.0
+    elif image.mode == "F":
+        values = np.asarray(image, dtype=np.float64)
+        values = values * 255.0 if values.max(initial=0.0) <= 1.0 else values
+    else:
+        return image.convert("RGB")
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
+    """Decode an image file and resize it with Lanczos.
+
+    Args:
+        path: A file that Pillow can read; any mode, any size.
+        image_size: `(H, W)` of the result.
+
+    Returns:
+        `(3, H, W)` uint8, RGB; greyscale is repeated.
+
+    Raises:
+        UnreadableImageError: If the file is missing, truncated or no image.
+    """
+    height, width = image_size
+    try:
+        with Image.open(path) as image:
+            resized = to_rgb(image).resize((width, height), Image.Resampling.LANCZOS)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        msg = (
+            f"{path} cannot be read as an image ({error}). Repair or remove the file, "
+            "or leave such files out with dataset.skip_unreadable=true."
+        )
+        raise UnreadableImageError(msg) from error
+    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+
+
+def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:
+    """Decode the mask of a defective image and resize it as anomaly maps are resized.
+
+    Masks hold 0 and 255 (or 0 and 1); they are resized bilinearly with antialias, then
+    thresholded at one half, as in the published procedure.
+
+    Args:
+        mask_path: The mask file.
+        image_path: The image it belongs to, whose size it must have.
+        image_size: `(H, W)` of the result.
+
+    Returns:
+        `(H, W)` bool, True where the image is defective.
+
+    Raises:
+        DatasetError: If the mask is missing, cannot be decoded or has another size.
+    """
+    try:
+        with Image.open(mask_path) as mask, Image.open(image_path) as image:
+            if mask.size != image.size:
+                msg = (
+                    f"The mask {mask_path} is {mask.width}x{mask.height} but its image "
+                    f"{image_path} is {image.width}x{image.height}. Save the mask at the image's "
+                    "size, without borders."
+                )
+                raise DatasetError(msg)
+            values = np.asarray(to_rgb(mask)).max(axis=-1)
+    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+        msg = (
+            f"The mask {mask_path} of {image_path} cannot be read ({error}). "
+            "Save it again as an 8-bit PNG: 0 for good pixels, 255 for defective ones."
+        )
+        raise DatasetError(msg) from error
+    levels = torch.from_numpy(values).to(torch.float32) / (1.0 if values.max() <= 1 else 255.0)
+    resized = F.interpolate(
+        levels[None, None], size=image_size, mode="bilinear", antialias=True, align_corners=False
+    )
+    return resized[0, 0] > 0.5

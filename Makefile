@@ -1,0 +1,34 @@
+# Each word is complete on a bare machine with Python 3.11 to 3.13: it makes .venv if there is none.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: install demo test check clean
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[dev]"
+	touch $@
+
+# Synthetic images, the backbone without weights, all three reducers: a table and heat maps.
+demo: install
+	$(BIN)/python -m fre_lightning experiment=demo
+	@echo
+	@echo "Heat maps are in the newest folder under multirun/. Next, your own folder of good parts:"
+	@echo "  $(BIN)/python -m fre_lightning model=scattering dataset=folder dataset.root=DIR heatmaps=true"
+	@echo "What else there is:  $(BIN)/python -m fre_lightning --help"
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) dist build .mypy_cache .pytest_cache .ruff_cache

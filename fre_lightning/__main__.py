@@ -1,0 +1,5 @@
+"""`python -m fre_lightning`."""
+
+from fre_lightning.cli import main
+
+main()

@@ -1,0 +1,186 @@
+"""One run from configuration to results. The one place that knows the order of things."""
+
+import logging
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from omegaconf import DictConfig, open_dict
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from fre_lightning import artifacts, tensorboard
+from fre_lightning.checkpoint import DETECTOR_GROUPS, FILE_NAME, Checkpoint, read_checkpoint
+from fre_lightning.datamodule import AnomalyDataModule
+from fre_lightning.errors import OutputError
+from fre_lightning.extraction import load_features, load_masks
+from fre_lightning.factory import build, build_module, make_trainer
+from fre_lightning.feature_cache import FeatureCache
+from fre_lightning.heatmaps import PanelArtist, write_heatmaps
+from fre_lightning.module import FREModule
+
+log = logging.getLogger(__name__)
+
+# Lightning says these to programs that train networks; here they are as intended.
+for _message in (
+    ".*configure_optimizers` returned `None`",
+    "Couldn't infer the batch indices",
+    "Found .* module.* in eval mode",
+    ".*isinstance.treespec, LeafSpec.* is deprecated",
+    ".*does not have many workers",
+):
+    warnings.filterwarnings("ignore", message=_message)
+# Advice on devices and services; its import sets the level, so a YAML cannot.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+
+def run(cfg: DictConfig) -> dict[str, Any]:
+    """Extract features, fit, test, write.
+
+    Args:
+        cfg: As composed from `configs/`. Outside Hydra's own runs, set `paths.output_dir`.
+
+    Returns:
+        What `metrics.json` holds.
+
+    Raises:
+        FREError: For anything that the user can mend.
+    """
+    watch = Stopwatch()
+    pl.seed_everything(cfg.seed, verbose=False)
+    checkpoint = read_checkpoint(cfg.ckpt_path) if cfg.ckpt_path else None
+    if checkpoint:
+        cfg = _with_detector_of(cfg, checkpoint)
+    output_dir = _make_output_dir(cfg)
+    datamodule: AnomalyDataModule = build(cfg.datamodule, dataset=build(cfg.dataset))
+    datamodule.setup()
+    module = build_module(cfg, checkpoint)
+    trainer = make_trainer(cfg)
+    log.info(
+        "%s: %s, %s", datamodule.dataset.category, module.description, trainer.strategy.root_device
+    )
+    with watch("extract"):
+        attach_features(FeatureCache(cfg.paths.cache_dir), trainer, module, datamodule)
+    with watch("fit"):
+        if not checkpoint:
+            trainer.fit(module, train_dataloaders=module.fit_steps)
+            trainer.save_checkpoint(output_dir / FILE_NAME, weights_only=True)
+    with watch("test"):
+        if datamodule.splits.test:
+            trainer.test(module, datamodule=datamodule, verbose=False)
+    with watch("write"):
+        summary = summarize(cfg, module, datamodule)
+        artifacts.write_config(output_dir / "config.yaml", cfg)
+        if datamodule.splits.test:
+            write_test(cfg, output_dir, trainer, module, datamodule, summary)
+    summary |= watch.seconds()
+    artifacts.write_metrics(output_dir / "metrics.json", summary)
+    artifacts.print_metrics(summary, output_dir)
+    return summary
+
+
+def summarize(cfg: DictConfig, module: FREModule, datamodule: AnomalyDataModule) -> dict[str, Any]:
+    """The run in flat keys: what was run on what, and the metrics."""
+    backbone = module.backbone
+    return {
+        "category": datamodule.dataset.category,
+        "model": backbone.name,
+        "layer": backbone.layer,
+        "weights": backbone.weights_label,
+        "image_size": list(backbone.image_size),
+        "reducer": module.reducer.name,
+        "scoring": module.scoring.name,
+        "n_components": module.reducer.n_components,
+        "n_train": module.n_train,
+        "n_test": len(datamodule.test_samples) if datamodule.splits.test else 0,
+        "seed": cfg.seed,
+        "tags": list(cfg.tags),
+        **module.metrics,
+    }
+
+
+def write_test(
+    cfg: DictConfig,
+    output_dir: Path,
+    trainer: pl.Trainer,
+    module: FREModule,
+    datamodule: AnomalyDataModule,
+    summary: dict[str, Any],
+) -> None:
+    """Write what a test gave: scores, heat maps, and what TensorBoard shows."""
+    samples, root = datamodule.test_samples, datamodule.dataset.root
+    scores, error_maps = torch.cat(module.scores), torch.cat(module.error_maps)
+    artifacts.write_scores(output_dir / "scores.csv", samples, scores.tolist(), root)
+    artist = PanelArtist(error_maps, module.scoring, module.backbone.image_size)
+    if cfg.heatmaps:
+        folder = output_dir / "heatmaps" / datamodule.dataset.category
+        write_heatmaps(folder, samples, root, artist, datamodule.n_threads)
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            tensorboard.log_panels(logger, samples, scores, artist)
+            tensorboard.log_curves(logger, "image", *module.image_metrics.counts()[1:])
+            tensorboard.log_curves(logger, "pixel", *module.pixel_metrics.counts()[1:])
+            tensorboard.log_hyperparameters(logger, _hyperparameters(cfg, summary), module.metrics)
+            logger.finalize("success")
+
+
+def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a run may be compared by: scalars, for the HParams tab."""
+    reducer = {f"reducer/{k}": v for k, v in cfg.reducer.items() if k != "_target_"}
+    described = {k: v for k, v in summary.items() if isinstance(v, str | int) or k == "image_size"}
+    return described | reducer
+
+
+def attach_features(
+    cache: FeatureCache, trainer: pl.Trainer, module: FREModule, datamodule: AnomalyDataModule
+) -> None:
+    """Give the module its training features, unless it is fitted, and the datamodule its own."""
+    if not module.reducer.n_components:
+        module.attach(load_features("train", module, datamodule, cache, trainer))
+    if datamodule.splits.test:
+        datamodule.attach(load_features("test", module, datamodule, cache, trainer))
+        datamodule.attach_masks(load_masks(datamodule, module.backbone.image_size, cache))
+
+
+def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:
+    """The configuration with the detector's groups as they were when it was fitted."""
+    cfg = cfg.copy()
+    with open_dict(cfg):
+        for group in DETECTOR_GROUPS:
+            cfg[group] = checkpoint.config[group]
+    log.info("The checkpoint decides on %s; they are not fitted again.", ", ".join(DETECTOR_GROUPS))
+    return cfg
+
+
+def _make_output_dir(cfg: DictConfig) -> Path:
+    output_dir = Path(cfg.paths.output_dir)
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{output_dir} cannot be made ({error.strerror}). Choose another paths.output_dir."
+        raise OutputError(msg) from error
+    return output_dir
+
+
+class Stopwatch:
+    """Seconds per stage of a run."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._stages: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time the body."""
+        start = time.perf_counter()
+        yield
+        self._stages[stage] = time.perf_counter() - start
+
+    def seconds(self) -> dict[str, float]:
+        """`seconds_<stage>` of each stage, and `seconds_total` since the start."""
+        total = {"total": time.perf_counter() - self._start}
+        return {f"seconds_{stage}": round(s, 3) for stage, s in (self._stages | total).items()}

@@ -1,0 +1,67 @@
+"""Objects from configuration: the only place that instantiates."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from fre_lightning.checkpoint import DETECTOR_GROUPS, Checkpoint
+from fre_lightning.errors import ConfigError, FREError
+from fre_lightning.module import FREModule
+
+
+def build(node: DictConfig, **kwargs: Any) -> Any:
+    """Instantiate a configuration node; an error of the user's making comes out as it was raised.
+
+    Raises:
+        FREError: Raised by the constructor.
+    """
+    try:
+        return instantiate(node, **kwargs, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, FREError):
+            raise error.__cause__ from None
+        raise
+
+
+def build_module(cfg: DictConfig, checkpoint: Checkpoint | None = None) -> FREModule:
+    """The module that a configuration describes, with its weights; fitted if from a checkpoint."""
+    detector = {
+        group: OmegaConf.to_container(cfg[group], resolve=True) for group in DETECTOR_GROUPS
+    }
+    module = FREModule(build(cfg.model), build(cfg.reducer), build(cfg.scoring), detector)
+    if checkpoint:
+        module.load_state_dict(checkpoint.state_dict)
+        module.n_train = checkpoint.n_train
+    else:
+        module.backbone.load_weights()
+    return module.eval()
+
+
+def make_trainer(cfg: DictConfig) -> pl.Trainer:
+    """The trainer of a run: it extracts, fits and tests, on one device.
+
+    Raises:
+        ConfigError: If it cannot be made, or would use several devices.
+    """
+    loggers, callbacks = (list(build(cfg[group]).values()) for group in ("logger", "callbacks"))
+    try:
+        trainer: pl.Trainer = build(
+            cfg.trainer,
+            logger=loggers,
+            callbacks=callbacks,
+            default_root_dir=cfg.paths.output_dir,
+        )
+    except InstantiationException as error:
+        msg = f"The trainer cannot be made: {error.__cause__ or error}. Try trainer=auto."
+        raise ConfigError(msg) from error
+    if trainer.world_size > 1:
+        msg = (
+            f"trainer.devices={cfg.trainer.devices}: FRE runs on one device. Lightning would start "
+            "this command again for each of them, a sweep included, and a fit takes seconds. "
+            "Run several sweeps with CUDA_VISIBLE_DEVICES instead; they share the feature cache."
+        )
+        raise ConfigError(msg)
+    return trainer

@@ -1,0 +1,105 @@
+"""Pictures of anomaly maps: an image, its mask and its heat map side by side."""
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib as mpl
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from fre_lightning.artifacts import relative_path
+from fre_lightning.atomic import replacing
+from fre_lightning.datasets import Sample
+from fre_lightning.images import read_image, read_mask
+from fre_lightning.scoring import Scoring
+
+_OPACITY = 0.55
+_GAP = 4
+
+
+class ColorScale(NamedTuple):
+    """The errors at the two ends of the colours, one pair for all images of a category."""
+
+    low: float
+    high: float
+
+
+def find_color_scale(error_maps: Tensor) -> ColorScale:
+    """The scale of a test set's error maps `(N, h, w)`.
+
+    It starts at the median, so that what is normal stays dark, and ends where only one cell in
+    500 lies above, so that a single extreme image doesn't pale all the others.
+    """
+    levels = np.quantile(error_maps.numpy(), [0.5, 0.998])
+    low, high = (float(level) for level in levels)
+    return ColorScale(low, high if high > low else low + 1.0)
+
+
+def colorize(anomaly_map: Tensor, scale: ColorScale) -> np.ndarray:
+    """Colours of an anomaly map: `(H, W)` float to `(H, W, 3)` uint8."""
+    level = ((anomaly_map - scale.low) / (scale.high - scale.low)).clamp(0, 1)
+    colors: np.ndarray = mpl.colormaps["turbo"](level.numpy(), bytes=True)[..., :3]
+    return colors
+
+
+def draw_panel(
+    image: Tensor, mask: Tensor | None, anomaly_map: Tensor, scale: ColorScale
+) -> Image.Image:
+    """An image, its mask if there is one, and its heat map over the image, side by side.
+
+    Args:
+        image: `(3, H, W)` uint8.
+        mask: `(H, W)` bool.
+        anomaly_map: `(H, W)` float.
+        scale: Of the colours.
+    """
+    pixels = image.permute(1, 2, 0).numpy()
+    overlay = (1 - _OPACITY) * pixels + _OPACITY * colorize(anomaly_map, scale)
+    parts = [pixels, overlay.astype(np.uint8)]
+    if mask is not None:
+        parts.insert(1, np.repeat(255 * mask.numpy().astype(np.uint8)[..., None], 3, axis=2))
+    gap = np.full((len(pixels), _GAP, 3), 255, np.uint8)
+    row = [piece for part in parts for piece in (part, gap)][:-1]
+    return Image.fromarray(np.concatenate(row, axis=1))
+
+
+class PanelArtist:
+    """Draws the panels of test images on one colour scale."""
+
+    def __init__(self, error_maps: Tensor, scoring: Scoring, image_size: tuple[int, int]) -> None:
+        """Find the scale of `(N, h, w)` error maps."""
+        self._error_maps = error_maps
+        self._scoring = scoring
+        self._image_size = image_size
+        self.scale = find_color_scale(error_maps)
+
+    def draw(self, index: int, sample: Sample) -> Image.Image:
+        """The panel of the test image `index`."""
+        anomaly_map = self._scoring.anomaly_map(self._error_maps[index][None], self._image_size)[0]
+        mask = None
+        if sample.mask_path is not None:
+            mask = read_mask(sample.mask_path, sample.path, self._image_size)
+        return draw_panel(read_image(sample.path, self._image_size), mask, anomaly_map, self.scale)
+
+
+def write_heatmaps(
+    folder: Path, samples: Sequence[Sample], root: Path, artist: PanelArtist, n_threads: int
+) -> None:
+    """Write a PNG per test image, in folders named as the dataset's own."""
+
+    def write(index: int) -> None:
+        path = folder / relative_path(samples[index].path, root).with_suffix(".png")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with replacing(path) as temporary:
+            artist.draw(index, samples[index]).save(temporary, format="png", compress_level=1)
+
+    with ThreadPoolExecutor(n_threads) as pool, torch.inference_mode():
+        for _ in tqdm(
+            pool.map(write, range(len(samples))), "Heat maps", len(samples), disable=None
+        ):
+            pass

@@ -1,0 +1,157 @@
+"""The LightningModule: glue between Lightning's hooks and what computes."""
+
+import logging
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import Tensor
+from torch.optim import Optimizer
+
+from fre_lightning.backbones import Backbone
+from fre_lightning.checkpoint import KEY, describe
+from fre_lightning.datamodule import TestBatch
+from fre_lightning.feature_cache import CachedRows
+from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.image_loader import ImageBatch
+from fre_lightning.metrics import ImageMetrics, PixelMetrics
+from fre_lightning.reducers import GradientReducer, Reducer
+from fre_lightning.scoring import Scoring, error_map, pool_features
+
+log = logging.getLogger(__name__)
+
+
+class FREModule(LightningModule):
+    """Extracts features, fits the reducer, and tests it.
+
+    `predict` takes images and gives features, `fit` trains the reducer on the training features,
+    `test` takes test features and gives scores, error maps and metrics.
+
+    Attributes:
+        scores: `(n,)` image scores of each test batch, after a test.
+        error_maps: `(n, h, w)` of each test batch, after a test.
+        metrics: The metrics that are defined, after a test.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        reducer: Reducer,
+        scoring: Scoring,
+        config: Mapping[str, Any],
+    ) -> None:
+        """Hold the parts, ready-made.
+
+        Args:
+            backbone: Where features come from.
+            reducer: What learns their subspace.
+            scoring: What makes scores and maps of its errors.
+            config: Plain containers from which the three can be built again; goes into checkpoints.
+        """
+        super().__init__()
+        self.config = config
+        self.n_train = 0
+        self.automatic_optimization = False
+        self.backbone = backbone
+        self.reducer = reducer
+        self.scoring = scoring
+        self.image_metrics = ImageMetrics()
+        self.pixel_metrics = PixelMetrics()
+        self.scores: list[Tensor] = []
+        self.error_maps: list[Tensor] = []
+        self.metrics: dict[str, float] = {}
+
+    @property
+    def description(self) -> str:
+        """Backbone, weights and reducer, for the log."""
+        backbone = self.backbone
+        height, width = backbone.image_size
+        source = f"{backbone.name} {backbone.layer} ({backbone.weights_label})"
+        return f"{source} at {height}x{width}, {self.reducer.name}"
+
+    @property
+    def fit_steps(self) -> range:
+        """What `fit` loops over: the reducer's epochs, if it has any."""
+        return range(self.reducer.epochs if isinstance(self.reducer, GradientReducer) else 1)
+
+    def attach(self, rows: CachedRows) -> None:
+        """Hand over the training features `(C, h, w)`; needed by `fit`."""
+        self._train_rows = rows
+        self.n_train = len(rows.indices)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what rebuilds the module."""
+        checkpoint[KEY] = describe(self.config, self.n_train)
+
+    def predict_step(self, batch: ImageBatch) -> Tensor:
+        """Pooled features `(N, C, h, w)` of images."""
+        return pool_features(self.backbone(batch.images), self.backbone.pool)
+
+    def setup(self, stage: str) -> None:
+        """Before `fit`: fit what has a closed form, on the trainer's device."""
+        if stage != "fit":
+            return
+        features = FeatureMatrix(self._train_rows.shards)
+        standardizer = self.backbone.standardizer
+        standardizer.fit(features, n_channels=self._train_rows.row_shape[0])
+        device = self.trainer.strategy.root_device
+        self.reducer.fit(features.with_transform(standardizer), device)
+        if not isinstance(self.reducer, GradientReducer):
+            self.trainer.fit_loop.max_epochs = 0
+
+    def configure_optimizers(self) -> Optimizer | None:
+        """The reducer's optimizer, if it is trained."""
+        return self.reducer.make_optimizer() if isinstance(self.reducer, GradientReducer) else None
+
+    def training_step(self, epoch: int) -> None:
+        """One epoch of the reducer."""
+        optimizer = self.optimizers(use_pl_optimizer=False)
+        assert isinstance(self.reducer, GradientReducer)
+        assert isinstance(optimizer, Optimizer)
+        with self._full_precision():
+            loss = self.reducer.training_epoch(optimizer)
+        self.log("train/loss", loss, prog_bar=True)
+
+    def on_train_end(self) -> None:
+        """Take the trained weights to feature space."""
+        assert isinstance(self.reducer, GradientReducer)
+        self.reducer.finish()
+
+    def on_test_start(self) -> None:
+        """Forget an earlier test."""
+        self.scores, self.error_maps = [], []
+
+    def test_step(self, batch: TestBatch) -> None:
+        """Score some test images."""
+        with self._full_precision():
+            error_maps = self.error_maps_of(batch.features)
+        scores = self.scoring.image_score(error_maps)
+        self.image_metrics.update(scores, batch.labels)
+        if batch.masks is not None:
+            anomaly_maps = self.scoring.anomaly_map(error_maps, self.backbone.image_size)
+            self.pixel_metrics.update(anomaly_maps, batch.masks)
+        self.scores.append(scores.cpu())
+        self.error_maps.append(error_maps.cpu())
+
+    def error_maps_of(self, features: Tensor) -> Tensor:
+        """Error maps `(N, h, w)` of pooled features `(N, C, h, w)`."""
+        flat = self.backbone.standardizer(features.flatten(1))
+        _, n_channels, height, width = features.shape
+        return error_map(flat - self.reducer(flat), (n_channels, height, width))
+
+    def on_test_epoch_end(self) -> None:
+        """Compute and log the metrics that are defined."""
+        values = self.image_metrics.compute() | self.pixel_metrics.compute()
+        self.metrics = {name: value for name, value in values.items() if not math.isnan(value)}
+        undefined = [name for name in values if name not in self.metrics]
+        if undefined:
+            log.warning(
+                "Left out, for want of good or defective test data: %s", ", ".join(undefined)
+            )
+        self.log_dict({f"test/{name}": value for name, value in self.metrics.items()})
+
+    def _full_precision(self) -> torch.autocast:
+        """Reducers work in float32 whatever the backbone's precision."""
+        return torch.autocast(self.device.type, enabled=False)

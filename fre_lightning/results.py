@@ -1,0 +1,127 @@
+"""The table of a sweep: a row per category, columns per variant and metric, a mean row."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from fre_lightning.atomic import replacing
+
+METRICS = ("image_auroc", "image_aupr", "image_f1_max", "pixel_auroc")
+
+_CATEGORY = "dataset.category"
+_GROUPS = ("model", "reducer", "dataset", "scoring")
+
+Outcome = Mapping[str, Any]
+"""What a job came to: its metrics, or its `error`; with `category`, `weights`, `overrides`."""
+
+
+class ResultsTable(NamedTuple):
+    """A table and what is to be said below it.
+
+    Attributes:
+        header: The first is `category`.
+        rows: As many cells as the header; the last row holds the means.
+        notes: Failed jobs and random weights, one line each.
+    """
+
+    header: list[str]
+    rows: list[list[str]]
+    notes: list[str]
+
+
+def tabulate(outcomes: Sequence[Outcome]) -> ResultsTable:
+    """Arrange the outcomes of a sweep.
+
+    A variant is what tells the jobs of one category apart: the overrides in which the sweep's
+    jobs differ, other than the category.
+    """
+    varying = _varying_overrides(outcomes)
+    cells: dict[tuple[str, str], Outcome] = {}
+    for outcome in outcomes:
+        variant = " ".join(_short(o) for o in outcome["overrides"] if o in varying)
+        cells[str(outcome["category"]), variant] = outcome
+    categories, variants = (list(dict.fromkeys(keys)) for keys in zip(*cells, strict=True))
+    metrics = [name for name in METRICS if any(name in outcome for outcome in outcomes)]
+    columns = [(variant, name) for variant in variants for name in metrics]
+    values = [
+        [cells.get((category, variant), {}).get(name) for variant, name in columns]
+        for category in categories
+    ]
+    rows = [
+        [category, *(_format(v) for v in row)]
+        for category, row in zip(categories, values, strict=True)
+    ]
+    means = [_mean(column) for column in zip(*values, strict=True)]
+    header = ["category", *(f"{variant} {name}".strip() for variant, name in columns)]
+    return ResultsTable(header, [*rows, ["mean", *means]], _notes(cells))
+
+
+def write_results(folder: Path, table: ResultsTable) -> None:
+    """Write `results.csv` and `results.md`."""
+    with replacing(folder / "results.csv") as temporary, temporary.open("w", newline="") as stream:
+        csv.writer(stream).writerows([table.header, *table.rows])
+    lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1), *table.rows]
+    text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    notes = "".join(f"\n- {note}" for note in table.notes)
+    with replacing(folder / "results.md") as temporary:
+        temporary.write_text(f"{text}\n{notes}\n")
+
+
+def print_results(table: ResultsTable, folder: Path) -> None:
+    """Print the table and its notes to the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    view = Table(title="Results")
+    for name in table.header:
+        view.add_column(name.replace(" ", "\n"), justify="left" if name == "category" else "right")
+    for row in table.rows[:-1]:
+        view.add_row(*row)
+    view.add_section()
+    view.add_row(*table.rows[-1], style="bold")
+    console = Console()
+    console.print(view)
+    for note in table.notes:
+        console.print(note, style="yellow", highlight=False)
+    console.print(f"Written to {folder}/results.csv and results.md", style="dim", soft_wrap=True)
+
+
+def _varying_overrides(outcomes: Sequence[Outcome]) -> set[str]:
+    """The overrides that not all jobs have, less the category's."""
+    per_job = [set(outcome["overrides"]) for outcome in outcomes]
+    varying = set.union(*per_job) - set.intersection(*per_job)
+    return {override for override in varying if not override.startswith(f"{_CATEGORY}=")}
+
+
+def _short(override: str) -> str:
+    """`pca` for `reducer=pca`, whose key is clear without saying."""
+    key, _, value = override.partition("=")
+    return value if key in _GROUPS else override
+
+
+def _format(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _mean(values: Sequence[float | None]) -> str:
+    """The mean over categories, which must all have a value for it to be comparable."""
+    known = [value for value in values if value is not None]
+    if not known:
+        return ""
+    return _format(fmean(known)) + ("" if len(known) == len(values) else f" ({len(known)})")
+
+
+def _notes(cells: Mapping[tuple[str, str], Outcome]) -> list[str]:
+    """What the table's reader must know besides its numbers."""
+    notes = [
+        f"{' '.join((category, variant)).strip()} failed: {outcome['error']}"
+        for (category, variant), outcome in cells.items()
+        if "error" in outcome
+    ]
+    if any(str(outcome.get("weights", "")).startswith("random") for outcome in cells.values()):
+        notes.append("The weights are random: these figures say nothing about a trained backbone.")
+    if any("error" in outcome for outcome in cells.values()):
+        notes.append("A mean over fewer than all categories says in brackets over how many.")
+    return notes

@@ -1,0 +1,196 @@
+"""ROC, precision-recall and the numbers read off them: pure functions of counts.
+
+Everything here takes how many positives (defects) and negatives there are at each distinct score,
+`positives` and `negatives` `(..., K)`, int64 or float64, scores ascending along the last dimension.
+Exact scores (`count`) and histograms (`fre_lightning.score_bins`) are treated alike, and leading
+dimensions are batches (`fre_lightning.bootstrap`). Results are float64.
+
+Without positives or without negatives nothing can be ranked: every number is then NaN, never a
+value such as 0.5 that could be mistaken for a result.
+"""
+
+import math
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def count(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Count positives and negatives at each distinct score.
+
+    Args:
+        scores: `(N,)` float of any range, infinities included.
+        labels: `(N,)`, true or non-zero for positives.
+
+    Returns:
+        Distinct scores ascending, positives and negatives, `(K,)` each, the counts int64.
+
+    Raises:
+        ValueError: If a score is NaN, which has no rank.
+    """
+    if scores.isnan().any():
+        msg = f"{int(scores.isnan().sum())} of {scores.numel()} scores are NaN and have no rank."
+        raise ValueError(msg)
+    thresholds, bins = torch.unique(scores, return_inverse=True)
+    labels = labels.bool()
+    n_bins = len(thresholds)
+    positives = torch.bincount(bins[labels], minlength=n_bins)
+    return thresholds, positives, torch.bincount(bins[~labels], minlength=n_bins)
+
+
+def merge_counts(positives: Tensor, negatives: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:
+    """Merge neighbouring scores, so that a curve has few points and keeps its shape.
+
+    The bins are equally long along the ROC curve, and every point of a merged curve is a point of
+    the whole one.
+
+    Args:
+        positives: `(K,)`.
+        negatives: `(K,)`.
+        n_bins: How many bins may remain at most; curves then have `n_bins + 1` points at most.
+
+    Returns:
+        Positives and negatives, `(k,)` each, k <= min(K, n_bins).
+    """
+    step = _shares(positives) + _shares(negatives)
+    middle = step.cumsum(-1) - step / 2  # of each score's stretch of the curve, (K,), below 2
+    group = (middle / 2 * n_bins).long().clamp(max=n_bins - 1)
+    _, group = torch.unique_consecutive(group, return_inverse=True)
+    n_groups = int(group[-1]) + 1 if len(group) else 0
+    merged_positives = positives.new_zeros(n_groups).index_add_(0, group, positives)
+    merged_negatives = negatives.new_zeros(n_groups).index_add_(0, group, negatives)
+    return merged_positives, merged_negatives
+
+
+def roc_curve(positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+    """False and true positive rate, `(..., K + 1)` each, from (0, 0) to (1, 1)."""
+    true, false = _at_least(positives), _at_least(negatives)
+    return false / false[..., -1:], true / true[..., -1:]
+
+
+def precision_recall_curve(positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
+    """Precision and recall, `(..., K + 1)` each, from recall 0 to recall 1.
+
+    Precision is 1 where nothing is predicted, as in scikit-learn (whose order is the reverse).
+    """
+    true = _at_least(positives)
+    predicted = true + _at_least(negatives)
+    precision = torch.where(predicted > 0, true / predicted, 1.0)
+    return precision, true / true[..., -1:]
+
+
+def pr_curve_counts(positives: Tensor, negatives: Tensor) -> dict[str, Tensor | int]:
+    """What TensorBoard's `SummaryWriter.add_pr_curve_raw` takes, as keyword arguments.
+
+    Its `add_pr_curve` wants scores within 0 and 1; this one doesn't care about the scores.
+
+    Args:
+        positives: `(K,)`, K <= 127 (TensorBoard's limit): see `merge_counts`.
+        negatives: `(K,)`.
+
+    Returns:
+        Counts, precision and recall by ascending threshold, `(K,)` each, and `num_thresholds`.
+    """
+    true = _at_least(positives)[1:].flip(-1)
+    false = _at_least(negatives)[1:].flip(-1)
+    return {
+        "true_positive_counts": true,
+        "false_positive_counts": false,
+        "true_negative_counts": negatives.sum() - false,
+        "false_negative_counts": positives.sum() - true,
+        "precision": true / (true + false),
+        "recall": true / positives.sum(),
+        "num_thresholds": len(true),
+    }
+
+
+def auroc(positives: Tensor, negatives: Tensor) -> Tensor:
+    """Area under the ROC curve `(...)`: the probability that a positive outranks a negative.
+
+    A tie counts one half, as under the straight line that joins two points of the curve.
+    """
+    positives, negatives = positives.double(), negatives.double()
+    below = negatives.cumsum(-1) - negatives / 2
+    return (positives * below).sum(-1) / (positives.sum(-1) * negatives.sum(-1))
+
+
+def auroc_tie_bound(positives: Tensor, negatives: Tensor) -> Tensor:
+    """How far `auroc` can be from the value that the same scores have without ties, `(...)`.
+
+    Half the probability that a positive and a negative tie. For a histogram, whose bins are ties,
+    this bounds what the bins cost; the actual difference is far smaller, because most ties are
+    broken either way equally often.
+    """
+    positives, negatives = positives.double(), negatives.double()
+    ties = (positives * negatives).sum(-1)
+    return ties / 2 / (positives.sum(-1) * negatives.sum(-1))
+
+
+def partial_auroc(positives: Tensor, negatives: Tensor, fpr_limit: float) -> Tensor:
+    """Area under the ROC curve up to a false positive rate, divided by that rate, `(...)`.
+
+    The curve is interpolated linearly at the limit. With each positive weighted by the reciprocal
+    size of its region this is AUPRO (Bergmann et al. 2021, The MVTec Anomaly Detection Dataset,
+    IJCV): the mean over regions of the covered fraction is the weighted true positive rate.
+    """
+    fpr, tpr = roc_curve(positives, negatives)
+    left, width = fpr[..., :-1], fpr.diff(dim=-1)
+    inside = (fpr_limit - left).clamp(min=0).minimum(width)
+    slope = torch.where(width > 0, tpr.diff(dim=-1) / width, 0.0)
+    area = (inside * (tpr[..., :-1] + slope * inside / 2)).sum(-1) / fpr_limit
+    # NaN widths compare as "not greater than 0" above and would leave a number behind.
+    return _where_defined(area, positives, negatives)
+
+
+def average_precision(positives: Tensor, negatives: Tensor) -> Tensor:
+    """Precision averaged over steps of recall `(...)`, as scikit-learn defines it."""
+    precision, recall = precision_recall_curve(positives, negatives)
+    area = (recall.diff(dim=-1) * precision[..., 1:]).sum(-1)
+    return _where_defined(area, positives, negatives)
+
+
+def f1_max(positives: Tensor, negatives: Tensor) -> Tensor:
+    """The highest F1 score that any threshold reaches, `(...)`."""
+    true, false = _at_least(positives), _at_least(negatives)
+    f1 = 2 * true / (true + false + true[..., -1:])
+    return _where_defined(f1.amax(-1), positives, negatives)
+
+
+def aupimo(
+    positives: Tensor, normal: Tensor, fpr_bounds: tuple[float, float] = (1e-5, 1e-4)
+) -> Tensor:
+    """Mean area under the per-image overlap curve (Bertoldo et al. 2024, arXiv 2401.01984).
+
+    An image's curve is its true positive rate over the logarithm of the false positive rate on
+    normal images, its area the mean between the bounds. The area is linear in the image's defect
+    pixels: each gains what remains of the range once its score is the threshold. So the mean over
+    images needs only the sum of their histograms, not one for each image.
+
+    Args:
+        positives: `(..., K)` defect pixels, those of one image weighing 1 together.
+        normal: `(..., K)` pixels of defect-free images.
+        fpr_bounds: Between which false positive rates to average.
+    """
+    lower, upper = fpr_bounds
+    false = _at_least(normal)[..., 1:].flip(-1)  # at a threshold on each score, ascending
+    fpr = (false / false[..., :1]).clamp(lower, upper)
+    gain = (math.log(upper) - fpr.log()) / math.log(upper / lower)
+    weights = positives.double()
+    return _where_defined((weights * gain).sum(-1) / weights.sum(-1), positives, normal)
+
+
+def _at_least(counts: Tensor) -> Tensor:
+    """Counts at or above each score, highest score first and 0 before it, `(..., K + 1)`."""
+    return F.pad(counts.double().flip(-1).cumsum(-1), (1, 0))
+
+
+def _shares(counts: Tensor) -> Tensor:
+    """Counts as fractions of their sum, `(K,)`; 0 if there are none."""
+    return counts.double() / counts.sum().clamp(min=1)
+
+
+def _where_defined(value: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
+    """Replace `(...)` values by NaN where one of the classes is empty."""
+    defined = (positives.sum(-1) > 0) & (negatives.sum(-1) > 0)
+    return torch.where(defined, value, math.nan)

@@ -1,0 +1,212 @@
+"""The numbers a test reports, as `torchmetrics.Metric` classes.
+
+`compute` returns plain floats by name, ready for `self.log_dict` and for JSON; a number that is
+not defined, for want of defective or of good samples, is NaN. `counts` gives what
+`fre_lightning.curves` draws its curves from.
+
+torchmetrics' own AUROC is not used: it passes a batch through a sigmoid once a score lies outside
+[0, 1], which all reconstruction errors do, and keeps every pixel in memory.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from fre_lightning import curves
+from fre_lightning.regions import image_weights, region_weights
+from fre_lightning.score_bins import N_BINS, bin_thresholds, score_bins
+
+
+class ImageMetrics(Metric):
+    """Exact image AUROC, average precision (AUPR) and highest F1 from one score per image."""
+
+    full_state_update = False
+    scores: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("scores", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
+
+    def update(self, scores: Tensor, labels: Tensor) -> None:
+        """Add images.
+
+        Args:
+            scores: `(N,)` float of any range.
+            labels: `(N,)`, true or non-zero for defective images.
+        """
+        if scores.ndim != 1 or scores.shape != labels.shape:
+            msg = f"scores {tuple(scores.shape)} and labels {tuple(labels.shape)} must be (N,)."
+            raise ValueError(msg)
+        self.scores.append(scores.detach())
+        self.labels.append(labels.bool())
+
+    def counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Distinct scores ascending, defective and good images at each, `(K,)` each."""
+        if len(self.scores) == 0:
+            return torch.zeros(0), *torch.zeros(2, 0, dtype=torch.int64)
+        return curves.count(dim_zero_cat(self.scores).cpu(), dim_zero_cat(self.labels).cpu())
+
+    def compute(self) -> dict[str, float]:
+        """`image_auroc`, `image_aupr` and `image_f1_max`."""
+        _, defective, good = self.counts()
+        return {
+            "image_auroc": float(curves.auroc(defective, good)),
+            "image_aupr": float(curves.average_precision(defective, good)),
+            "image_f1_max": float(curves.f1_max(defective, good)),
+        }
+
+
+class ScoreHistogram(Metric):
+    """Base of pixel metrics: histograms of the scores of all pixels of all images.
+
+    Memory is constant, 8 MB for each histogram, and processes add theirs up.
+    `fre_lightning.score_bins` says what the bins cost in accuracy. A derived class adds its
+    histograms and fills them in `_count`.
+    """
+
+    full_state_update = False
+
+    def update(self, anomaly_maps: Tensor, masks: Tensor | None = None) -> None:
+        """Add images.
+
+        Args:
+            anomaly_maps: `(N, H, W)` float of any range.
+            masks: `(N, H, W)`, true or non-zero where the image is defective; None if no image
+                is, which saves time.
+
+        Raises:
+            ValueError: If the shapes differ or a score is NaN.
+        """
+        if anomaly_maps.ndim != 3 or (masks is not None and masks.shape != anomaly_maps.shape):
+            shape = "missing" if masks is None else tuple(masks.shape)
+            msg = (
+                f"anomaly_maps {tuple(anomaly_maps.shape)}, masks {shape}: both must be (N, H, W)."
+            )
+            raise ValueError(msg)
+        bins = score_bins(anomaly_maps.detach().to(self.device))
+        if masks is not None:
+            masks = masks.bool().to(self.device)
+        self._count(bins, masks if masks is not None and masks.any() else None)
+
+    def _count(self, bins: Tensor, masks: Tensor | None) -> None:
+        """Add `(N, H, W)` bins to the histograms; masks is None if all images are good."""
+        raise NotImplementedError
+
+    def add_histogram(self, name: str) -> None:
+        """Register a histogram, `(N_BINS,)` int64, that processes sum."""
+        # int64, because counts and the sums of weights must be exact, also on devices without
+        # float64.
+        zeros = torch.zeros(N_BINS, dtype=torch.int64)
+        self.add_state(name, default=zeros, dist_reduce_fx="sum")
+
+    def reset(self) -> None:
+        """Empty the histograms."""
+        # Lightning resets in inference mode; tensors made there can't be updated outside of it.
+        with torch.inference_mode(mode=False):
+            super().reset()
+
+
+class PixelMetrics(ScoreHistogram):
+    """Pixel AUROC, average precision (AUPR), highest F1 and AUPRO over all images.
+
+    Each depends only on the order of the scores, AUPRO too: its thresholds are the scores. It is
+    the mean over 8-connected defect regions of the covered fraction, averaged over false positive
+    rates (of all pixels that the masks leave out) from 0 to `fpr_limit`.
+
+    Attributes:
+        pixels: Histogram of all pixels.
+        defects: Histogram of the pixels that the masks mark.
+        regions: The same, each pixel weighted by the reciprocal size of its region.
+    """
+
+    pixels: Tensor
+    defects: Tensor
+    regions: Tensor
+
+    def __init__(self, fpr_limit: float = 0.3, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        if not 0 < fpr_limit <= 1:
+            msg = f"fpr_limit={fpr_limit} must be above 0 and at most 1."
+            raise ValueError(msg)
+        self.fpr_limit = fpr_limit
+        for name in ("pixels", "defects", "regions"):
+            self.add_histogram(name)
+
+    def _count(self, bins: Tensor, masks: Tensor | None) -> None:
+        _add(self.pixels, bins.flatten())
+        if masks is not None:
+            marked = bins[masks]
+            _add(self.defects, marked)
+            _add(self.regions, marked, region_weights(masks))
+
+    def counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Lowest score of each bin that isn't empty, ascending, defect and good pixels: `(K,)`."""
+        used = self.pixels.nonzero()[:, 0]
+        defects = self.defects[used]
+        good = self.pixels[used] - defects
+        return bin_thresholds(used).cpu(), defects.cpu(), good.cpu()
+
+    def compute(self) -> dict[str, float]:
+        """`pixel_auroc`, `pixel_aupr`, `pixel_f1_max` and `pixel_aupro`."""
+        _, defects, good = self.counts()
+        regions = self.regions[self.pixels > 0].cpu()
+        return {
+            "pixel_auroc": float(curves.auroc(defects, good)),
+            "pixel_aupr": float(curves.average_precision(defects, good)),
+            "pixel_f1_max": float(curves.f1_max(defects, good)),
+            "pixel_aupro": float(curves.partial_auroc(regions, good, self.fpr_limit)),
+        }
+
+
+class PixelAUPIMO(ScoreHistogram):
+    """Mean over defective images of AUPIMO (`fre_lightning.curves.aupimo`).
+
+    Attributes:
+        normal: Histogram of the pixels of good images. The paper averages over the rates of
+            single images, which is the same as long as images are equally large.
+        images: Histogram of the pixels that the masks mark, those of one image weighing the same
+            together.
+    """
+
+    normal: Tensor
+    images: Tensor
+
+    def __init__(
+        self,
+        fpr_bounds: tuple[float, float] = (1e-5, 1e-4),
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        lower, upper = fpr_bounds
+        if not 0 < lower < upper <= 1:
+            msg = f"fpr_bounds={tuple(fpr_bounds)} must ascend above 0 and up to 1."
+            raise ValueError(msg)
+        self.fpr_bounds = (lower, upper)
+        self.add_histogram("normal")
+        self.add_histogram("images")
+
+    def _count(self, bins: Tensor, masks: Tensor | None) -> None:
+        if masks is None:
+            _add(self.normal, bins.flatten())
+        else:
+            _add(self.normal, bins[~masks.flatten(1).any(1)].flatten())
+            _add(self.images, bins[masks], image_weights(masks))
+
+    def compute(self) -> dict[str, float]:
+        """`pixel_aupimo`."""
+        used = (self.normal + self.images) > 0
+        images, normal = self.images[used].cpu(), self.normal[used].cpu()
+        return {"pixel_aupimo": float(curves.aupimo(images, normal, self.fpr_bounds))}
+
+
+def _add(histogram: Tensor, bins: Tensor, weights: Tensor | None = None) -> None:
+    """Add `(M,)` bins, each weighing 1 or as the `(M,)` int64 weights say, to a histogram."""
+    if weights is None:
+        weights = histogram.new_ones(1).expand(len(bins))
+    # In place: a histogram is far larger than a map, too large to make a new one for each batch.
+    histogram.index_add_(0, bins, weights)

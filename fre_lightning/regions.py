@@ -1,0 +1,46 @@
+"""Weights that give every defect, or every image, the same say however many pixels it has."""
+
+import numpy as np
+import torch
+from scipy import ndimage  # type: ignore[import-untyped]
+from torch import Tensor
+
+# Weights are integers, so that a sum over processes doesn't depend on its order. A region weighs
+# 2^40 less a rounding of at most its size: 10^-6 of it even where a megapixel is defective.
+_TOTAL_WEIGHT = 2**40
+
+# Pixels touch at edges and corners, but not across images.
+_NEIGHBOURS = np.zeros((3, 3, 3), dtype=bool)
+_NEIGHBOURS[1] = True
+
+
+def region_weights(masks: Tensor) -> Tensor:
+    """Weigh each defect pixel by the reciprocal size of its 8-connected region.
+
+    Args:
+        masks: `(N, H, W)` bool.
+
+    Returns:
+        `(M,)` int64 for the M true pixels, in the order of `masks.nonzero()`.
+    """
+    on_cpu = masks.cpu().numpy()
+    regions, _ = ndimage.label(on_cpu, structure=_NEIGHBOURS)
+    return _share_evenly(torch.from_numpy(regions[on_cpu])).to(masks.device)
+
+
+def image_weights(masks: Tensor) -> Tensor:
+    """Weigh each defect pixel by the reciprocal number of defect pixels of its image.
+
+    Args:
+        masks: `(N, H, W)` bool.
+
+    Returns:
+        `(M,)` int64 for the M true pixels, in the order of `masks.nonzero()`.
+    """
+    return _share_evenly(masks.nonzero()[:, 0])
+
+
+def _share_evenly(owners: Tensor) -> Tensor:
+    """Split the total weight of each owner over its pixels, `(M,)` integer to `(M,)` int64."""
+    sizes = torch.bincount(owners).clamp(min=1)
+    return (_TOTAL_WEIGHT // sizes)[owners]

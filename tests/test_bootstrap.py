@@ -1,0 +1,70 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from fre_lightning import curves
+from fre_lightning.bootstrap import bootstrap_interval
+
+
+def random_scores(n):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.rand(n, generator=generator) < 0.3
+    return torch.randn(n, generator=generator) + labels, labels
+
+
+def test_interval_agrees_with_resampling_by_scikit_learn():
+    scores, labels = random_scores(150)
+    rng = np.random.default_rng(0)
+    good, bad = scores[~labels].numpy(), scores[labels].numpy()
+    truth = np.repeat([0, 1], [len(good), len(bad)])
+    draws = [
+        roc_auc_score(truth, np.concatenate([rng.choice(x, len(x)) for x in (good, bad)]))
+        for _ in range(1000)
+    ]
+    lower, upper = bootstrap_interval(scores, labels, curves.auroc)
+    np.testing.assert_allclose([lower, upper], np.quantile(draws, [0.025, 0.975]), atol=0.01)
+
+
+@pytest.mark.parametrize("statistic", [curves.average_precision, curves.f1_max])
+def test_any_statistic_of_counts_works(statistic):
+    scores, labels = random_scores(100)
+    lower, upper = bootstrap_interval(scores, labels, statistic, n_resamples=50)
+    assert 0 < lower < statistic(*curves.count(scores, labels)[1:]) < upper < 1
+
+
+def test_the_seed_decides():
+    scores, labels = random_scores(60)
+    first, again, other = (
+        bootstrap_interval(scores, labels, curves.auroc, seed=seed) for seed in (1, 1, 2)
+    )
+    assert first == again != other
+
+
+def test_a_higher_level_is_wider():
+    scores, labels = random_scores(60)
+    (a, d), (b, c) = (
+        bootstrap_interval(scores, labels, curves.auroc, level=level) for level in (0.99, 0.8)
+    )
+    assert a < b < c < d
+
+
+def test_blocks_cover_all_resamples(monkeypatch):
+    monkeypatch.setattr("fre_lightning.bootstrap._BLOCK_ELEMENTS", 700)
+    sizes = []
+
+    def statistic(positives, negatives):
+        assert torch.equal(positives.sum(-1), positives.sum(-1)[:1].expand(len(positives)))
+        sizes.append(len(positives))
+        return curves.auroc(positives, negatives)
+
+    bootstrap_interval(*random_scores(100), statistic, n_resamples=25)
+    assert sizes == [7, 7, 7, 4]
+
+
+@pytest.mark.parametrize("labels", [[], [0, 0], [1, 1]])
+def test_one_class_gives_nan(labels):
+    scores, labels = torch.zeros(len(labels)), torch.tensor(labels)
+    assert all(map(math.isnan, bootstrap_interval(scores, labels, curves.auroc)))

@@ -1,0 +1,333 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
+from torchmetrics import MetricCollection
+
+from fre_lightning import curves
+from fre_lightning.metrics import ImageMetrics, PixelAUPIMO, PixelMetrics
+
+SCALES = {
+    "unit": torch.sigmoid,
+    "hundreds": lambda x: 300 + 100 * x,
+    "tiny": lambda x: 1e-12 * torch.sigmoid(x),
+    "negative": lambda x: x - 20,
+    "heavy-tailed": lambda x: torch.exp(4 * x),
+}
+
+
+def blob_masks(n=4, size=96, seed=0):
+    """Some regions of very different size; the last image is good."""
+    noise = np.random.default_rng(seed).normal(size=(n, size, size))
+    smooth = ndimage.gaussian_filter(noise, (0, 4, 4))
+    masks = torch.from_numpy(smooth > 1.6 * smooth.std())
+    masks[-1] = False
+    return masks
+
+
+def maps_for(masks, seed=0):
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randn(masks.shape, generator=generator) + 1.2 * masks
+
+
+def values_of(metric, *batches):
+    for batch in batches:
+        metric.update(*batch)
+    return metric.compute()
+
+
+def direct_aupro(maps, masks, limit=0.3):
+    """Cover each region at every distinct score, sum trapezoids up to the limit."""
+    maps, masks = maps.double().numpy(), masks.numpy()
+    regions = []
+    for image, mask in zip(maps, masks, strict=True):
+        labels, n = ndimage.label(mask, np.ones((3, 3)))
+        regions += [np.sort(image[labels == i]) for i in range(1, n + 1)]
+    good = np.sort(maps[~masks])
+    thresholds = np.unique(maps)[::-1]
+
+    def rate(ascending):
+        reached = 1 - np.searchsorted(ascending, thresholds) / len(ascending)
+        return np.concatenate([[0], reached])
+
+    fpr, overlap = rate(good), np.mean([rate(region) for region in regions], axis=0)
+    inside = fpr < limit
+    fpr_inside = np.append(fpr[inside], limit)
+    overlap_inside = np.append(overlap[inside], np.interp(limit, fpr, overlap))
+    return np.trapezoid(overlap_inside, fpr_inside) / limit
+
+
+# --- images
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_image_metrics_equal_scikit_learn_at_any_scale(scale):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.rand(100, generator=generator) < 0.4
+    scores = SCALES[scale](torch.randn(100, generator=generator) + labels)
+    batches = zip(scores.split(32), labels.split(32), strict=True)
+    values = values_of(ImageMetrics(), *batches)
+    assert values["image_auroc"] == pytest.approx(roc_auc_score(labels, scores))
+    assert values["image_aupr"] == pytest.approx(average_precision_score(labels, scores))
+    precision, recall, _ = precision_recall_curve(labels, scores)
+    expected = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+    assert values["image_f1_max"] == pytest.approx(expected)
+
+
+def test_image_metrics_of_separable_large_scores_are_1():
+    values = values_of(ImageMetrics(), (torch.tensor([300.0, 400, 500]), torch.tensor([0, 1, 1])))
+    assert values == {"image_auroc": 1, "image_aupr": 1, "image_f1_max": 1}
+
+
+@pytest.mark.parametrize("labels", [[0], [0, 0], [1, 1]])
+def test_image_metrics_of_one_class_are_nan(labels):
+    values = values_of(ImageMetrics(), (torch.rand(len(labels)), torch.tensor(labels)))
+    assert all(math.isnan(value) for value in values.values())
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+@pytest.mark.parametrize("metric", [ImageMetrics, PixelMetrics, PixelAUPIMO])
+def test_without_an_update_all_is_nan(metric):
+    assert all(math.isnan(value) for value in metric().compute().values())
+
+
+def test_image_metrics_merge():
+    scores, labels = torch.rand(50), torch.arange(50) % 3 == 0
+    first, second, whole = (ImageMetrics() for _ in range(3))
+    expected = values_of(whole, (scores, labels))
+    first.update(scores[:20], labels[:20])
+    second.update(scores[20:], labels[20:])
+    first.merge_state(second)
+    assert first.compute() == pytest.approx(expected)
+
+
+def test_image_metrics_refuse_other_shapes():
+    with pytest.raises(ValueError, match=r"scores \(3,\) and labels \(2,\)"):
+        ImageMetrics().update(torch.rand(3), torch.ones(2))
+
+
+# --- pixels
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_pixel_metrics_equal_scikit_learn_at_any_scale(scale):
+    masks = blob_masks()
+    maps = SCALES[scale](maps_for(masks))
+    values = values_of(PixelMetrics(), *zip(maps.split(2), masks.split(2), strict=True))
+    truth, scores = masks.flatten(), maps.flatten()
+    assert values["pixel_auroc"] == pytest.approx(roc_auc_score(truth, scores), abs=1e-4)
+    assert values["pixel_aupr"] == pytest.approx(average_precision_score(truth, scores), abs=1e-3)
+    precision, recall, _ = precision_recall_curve(truth, scores)
+    expected = np.max(2 * precision * recall / np.maximum(precision + recall, 1e-12))
+    assert values["pixel_f1_max"] == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_aupro_equals_the_direct_computation_at_any_scale(scale):
+    masks = blob_masks()
+    maps = SCALES[scale](maps_for(masks))
+    values = values_of(PixelMetrics(), (maps, masks))
+    assert values["pixel_aupro"] == pytest.approx(direct_aupro(maps, masks), abs=1e-4)
+
+
+@pytest.mark.parametrize("limit", [0.05, 1.0])
+def test_aupro_with_another_limit(limit):
+    masks = blob_masks()
+    maps = maps_for(masks)
+    values = values_of(PixelMetrics(fpr_limit=limit), (maps, masks))
+    assert values["pixel_aupro"] == pytest.approx(direct_aupro(maps, masks, limit), abs=1e-4)
+
+
+@pytest.mark.parametrize("transform", [torch.log, torch.sqrt, torch.exp, lambda x: x**5 - 7])
+def test_monotone_transforms_change_nothing(transform):
+    masks = blob_masks()
+    maps = torch.sigmoid(maps_for(masks)) + 0.1
+    plain = values_of(PixelMetrics(), (maps, masks))
+    transformed = values_of(PixelMetrics(), (transform(maps), masks))
+    assert transformed.pop("pixel_aupr") == pytest.approx(plain.pop("pixel_aupr"), abs=1e-3)
+    assert transformed == pytest.approx(plain, abs=2e-4)
+
+
+def test_aupro_by_hand():
+    # Two regions: one pixel that scores above everything, and one of two pixels, half of which
+    # lies above 1 of 5 good pixels. At the limit the curve is at 0.5 + 0.5 * 0.5.
+    maps = torch.tensor([[[9.0, 0, 0, 0], [0, 0, 0, 0], [0, 0, 7, 5]]])
+    masks = torch.zeros(1, 3, 4, dtype=torch.bool)
+    masks[0, 0, 0] = masks[0, 2, 2] = masks[0, 2, 3] = True
+    maps[0, 0, 3] = 6
+    value = values_of(PixelMetrics(), (maps, masks))["pixel_aupro"]
+    # 0.75 up to 1/9, then 1 at the same rate.
+    assert value == pytest.approx((0.75 / 9 + (0.3 - 1 / 9)) / 0.3)
+
+
+def test_a_perfect_map_has_1_everywhere():
+    masks = blob_masks()
+    values = values_of(PixelMetrics(), (400.0 + 100 * masks, masks))
+    assert values == pytest.approx(dict.fromkeys(values, 1.0))
+
+
+@pytest.mark.parametrize("spread", [1.0, 0.1, 1e-3])
+def test_the_tie_bound_bounds_what_bins_cost(spread):
+    masks = blob_masks()
+    maps = 100 * (1 + spread * torch.sigmoid(maps_for(masks)))
+    metric = PixelMetrics()
+    value = values_of(metric, (maps, masks))["pixel_auroc"]
+    bound = curves.auroc_tie_bound(*metric.counts()[1:]).item()
+    error = abs(value - roc_auc_score(masks.flatten(), maps.flatten()))
+    assert error <= bound
+    assert error <= 1e-4 or spread < 0.1
+
+
+def test_counts_are_of_pixels_at_or_above_thresholds():
+    masks = blob_masks()
+    maps = maps_for(masks)
+    metric = PixelMetrics()
+    metric.update(maps, masks)
+    thresholds, defects, good = metric.counts()
+    assert thresholds.diff().min() > 0
+    middle = len(thresholds) // 2
+    above = maps >= thresholds[middle]
+    assert defects[middle:].sum() == (above & masks).sum()
+    assert good[middle:].sum() == (above & ~masks).sum()
+
+
+def test_no_masks_mean_good_images():
+    masks = blob_masks()
+    maps = maps_for(masks)
+    with_zeros = values_of(PixelMetrics(), (maps, masks), (maps, torch.zeros_like(masks)))
+    assert values_of(PixelMetrics(), (maps, masks), (maps,)) == with_zeros
+
+
+@pytest.mark.parametrize("defective", [True, False])
+@pytest.mark.parametrize("shape", [(2, 5, 5), (1, 1, 1)])
+def test_pixels_of_one_class_give_nan(shape, defective):
+    values = values_of(PixelMetrics(), (torch.rand(shape), torch.full(shape, defective)))
+    assert all(math.isnan(value) for value in values.values())
+
+
+def test_equal_scores_are_one_tie():
+    masks = blob_masks()
+    values = values_of(PixelMetrics(), (torch.full(masks.shape, 7.0), masks))
+    share = masks.double().mean().item()
+    assert values["pixel_auroc"] == pytest.approx(0.5)
+    assert values["pixel_aupr"] == pytest.approx(share)
+    assert values["pixel_f1_max"] == pytest.approx(2 * share / (1 + share))
+    assert values["pixel_aupro"] == pytest.approx(0.15)
+
+
+def test_infinite_scores_are_ranked():
+    maps = torch.tensor([[[math.inf, -math.inf, 0.0, 1.0]]])
+    masks = torch.tensor([[[1, 0, 0, 1]]])
+    assert values_of(PixelMetrics(), (maps, masks))["pixel_auroc"] == 1
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
+@pytest.mark.parametrize("metric", [PixelMetrics, PixelAUPIMO])
+def test_other_dtypes(metric, dtype):
+    masks = blob_masks()
+    maps = maps_for(masks).to(dtype)
+    expected = values_of(metric(), (maps.float(), masks))
+    assert values_of(metric(), (maps, masks)) == expected
+    assert values_of(metric(), (maps, masks.to(torch.uint8) * 255)) == expected
+
+
+@pytest.mark.parametrize("metric", [PixelMetrics, PixelAUPIMO])
+def test_halves_merge_to_the_whole(metric):
+    masks = blob_masks()
+    maps = maps_for(masks)
+    first, second = metric(), metric()
+    first.update(maps[:1], masks[:1])
+    second.update(maps[1:], masks[1:])
+    first.merge_state(second)
+    assert first.compute() == values_of(metric(), (maps, masks))
+
+
+@pytest.mark.parametrize("metric", [PixelMetrics, PixelAUPIMO])
+def test_reset_forgets(metric):
+    masks = blob_masks()
+    used = metric()
+    used.update(-maps_for(masks), masks)
+    # As Lightning does; updating must still be possible outside of inference mode.
+    with torch.inference_mode():
+        used.reset()
+    batch = maps_for(masks), masks
+    assert values_of(used, batch) == values_of(metric(), batch)
+
+
+def test_metrics_work_in_a_collection():
+    collection = MetricCollection([PixelMetrics(), PixelAUPIMO()])
+    masks = blob_masks()
+    batch = maps_for(masks), masks
+    assert values_of(collection, batch) == {
+        **values_of(PixelMetrics(), batch),
+        **values_of(PixelAUPIMO(), batch),
+    }
+
+
+def test_updates_leave_no_trace_in_a_checkpoint():
+    assert not PixelMetrics().state_dict()
+
+
+@pytest.mark.parametrize("metric", [PixelMetrics, PixelAUPIMO])
+def test_an_empty_batch_changes_nothing(metric):
+    masks = blob_masks()
+    batch = maps_for(masks), masks
+    values = values_of(metric(), batch, (batch[0][:0], masks[:0]), (batch[0][:0],))
+    assert values == values_of(metric(), batch)
+
+
+def test_bad_input_is_refused():
+    maps = torch.rand(2, 4, 4)
+    with pytest.raises(ValueError, match=r"masks \(4, 4\)"):
+        PixelMetrics().update(maps, torch.ones(4, 4))
+    with pytest.raises(ValueError, match="masks missing"):
+        PixelMetrics().update(maps[0])
+    with pytest.raises(ValueError, match="NaN"):
+        PixelMetrics().update(maps / 0 * 0)
+    with pytest.raises(ValueError, match="fpr_limit=0"):
+        PixelMetrics(fpr_limit=0)
+    with pytest.raises(ValueError, match="fpr_bounds"):
+        PixelAUPIMO(fpr_bounds=(1e-4, 1e-5))
+
+
+# --- AUPIMO
+
+
+def direct_aupimo(maps, masks, bounds):
+    """Integrate every defective image's true positive rate over log(false positive rate)."""
+    defective = masks.flatten(1).any(1)
+    good = np.sort(maps[~defective].double().numpy().ravel())
+    areas = []
+    for image, mask in zip(maps[defective], masks[defective], strict=True):
+        grid = np.linspace(*np.log(bounds), 20_001)
+        grid = (grid[1:] + grid[:-1]) / 2
+        # The lowest threshold that at most this rate of good pixels reaches.
+        n_above = np.floor(np.exp(grid) * len(good) + 1e-9).astype(int)
+        threshold = good[len(good) - 1 - n_above]
+        scores = np.sort(image[mask].double().numpy())
+        areas.append(np.mean(1 - np.searchsorted(scores, threshold, "right") / len(scores)))
+    return np.mean(areas)
+
+
+@pytest.mark.parametrize("scale", SCALES)
+def test_aupimo_equals_the_direct_computation(scale):
+    masks = blob_masks(n=5)
+    masks[0] = False
+    maps = SCALES[scale](maps_for(masks))
+    bounds = (1e-3, 1e-1)
+    metric = PixelAUPIMO(fpr_bounds=bounds)
+    value = values_of(metric, *zip(maps.split(2), masks.split(2), strict=True))["pixel_aupimo"]
+    assert value == pytest.approx(direct_aupimo(maps, masks, bounds), abs=2e-3)
+
+
+def test_aupimo_of_a_perfect_map_is_1():
+    masks = blob_masks()
+    assert values_of(PixelAUPIMO(), (masks.float(), masks))["pixel_aupimo"] == pytest.approx(1)
+
+
+def test_aupimo_needs_good_images():
+    masks = blob_masks()[:2]
+    assert math.isnan(values_of(PixelAUPIMO(), (maps_for(masks), masks))["pixel_aupimo"])

@@ -30,7 +30,8 @@ class FeatureMatrix:
             shards: `(n_i, ...)` arrays, memory-mapped or not; trailing axes are flattened.
             transform: Applied to whatever is read.
         """
-        self._shards = [shard.reshape(len(shard), -1) for shard in shards]
+        arrays = (shard.numpy() if isinstance(shard, Tensor) else shard for shard in shards)
+        self._shards = [array.reshape(len(array), -1) for array in arrays]
         self._starts = list(accumulate((len(shard) for shard in self._shards), initial=0))
         self._transform = transform
         self.shape = (self._starts[-1], int(self._shards[0].shape[1]))

@@ -22,7 +22,7 @@ class Autoencoder(GradientReducer):
     all D features although the data vary along at most N - 1 directions, each at its own scale.
     So the features are centred and rotated into the principal axes of their own span, which is an
     isometry: the same model and the same loss, with far fewer parameters, each of which meets
-    one scale only. `space="features"` trains on the D features as they are, as published.
+    one scale only. The decoder starts as the encoder transposed, and is then free. `space="features"` trains on the D features as they are, as published.
     """
 
     name: ClassVar[str] = "ae"
@@ -131,11 +131,9 @@ class _Trainee(nn.Module):
         self.encoder = nn.Parameter(nn.init.xavier_uniform_(torch.empty(rank, n_inputs)))
         self.encoder_bias = nn.Parameter(torch.zeros(rank))
         self.decoder_bias = nn.Parameter(torch.zeros(n_inputs))
-        self.decoder = (
-            self.encoder
-            if tied
-            else nn.Parameter(nn.init.xavier_uniform_(torch.empty(rank, n_inputs)))
-        )
+        # Drawn apart, an untied pair first spends epochs on finding each other: with 48 images the
+        # residual ends at 2.2 times PCA's instead of 1.3, with 220 at 1.16 instead of 1.10.
+        self.decoder = self.encoder if tied else nn.Parameter(self.encoder.detach().clone())
 
     def shuffled_batches(self, batch_size: int) -> Iterator[Tensor]:
         """All rows of the training data in random order, `(batch_size, r)` at a time."""

@@ -1,0 +1,78 @@
+"""Small data and configurations: no network, no weights, nothing outside tmp_path."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig
+from PIL import Image
+
+from fre_lightning.cli import CONFIG_DIR
+
+SIZE = 32
+TINY_MODEL = ("model=scattering", f"model.image_size={SIZE}", "model.n_scales=2")
+
+Compose = Callable[..., DictConfig]
+
+
+def draw_part(rng: np.random.Generator, *, defect: bool) -> tuple[Image.Image, Image.Image]:
+    """A striped texture with noise, and the mask of the bright square that may be on it."""
+    rows = np.arange(SIZE)[:, None] + rng.integers(0, 4)
+    pixels = 120 + 40 * np.sin(rows / 2.0) + rng.normal(0, 6, (SIZE, SIZE))
+    mask = np.zeros((SIZE, SIZE), np.uint8)
+    if defect:
+        top, left = rng.integers(2, SIZE - 12, 2)
+        mask[top : top + 8, left : left + 8] = 255
+        pixels[mask > 0] += 50
+    return Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8)), Image.fromarray(mask)
+
+
+@pytest.fixture
+def mvtec(tmp_path: Path) -> Path:
+    """A root with one category `part` in MVTec layout: 16 to train on, 5 good, 3 + 3 defective."""
+    rng = np.random.default_rng(0)
+    root = tmp_path / "mvtec"
+    for folder, n, defect in (
+        ("train/good", 16, False),
+        ("test/good", 5, False),
+        ("test/dent", 3, True),
+        ("test/spot", 3, True),
+    ):
+        for i in range(n):
+            image, mask = draw_part(rng, defect=defect)
+            path = root / "part" / folder / f"{i:03d}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            image.save(path)
+            if defect:
+                mask_path = root / "part/ground_truth" / path.parent.name / f"{i:03d}_mask.png"
+                mask_path.parent.mkdir(parents=True, exist_ok=True)
+                mask.save(mask_path)
+    return root
+
+
+@pytest.fixture
+def settings(tmp_path: Path, mvtec: Path) -> list[str]:
+    """Overrides for a tiny run on `mvtec` that writes below tmp_path."""
+    return [
+        *TINY_MODEL,
+        "dataset=mvtec",
+        f"dataset.root={mvtec}",
+        "dataset.category=part",
+        "trainer=cpu",
+        f"paths.cache_dir={tmp_path / 'cache'}",
+        f"paths.data_dir={tmp_path / 'data'}",
+    ]
+
+
+@pytest.fixture
+def make_config(tmp_path: Path, settings: list[str]) -> Compose:
+    """Compose a configuration for a tiny run from overrides that come after `settings`."""
+
+    def make(*overrides: str) -> DictConfig:
+        output = f"paths.output_dir={tmp_path / 'run'}"
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            return compose("config", [*settings, output, *overrides])
+
+    return make

@@ -1,0 +1,175 @@
+import errno
+import json
+import logging
+import threading
+
+import numpy as np
+import pytest
+
+from fre_lightning import feature_cache
+from fre_lightning.errors import CacheError
+from fre_lightning.feature_cache import FeatureCache
+
+ROWS = np.arange(10 * 6, dtype=np.float32).reshape(10, 2, 3)
+
+
+class Source:
+    """Computes ROWS three at a time, and can be told to stop or to leave some out."""
+
+    def __init__(self, stop_before=None, skip=()):
+        self.stop_before = stop_before
+        self.skip = set(skip)
+        self.computed = []
+
+    def __call__(self, writer):
+        for start in range(writer.first, 10, 3):
+            if self.stop_before is not None and start >= self.stop_before:
+                raise KeyboardInterrupt
+            indices = [i for i in range(start, min(start + 3, 10)) if i not in self.skip]
+            self.computed += indices
+            if indices:
+                writer.append(ROWS[indices], indices)
+
+
+@pytest.fixture(autouse=True)
+def _small_shards(monkeypatch):
+    monkeypatch.setattr(feature_cache, "SHARD_ROWS", 3)
+    monkeypatch.setattr(feature_cache, "_verified", set())
+
+
+@pytest.fixture
+def cache(tmp_path):
+    return FeatureCache(tmp_path / "cache")
+
+
+def load(cache, source, key="key"):
+    return cache.load_or_compute("part-train", {"key": key}, 10, source)
+
+
+def stored(rows):
+    return np.concatenate(rows.shards)
+
+
+def shard_paths(cache):
+    return sorted(cache.cache_dir.glob("*/shard-*.npy"))
+
+
+def test_a_second_read_computes_nothing(cache):
+    first = load(cache, Source())
+    source = Source()
+    second = load(cache, source)
+    assert (first.was_computed, second.was_computed, source.computed) == (True, False, [])
+    np.testing.assert_array_equal(stored(second), ROWS)
+    assert second.row_shape == (2, 3)
+    assert all(isinstance(shard, np.memmap) for shard in second.shards)
+
+
+def test_another_key_is_another_entry(cache):
+    load(cache, Source())
+    source = Source()
+    load(cache, source, key="other")
+    assert source.computed == list(range(10))
+
+
+def test_a_stopped_computation_goes_on_after_the_last_shard(cache):
+    with pytest.raises(KeyboardInterrupt):
+        load(cache, Source(stop_before=6))
+    source = Source()
+    rows = load(cache, source)
+    assert source.computed == [6, 7, 8, 9]
+    np.testing.assert_array_equal(stored(rows), ROWS)
+
+
+@pytest.mark.parametrize("skip", [[1], [8, 9], [0, 1, 2], [9, 0]])
+def test_skipped_items_are_remembered(cache, skip):
+    for rows in (load(cache, Source(skip=skip)), load(cache, Source())):
+        assert rows.skipped == sorted(skip)
+        assert rows.indices == [i for i in range(10) if i not in skip]
+        np.testing.assert_array_equal(stored(rows), ROWS[rows.indices])
+
+
+def test_nothing_readable(cache):
+    with pytest.raises(CacheError, match="None of the images"):
+        load(cache, Source(skip=range(10)))
+
+
+def damage_length(path):
+    path.write_bytes(path.read_bytes()[:-4])
+
+
+def damage_content(path):
+    content = bytearray(path.read_bytes())
+    content[-1] ^= 255
+    path.write_bytes(content)
+
+
+def remove(path):
+    path.unlink()
+
+
+def damage_manifest(path):
+    (path.parent / "manifest.json").write_text("{")
+
+
+@pytest.mark.parametrize("damage", [damage_length, damage_content, remove, damage_manifest])
+def test_damage_is_noticed_said_and_mended(cache, damage, caplog, monkeypatch):
+    load(cache, Source())
+    damage(shard_paths(cache)[1])
+    monkeypatch.setattr(feature_cache, "_verified", set())  # as in a fresh process
+    source = Source()
+    with caplog.at_level(logging.WARNING):
+        rows = load(cache, source)
+    assert "damaged" in caplog.text
+    assert source.computed == list(range(10))
+    np.testing.assert_array_equal(stored(rows), ROWS)
+
+
+def test_a_full_disk_removes_the_entry_and_says_so(cache, monkeypatch):
+    real_save = np.save
+
+    def save(stream, rows, **kwargs):
+        if stream.name.endswith("tmp") and "shard-00002" in stream.name:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real_save(stream, rows, **kwargs)
+
+    monkeypatch.setattr(np, "save", save)
+    with pytest.raises(CacheError, match=r"(?s)No space left.*paths\.cache_dir"):
+        load(cache, Source())
+    assert [path for path in cache.cache_dir.iterdir() if path.is_dir()] == []
+
+
+def test_an_unwritable_cache(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(CacheError, match=r"paths\.cache_dir"):
+        load(FeatureCache(tmp_path / "file" / "cache"), Source())
+
+
+def test_no_temporary_files_stay(cache):
+    load(cache, Source())
+    assert list(cache.cache_dir.glob("**/*.tmp")) == []
+    manifest = json.loads(next(cache.cache_dir.glob("*/manifest.json")).read_text())
+    assert [shard["stop"] for shard in manifest["shards"]] == [3, 6, 9, 10]
+
+
+def test_two_at_once_compute_it_once(cache):
+    entered, sources, results = threading.Event(), [], []
+
+    class Slow(Source):
+        def __call__(self, writer):
+            entered.set()
+            super().__call__(writer)
+
+    def work():
+        source = Slow()
+        sources.append(source)
+        results.append(load(FeatureCache(cache.cache_dir), source))
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=30)
+    assert entered.is_set()
+    assert sum(len(source.computed) for source in sources) == 10
+    for rows in results:
+        np.testing.assert_array_equal(stored(rows), ROWS)

@@ -1,0 +1,39 @@
+import numpy as np
+import pytest
+import torch
+
+from fre_lightning.feature_matrix import FeatureMatrix
+
+ROWS = np.arange(7 * 6, dtype=np.float32).reshape(7, 2, 3)
+
+
+@pytest.fixture
+def matrix():
+    return FeatureMatrix([ROWS[:3], ROWS[3:4], ROWS[4:]])
+
+
+@pytest.mark.parametrize(
+    ("rows", "columns"),
+    [(slice(None), slice(None)), (slice(2, 5), slice(1, 4)), (slice(3, 4), slice(None, 2))],
+)
+def test_blocks_are_those_of_the_whole_matrix(matrix, rows, columns):
+    expected = torch.from_numpy(ROWS.reshape(7, 6)[rows, columns])
+    torch.testing.assert_close(matrix.block(rows, columns), expected)
+    assert matrix.shape == (7, 6)
+
+
+@pytest.mark.parametrize("block_bytes", [1, 50, 10**6])
+def test_row_and_column_blocks_cover_everything_once(matrix, block_bytes):
+    rows = torch.cat([block for _, block in matrix.row_blocks(block_bytes)])
+    columns = torch.cat([block for _, block in matrix.column_blocks(block_bytes)], dim=1)
+    expected = torch.from_numpy(ROWS.reshape(7, 6))
+    torch.testing.assert_close(rows, expected)
+    torch.testing.assert_close(columns, expected)
+
+
+def test_transform_knows_its_columns_and_leaves_the_data_alone(matrix):
+    scale = torch.arange(6.0)
+    scaled = matrix.with_transform(lambda block, first: block * scale[first:][: block.shape[1]])
+    columns = torch.cat([block for _, block in scaled.column_blocks(60)], dim=1)
+    torch.testing.assert_close(columns, torch.from_numpy(ROWS.reshape(7, 6)) * scale)
+    torch.testing.assert_close(matrix.block(slice(None)), torch.from_numpy(ROWS.reshape(7, 6)))

@@ -1,5 +1,7 @@
 """Compression and per-channel scaling of features, learnt from the training features."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -10,18 +12,23 @@ COMPRESSIONS = ("none", "sqrt", "cbrt", "log")
 
 _LOG_OFFSET = 0.2
 
+# Below this fraction of its mean, the standard deviation of a channel is rounding.
+_LEAST_VARIATION = 1e-6
+
 
 class ChannelStandardizer(nn.Module):
     """Compress each feature, then divide each channel by its standard deviation.
 
     `none` leaves the features as they are, unscaled: what the published procedure does.
     `sqrt` and `cbrt` are the roots of non-negative features, odd functions elsewhere;
-    `log` is log(x / channel mean + 0.2), for non-negative features only.
+    `log` is log(x / channel mean + 0.2) of non-negative features. It takes negative ones for
+    zero, so that of signed channels, the colour averages of scattering, it sees one sign only.
 
     Attributes:
         scale: `(C,)` float32, the reciprocal standard deviation of each compressed channel;
-            zero-variance channels have 1.
-        channel_mean: `(C,)` float32, the mean of each channel before compression.
+            constant channels have 1.
+        channel_mean: `(C,)` float32, for `log` the mean of each channel before compression,
+            negative features counted as zeros; channels without positive features have 1.
     """
 
     scale: Tensor
@@ -44,11 +51,15 @@ class ChannelStandardizer(nn.Module):
         self.n_positions = features.shape[1] // n_channels
         device = self.scale.device
         if self.compression == "log":
-            mean, _ = self._channel_moments(features, n_channels, compressed=False)
-            self.channel_mean = mean.clamp(min=torch.finfo(torch.float32).tiny).float().to(device)
-        _, variance = self._channel_moments(features, n_channels, compressed=True)
-        deviation = variance.sqrt()
-        self.scale = torch.where(deviation > 0, 1 / deviation, 1.0).float().to(device)
+            mean, _ = self._channel_moments(features, n_channels, lambda rows: rows.clamp(min=0))
+            has_positive = mean > torch.finfo(torch.float32).tiny
+            self.channel_mean = torch.where(has_positive, mean, 1.0).float().to(device)
+        channels = (torch.arange(features.shape[1]) // self.n_positions).to(device)
+        mean, deviation = self._channel_moments(
+            features, n_channels, lambda rows: self._compress(rows, channels)
+        )
+        varies = deviation > _LEAST_VARIATION * mean.abs()
+        self.scale = torch.where(varies, 1 / deviation, 1.0).float().to(device)
 
     def forward(self, features: Tensor, first_column: int = 0) -> Tensor:
         """Standardise features.
@@ -69,24 +80,22 @@ class ChannelStandardizer(nn.Module):
     def _compress(self, features: Tensor, channels: Tensor) -> Tensor:
         if self.compression == "log":
             mean = self.channel_mean[channels].to(features.device)
-            return torch.log(features / mean + _LOG_OFFSET)
+            return torch.log(features.clamp(min=0) / mean + _LOG_OFFSET)
         exponent = 0.5 if self.compression == "sqrt" else 1 / 3
         return features.abs().pow(exponent).copysign(features)
 
     def _channel_moments(
-        self, features: FeatureMatrix, n_channels: int, *, compressed: bool
+        self, features: FeatureMatrix, n_channels: int, function: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Mean and variance of each channel over images and positions, `(C,)` float64 each."""
-        every = torch.arange(features.shape[1]) // self.n_positions
+        """Mean and deviation of a function of each channel's features, `(C,)` float64 each."""
         total, squares = torch.zeros(2, n_channels, dtype=torch.float64)
         for _, rows in features.row_blocks():
-            block = self._compress(rows, every.to(self.scale.device)) if compressed else rows
-            values = block.view(len(block), n_channels, self.n_positions).double()
+            values = function(rows).view(len(rows), n_channels, self.n_positions).double()
             total += values.sum(dim=(0, 2)).cpu()
             squares += values.square().sum(dim=(0, 2)).cpu()
         mean = total / (features.shape[0] * self.n_positions)
         variance = squares / (features.shape[0] * self.n_positions) - mean.square()
-        return mean, variance.clamp(min=0)
+        return mean, variance.clamp(min=0).sqrt()
 
     def get_extra_state(self) -> int:
         """The number of positions a channel has, which `state_dict` would otherwise lose."""

@@ -1,0 +1,144 @@
+"""Banks of Morlet wavelets that filter spectra and return the modulus at the resolution it needs.
+
+A signal filtered at scale j is sampled every 2^j pixels. Sampling in space is folding in frequency,
+so the product of spectrum and filter is folded before the inverse FFT, which then is 4^j times
+smaller. Frequencies where no filter of the bank differs from zero are never touched.
+"""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+# Half axes, in standard deviations, beyond which the two Gaussians that make up a Morlet wavelet
+# are taken for zero; the second, which removes the mean, has a sixth of the first one's height.
+WAVE_REACH, ENVELOPE_REACH = 4.0, 3.5
+
+
+class MorletBank(nn.Module):
+    """The Morlet wavelets of one scale in all orientations, for spectra of one resolution."""
+
+    def __init__(self, sides: Sequence[int], n_orientations: int, source: int, j: int) -> None:
+        """Build the filters.
+
+        Args:
+            sides: `(H, W)` of the grid at full resolution.
+            n_orientations: L.
+            source: The spectra belong to signals sampled every 2^source pixels.
+            j: The scale; the result is sampled every 2^j pixels.
+        """
+        super().__init__()
+        self.sides = [side >> j for side in sides]
+        reach = _reach(j, n_orientations)
+        bins = [_bins(side, source, j, *reach[axis]) for axis, side in enumerate(sides)]
+        self.is_whole = all(
+            len(bin_) == side >> source for bin_, side in zip(bins, sides, strict=True)
+        )
+        y, x = (2 * math.pi / side * bin_ for bin_, side in zip(bins, sides, strict=True))
+        filters = torch.stack(
+            [morlet_spectrum(y, x, j, k, n_orientations) for k in range(n_orientations)]
+        )
+        # The inverse FFT below does not divide by the number of samples. Each number stands
+        # twice, for real and imaginary part: complex times real is slow in torch.
+        scale = 4**source / math.prod(sides)
+        aliases = self._split((scale * filters).float().repeat_interleave(2, dim=2))
+        self.register_buffer("aliases", aliases.contiguous(), persistent=False)
+        for name, bin_, side in zip(("rows", "columns"), bins, sides, strict=True):
+            self.register_buffer(name, bin_ % (side >> source), persistent=False)
+
+    def forward(self, spectra: Tensor) -> Tensor:
+        """Filter and take the modulus.
+
+        Args:
+            spectra: `(n, H / 2^source, W / 2^source)` complex.
+
+        Returns:
+            `(n, L, H / 2^j, W / 2^j)` real.
+        """
+        if not self.is_whole:
+            spectra = spectra.index_select(1, self.get_buffer("rows"))
+            spectra = spectra.index_select(2, self.get_buffer("columns"))
+        parts = self._split(torch.view_as_real(spectra).flatten(2))[:, :, None]
+        aliases = self.get_buffer("aliases")
+        folded = parts[0] * aliases[0]
+        for part, alias in zip(parts[1:], aliases[1:], strict=True):
+            folded.addcmul_(part, alias)
+        # The fold starts at any frequency: a shift of the spectrum leaves the modulus as it is.
+        folded = torch.view_as_complex(folded.view(*folded.shape[:3], -1, 2))
+        squares = torch.view_as_real(torch.fft.ifft2(folded, norm="forward")).square_()
+        # Faster than abs(), which guards against an overflow that cannot happen here.
+        return torch.add(squares[..., 0], squares[..., 1]).sqrt_()
+
+    def _split(self, planes: Tensor) -> Tensor:
+        """`(n, a H_j, b 2 W_j)` to the a * b parts that fold onto each other, `(a b, n, ...)`."""
+        height, width = self.sides
+        n, n_rows, n_columns = planes.shape
+        parts = planes.view(n, n_rows // height, height, n_columns // (2 * width), 2 * width)
+        return parts.permute(1, 3, 0, 2, 4).flatten(0, 1)
+
+
+def morlet_spectrum(y: Tensor, x: Tensor, j: int, k: int, n_orientations: int) -> Tensor:
+    """Fourier transform, which is real, of a Morlet wavelet sampled at whole pixels.
+
+    Args:
+        y: `(h,)` float64, vertical frequencies in radians a pixel.
+        x: `(w,)` float64, horizontal ones.
+        j: The scale: xi = 3 pi / 4 / 2^j and sigma = 0.8 * 2^j.
+        k: The orientation, 0 to L - 1.
+        n_orientations: L; the slant is 4 / L.
+
+    Returns:
+        `(h, w)` float64.
+    """
+    angle, slant = _angle(k, n_orientations), 4 / n_orientations
+    sigma, xi = 0.8 * 2**j, 0.75 * math.pi / 2**j
+    n_turns = math.ceil(slant)
+
+    def gauss(y: Tensor, x: Tensor, shift: float) -> Tensor:
+        total = y.new_zeros(len(y), len(x))
+        # Sampling in space repeats the spectrum every 2 pi.
+        for turn_y in range(-n_turns, n_turns + 1):
+            for turn_x in range(-n_turns, n_turns + 1):
+                v, u = (y + 2 * math.pi * turn_y)[:, None], x + 2 * math.pi * turn_x
+                along = v * math.cos(angle) + u * math.sin(angle) - shift
+                across = (u * math.cos(angle) - v * math.sin(angle)) / slant
+                total += ((along.square() + across.square()) * (-(sigma**2) / 2)).exp_()
+        return total
+
+    zero = y.new_zeros(1)
+    ratio = gauss(zero, zero, xi) / gauss(zero, zero, 0.0)
+    return gauss(y, x, xi) - ratio * gauss(y, x, 0.0)
+
+
+def _angle(k: int, n_orientations: int) -> float:
+    return ((n_orientations - 1) // 2 - k) * math.pi / n_orientations
+
+
+def _reach(j: int, n_orientations: int) -> list[tuple[float, float]]:
+    """Lowest and highest frequency of the bank's filters, vertically and horizontally."""
+    ends: list[list[float]] = [[], []]
+    for k in range(n_orientations):
+        angle, slant = _angle(k, n_orientations), 4 / n_orientations
+        cosine, sine = math.cos(angle), math.sin(angle)
+        for axis, (part, other) in enumerate(((cosine, sine), (sine, cosine))):
+            deviation = math.hypot(part, other * slant) / (0.8 * 2**j)
+            centre = 0.75 * math.pi / 2**j * part
+            ends[axis] += [centre - WAVE_REACH * deviation, centre + WAVE_REACH * deviation]
+            ends[axis] += [-ENVELOPE_REACH * deviation, ENVELOPE_REACH * deviation]
+    return [(min(axis), max(axis)) for axis in ends]
+
+
+def _bins(side: int, source: int, j: int, lowest: float, highest: float) -> Tensor:
+    """The frequencies, as multiples of 2 pi / side, that the filters of a bank are needed at.
+
+    Whole multiples of `side / 2^j`: all there are at the resolution of the source, or fewer.
+    """
+    n_available, n_folded = side >> source, side >> j
+    n_parts = math.ceil((highest - lowest) / (2 * math.pi) * 2**j)
+    if n_parts * n_folded >= n_available:
+        index = torch.arange(n_available)
+        return torch.where(index < n_available // 2, index, index - n_available)
+    middle = (lowest + highest) / 2 * side / (2 * math.pi)
+    first = round(middle - n_parts * n_folded / 2)
+    return torch.arange(first, first + n_parts * n_folded)

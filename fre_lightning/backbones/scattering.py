@@ -1,0 +1,186 @@
+"""A backbone without weights: the wavelet scattering transform of Bruna and Mallat (2013)."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from fre_lightning.backbones.base import Backbone
+from fre_lightning.backbones.morlet import MorletBank
+from fre_lightning.errors import ConfigError
+
+TRANSFORM = "morlet-scattering-v1"
+"""Names what `forward` computes; a part of the cache key, to be changed with it."""
+
+_LUMINANCE = (0.299, 0.587, 0.114)
+# Opponent axes red-green and yellow-blue; whole numbers, so that grey gives exactly zero.
+_OPPONENTS = ((0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
+
+# How many complex numbers are worked on at a time: on a CPU, what fits into its caches.
+_CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25
+
+
+class Scattering(Backbone):
+    """Scattering coefficients of orders 0, 1 and 2 of the luminance, 0 and 1 of the colour.
+
+    With J scales and L orientations the channels are, in this order: luminance order 0 (1), order 1
+    (J L: scale, orientation), order 2 (J (J - 1) / 2 L^2: scale 1, scale 2 > scale 1,
+    orientation 1, orientation 2); then order 0 and 1 (1 + J L) of the red-green and of the
+    yellow-blue opponent channel. The two colour averages are signed, all else is non-negative.
+    Grey images have exact zeros in all colour channels, which then cost nothing.
+
+    Images are reflected at their borders. Cells tile the image: H // 2^J rows, whatever H is.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        image_size: int | Sequence[int],
+        n_scales: int,
+        n_orientations: int,
+        pool: int,
+        compression: str,
+    ) -> None:
+        """Build the filters.
+
+        Args:
+            name: What tables and folders call the backbone.
+            image_size: One number, or `[H, W]`.
+            n_scales: J; a cell of the grid is 2^J pixels wide.
+            n_orientations: L.
+            pool: How many cells are averaged, along each side.
+            compression: How the standardizer compresses features; not done here.
+        """
+        super().__init__(name, "order2", pool, image_size, compression)
+        _check(n_scales, n_orientations, self.image_size)
+        self.n_scales = n_scales
+        self.n_orientations = n_orientations
+        self._sides = [_padded_side(side, 2**n_scales) for side in self.image_size]
+        for axis, (side, padded) in enumerate(zip(self.image_size, self._sides, strict=True)):
+            self._keep(f"reflection_{axis}", _reflection(side, padded))
+            for j in range(n_scales):
+                self._keep(f"low_pass_{axis}_{j}", _low_pass(side, padded, j, n_scales))
+        self.banks = nn.ModuleDict()
+        for j in range(n_scales):
+            for source in range(max(j, 1)):
+                bank = MorletBank(self._sides, n_orientations, source, j)
+                self.banks[f"{source}_{j}"] = bank
+
+    def _keep(self, name: str, values: Tensor) -> None:
+        self.register_buffer(name, values, persistent=False)
+
+    @property
+    def weights_label(self) -> str:
+        """There are none."""
+        return "none (scattering)"
+
+    def fingerprint(self) -> dict[str, object]:
+        """All that changes a feature map; a part of the cache key."""
+        return {
+            "backbone": self.name,
+            "layer": self.layer,
+            "image_size": list(self.image_size),
+            "n_scales": self.n_scales,
+            "n_orientations": self.n_orientations,
+            "weights": TRANSFORM,
+        }
+
+    @torch.no_grad()
+    def forward(self, images: Tensor) -> Tensor:
+        """Compute feature maps; see the class for the channels.
+
+        Args:
+            images: `(N, 3, H, W)` uint8, RGB.
+
+        Returns:
+            `(N, C, H // 2^J, W // 2^J)` float32, not compressed.
+        """
+        return torch.cat(
+            [self._features(part) for part in torch.split(images, self._n_together(images))]
+        )
+
+    def _n_together(self, planes: Tensor, j: int = 0) -> int:
+        """How many images, or planes of a spectrum, to filter to scale j at a time."""
+        height, width = self._sides
+        block = _CPU_BLOCK if planes.device.type == "cpu" else _GPU_BLOCK
+        return max(1, block // (self.n_orientations * (height >> j) * (width >> j)))
+
+    def _features(self, images: Tensor) -> Tensor:
+        levels = images.permute(0, 2, 3, 1).float() / 255
+        maps = [self._scatter(levels @ levels.new_tensor(_LUMINANCE), order=2)]
+        is_grey = bool((images[:, :1] == images[:, 1:]).all())
+        for axis in _OPPONENTS:
+            if is_grey:
+                n_channels = 1 + self.n_scales * self.n_orientations
+                maps.append(torch.zeros_like(maps[0][:, :n_channels]))
+            else:
+                maps.append(self._scatter(levels @ levels.new_tensor(axis), order=1))
+        return torch.cat(maps, dim=1)
+
+    def _scatter(self, planes: Tensor, order: int) -> Tensor:
+        """Coefficients of `(n, H, W)` planes up to an order: `(n, C, h, w)`."""
+        planes = planes.index_select(1, self.get_buffer("reflection_0"))
+        planes = planes.index_select(2, self.get_buffer("reflection_1"))
+        spectra = torch.fft.fft2(planes)
+        first, second = [self._average(planes[:, None], 0)], []
+        for j in range(self.n_scales):
+            modulus = self.banks[f"0_{j}"](spectra)
+            first.append(self._average(modulus, j))
+            if order == 2 and j < self.n_scales - 1:
+                second += self._second_order(torch.fft.fft2(modulus), j)
+        return torch.cat(first + second, dim=1)
+
+    def _second_order(self, spectra: Tensor, j1: int) -> list[Tensor]:
+        """Coefficients of one scale 1 and each scale 2, from `(n, L, H_1, W_1)` spectra."""
+        coefficients = []
+        for j2 in range(j1 + 1, self.n_scales):
+            bank = self.banks[f"{j1}_{j2}"]
+            parts = torch.split(spectra.flatten(0, 1), self._n_together(spectra, j2))
+            averages = torch.cat([self._average(bank(part), j2) for part in parts])
+            coefficients.append(averages.view(len(spectra), -1, *averages.shape[2:]))
+        return coefficients
+
+    def _average(self, planes: Tensor, j: int) -> Tensor:
+        """Gaussian averages around the cells' centres: `(n, m, H_j, W_j)` to `(n, m, h, w)`."""
+        rows, columns = self.get_buffer(f"low_pass_0_{j}"), self.get_buffer(f"low_pass_1_{j}")
+        return rows @ (planes @ columns.T)
+
+
+def _check(n_scales: int, n_orientations: int, image_size: tuple[int, int]) -> None:
+    if n_scales < 1 or n_orientations < 1 or min(image_size) < 2**n_scales:
+        msg = (
+            f"n_scales={n_scales} and n_orientations={n_orientations} must be at least 1, and "
+            f"both sides of image_size={list(image_size)} at least 2^n_scales = {2**n_scales}."
+        )
+        raise ConfigError(msg)
+
+
+def _padded_side(side: int, cell: int) -> int:
+    """The least multiple of `cell`, with a cell to spare at both ends, that suits an FFT."""
+    n_cells = -(-side // cell) + 2
+    while not _is_smooth(n_cells):
+        n_cells += 1
+    return n_cells * cell
+
+
+def _is_smooth(n: int) -> bool:
+    for prime in (2, 3, 5, 7):
+        while n % prime == 0:
+            n //= prime
+    return n == 1
+
+
+def _reflection(side: int, padded: int) -> Tensor:
+    """For each padded pixel the pixel of the image that is reflected there."""
+    position = (torch.arange(padded) - (padded - side) // 2) % (2 * side - 2)
+    return torch.minimum(position, 2 * side - 2 - position)
+
+
+def _low_pass(side: int, padded: int, j: int, n_scales: int) -> Tensor:
+    """Gaussian weights of the samples of scale j around each cell's centre: `(h, padded / 2^j)`."""
+    n_cells = side >> n_scales
+    centres = (torch.arange(n_cells, dtype=torch.float64) + 0.5) * (side / n_cells) - 0.5
+    pixels = torch.arange(0, padded, 2**j, dtype=torch.float64) - (padded - side) // 2
+    sigma = 0.8 * 2 ** (n_scales - 1)
+    weights = torch.exp(-((pixels - centres[:, None]) / sigma).square() / 2)
+    return (weights / weights.sum(dim=1, keepdim=True)).float()

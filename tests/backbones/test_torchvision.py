@@ -1,0 +1,150 @@
+import pickle
+import urllib.error
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import get_model
+
+from fre_lightning.backbones import TorchvisionBackbone
+from fre_lightning.backbones.torchvision import IMAGENET_MEAN, IMAGENET_STD
+from fre_lightning.errors import BackboneError
+
+
+def make(weights="random", name="resnet18", layer="layer1", seed=0):
+    return TorchvisionBackbone(name, layer, 2, 64, weights, seed)
+
+
+@pytest.fixture
+def images():
+    generator = torch.Generator().manual_seed(0)
+    return torch.randint(0, 256, (2, 3, 64, 64), dtype=torch.uint8, generator=generator)
+
+
+@pytest.fixture
+def network():
+    torch.manual_seed(5)
+    return get_model("resnet18", weights=None).eval()
+
+
+def test_features_are_those_of_the_whole_network_with_imagenet_normalisation(
+    network, images, tmp_path
+):
+    torch.save(network.state_dict(), tmp_path / "resnet18.pth")
+    backbone = make(str(tmp_path / "resnet18.pth"))
+    backbone.load_weights()
+    mean, std = (torch.tensor(v).view(3, 1, 1) for v in (IMAGENET_MEAN, IMAGENET_STD))
+    seen = []
+    network.layer1.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
+    with torch.inference_mode():
+        network((images / 255 - mean) / std)
+        torch.testing.assert_close(backbone(images), seen[0], rtol=1e-4, atol=1e-5)
+
+
+def test_frozen_and_in_evaluation_mode():
+    backbone = make()
+    assert not any(p.requires_grad for p in backbone.parameters())
+    assert not any(module.training for module in backbone.modules())
+
+
+def test_safetensors_and_missing_keys_above_the_layer(network, images, tmp_path):
+    state = {k: v for k, v in network.state_dict().items() if not k.startswith(("layer4", "fc"))}
+    state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}
+    save_file(state, tmp_path / "part.safetensors")
+    torch.save({"state_dict": {f"module.{k}": v for k, v in state.items()}}, tmp_path / "part.pth")
+    fingerprints = set()
+    for name in ("part.safetensors", "part.pth"):
+        backbone = make(str(tmp_path / name))
+        backbone.load_weights()
+        assert backbone.weights_label == name
+        fingerprints.add(backbone.fingerprint()["weights"])
+    assert len(fingerprints) == 1  # the content counts, not the file
+
+
+def test_a_missing_key_below_the_layer(network, tmp_path):
+    state = network.state_dict()
+    del state["layer1.0.conv1.weight"]
+    torch.save(state, tmp_path / "holes.pth")
+    with pytest.raises(BackboneError, match=r"layer1\.0\.conv1\.weight"):
+        make(str(tmp_path / "holes.pth")).load_weights()
+
+
+@pytest.mark.parametrize("other", ["squeezenet1_0", "resnet50"])
+def test_weights_of_another_architecture(other, tmp_path):
+    torch.save(get_model(other, weights=None).state_dict(), tmp_path / "other.pth")
+    with pytest.raises(BackboneError, match="does not fit resnet18"):
+        make(str(tmp_path / "other.pth")).load_weights()
+
+
+def test_a_file_that_runs_code_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    (tmp_path / "evil.pth").write_bytes(pickle.dumps(Evil()))
+    with pytest.raises(BackboneError, match="cannot be read as weights"):
+        make(str(tmp_path / "evil.pth")).load_weights()
+    assert not (tmp_path / "owned").exists()
+
+
+@pytest.mark.parametrize("name", ["none.pth", "none.safetensors"])
+def test_no_such_file(tmp_path, name):
+    with pytest.raises(BackboneError, match="no weights file"):
+        make(str(tmp_path / name)).load_weights()
+
+
+def test_offline_it_says_where_to_put_the_file(monkeypatch, tmp_path):
+    def refuse(*_args, **_kwargs):
+        raise urllib.error.URLError("no network")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("torch.hub.download_url_to_file", refuse)
+    with pytest.raises(BackboneError, match=r"(?s)resnet18-\w+\.pth.*model=scattering") as caught:
+        make("IMAGENET1K_V1").load_weights()
+    assert str(tmp_path / "hub" / "checkpoints") in str(caught.value)
+
+
+def test_an_unknown_weights_name_lists_those_there_are():
+    with pytest.raises(BackboneError, match="IMAGENET1K_V1"):
+        make("IMAGENET9").load_weights()
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "words"),
+    [("resnet19", "layer3", "resnet18"), ("resnet18", "layr3", "Did you mean layer3")],
+)
+def test_names_that_are_wrong_list_near_matches(name, layer, words):
+    with pytest.raises(BackboneError, match=words):
+        make(name=name, layer=layer)
+
+
+def test_a_layer_that_gives_no_map(images):
+    with pytest.raises(BackboneError, match="needs a map"):
+        make(layer="fc")(images)
+
+
+def test_random_weights_are_seeded_and_leave_the_generator_alone():
+    torch.manual_seed(3)
+    state = torch.get_rng_state()
+    digests = [make(seed=seed).fingerprint()["weights"] for seed in (0, 0, 1)]
+    assert torch.equal(state, torch.get_rng_state())
+    assert digests[0] == digests[1] != digests[2]
+    assert make(seed=7).weights_label == "random (seed 7)"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "layer", "shape"),
+    [
+        ("efficientnet_b5", "features.6", (304, 15, 15)),
+        ("resnet50", "layer3", (1024, 29, 29)),
+        ("wide_resnet50_2", "layer3", (1024, 29, 29)),
+        ("vgg16", "features.23", (512, 28, 28)),
+        ("mobilenet_v3_large", "features.12", (112, 29, 29)),
+    ],
+)
+def test_shipped_networks(name, layer, shape):
+    backbone = TorchvisionBackbone(name, layer, 2, 456, "random", 0)
+    images = torch.zeros(1, 3, 456, 456, dtype=torch.uint8)
+    with torch.inference_mode():
+        assert backbone(images).shape[1:] == shape

@@ -1,11 +1,14 @@
 """Image and mask files to tensors: decode, resize, and nothing that a backbone should know."""
 
+import struct
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -14,6 +17,20 @@ from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
 PREPROCESSING = "pillow-lanczos-rgb8-v1"
 """Names what `read_image` does; a part of every cache key, to be changed with it."""
 
+DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    Image.DecompressionBombError,
+)
+"""What Pillow raises for files that are missing, damaged, no images or absurdly large."""
+
+# Line-scan cameras do take images of 90 million pixels; twice as many are still an error. This is
+# set once because changing the filters around each image is not safe in threads.
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+
 
 def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     """The `(height, width)` that `image_size` stands for: one number is a square.
@@ -21,11 +38,11 @@ def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     Raises:
         ConfigError: If it is neither one nor two positive integers.
     """
-    size = (image_size, image_size) if isinstance(image_size, int) else tuple(image_size)
-    if len(size) != 2 or not all(isinstance(side, int) and side > 0 for side in size):
+    sides = tuple(image_size) if isinstance(image_size, Sequence) else (image_size, image_size)
+    if len(sides) != 2 or not all(type(side) is int and side > 0 for side in sides):
         msg = f"image_size must be one number or [height, width], both positive; got {image_size}."
         raise ConfigError(msg)
-    return size
+    return sides[0], sides[1]
 
 
 def to_rgb(image: Image.Image) -> Image.Image:
@@ -48,8 +65,11 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     """Decode an image file and resize it with Lanczos.
 
+    An orientation in its EXIF data is ignored, as masks have none; of several pages the first
+    is read.
+
     Args:
-        path: A file that Pillow can read; any mode, any size.
+        path: A file that Pillow can read; any mode, any size up to some 179 million pixels.
         image_size: `(H, W)` of the result.
 
     Returns:
@@ -62,7 +82,7 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     try:
         with Image.open(path) as image:
             resized = to_rgb(image).resize((width, height), Image.Resampling.LANCZOS)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+    except DECODING_ERRORS as error:
         msg = (
             f"{path} cannot be read as an image ({error}). Repair or remove the file, "
             "or leave such files out with dataset.skip_unreadable=true."
@@ -74,8 +94,8 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
 def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:
     """Decode the mask of a defective image and resize it as anomaly maps are resized.
 
-    Masks hold 0 and 255 (or 0 and 1); they are resized bilinearly with antialias, then
-    thresholded at one half, as in the published procedure.
+    Masks hold 0 and 255, or 0 and 1, or 0 and 65535; they are resized bilinearly with antialias,
+    then thresholded at one half, as in the published procedure.
 
     Args:
         mask_path: The mask file.
@@ -86,7 +106,7 @@ def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) ->
         `(H, W)` bool, True where the image is defective.
 
     Raises:
-        DatasetError: If the mask is missing, cannot be decoded or has another size.
+        DatasetError: If the mask is missing, cannot be decoded, has another size or other levels.
     """
     try:
         with Image.open(mask_path) as mask, Image.open(image_path) as image:
@@ -97,15 +117,34 @@ def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) ->
                     "size, without borders."
                 )
                 raise DatasetError(msg)
-            values = np.asarray(to_rgb(mask)).max(axis=-1)
-    except (OSError, SyntaxError, ValueError, UnidentifiedImageError) as error:
+            levels = _mask_levels(mask)
+    except DECODING_ERRORS as error:
         msg = (
             f"The mask {mask_path} of {image_path} cannot be read ({error}). "
             "Save it again as an 8-bit PNG: 0 for good pixels, 255 for defective ones."
         )
         raise DatasetError(msg) from error
-    levels = torch.from_numpy(values).to(torch.float32) / (1.0 if values.max() <= 1 else 255.0)
+    if 0 < levels.max() <= 0.5:
+        msg = (
+            f"The mask {mask_path} marks nothing: its levels are neither 0 and 1 nor 0 and 255, "
+            "but all below half of that. Save it as an 8-bit PNG: 0 for good pixels, 255 for "
+            "defective ones."
+        )
+        raise DatasetError(msg)
     resized = F.interpolate(
-        levels[None, None], size=image_size, mode="bilinear", antialias=True, align_corners=False
+        torch.from_numpy(levels)[None, None],
+        size=image_size,
+        mode="bilinear",
+        antialias=True,
+        align_corners=False,
     )
     return resized[0, 0] > 0.5
+
+
+def _mask_levels(mask: Image.Image) -> NDArray[np.float32]:
+    """A mask as `(H, W)` in 0..1; what counts as 1 is told by the highest level."""
+    integer = mask.mode.startswith("I")
+    values = np.asarray(mask) if integer else np.asarray(to_rgb(mask)).max(axis=-1)
+    highest = int(values.max())
+    full = next(level for level in (1, 255, max(65535, highest)) if highest <= level)
+    return (values / full).astype(np.float32)

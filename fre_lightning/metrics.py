@@ -17,7 +17,8 @@ from torchmetrics.utilities import dim_zero_cat
 
 from fre_lightning import curves
 from fre_lightning.regions import image_weights, region_weights
-from fre_lightning.score_bins import N_BINS, bin_thresholds, score_bins
+from fre_lightning.score_bins import bin_thresholds
+from fre_lightning.score_histogram import ScoreHistogram, add_bins
 
 
 class ImageMetrics(Metric):
@@ -61,56 +62,6 @@ class ImageMetrics(Metric):
         }
 
 
-class ScoreHistogram(Metric):
-    """Base of pixel metrics: histograms of the scores of all pixels of all images.
-
-    Memory is constant, 8 MB for each histogram, and processes add theirs up.
-    `fre_lightning.score_bins` says what the bins cost in accuracy. A derived class adds its
-    histograms and fills them in `_count`.
-    """
-
-    full_state_update = False
-
-    def update(self, anomaly_maps: Tensor, masks: Tensor | None = None) -> None:
-        """Add images.
-
-        Args:
-            anomaly_maps: `(N, H, W)` float of any range.
-            masks: `(N, H, W)`, true or non-zero where the image is defective; None if no image
-                is, which saves time.
-
-        Raises:
-            ValueError: If the shapes differ or a score is NaN.
-        """
-        if anomaly_maps.ndim != 3 or (masks is not None and masks.shape != anomaly_maps.shape):
-            shape = "missing" if masks is None else tuple(masks.shape)
-            msg = (
-                f"anomaly_maps {tuple(anomaly_maps.shape)}, masks {shape}: both must be (N, H, W)."
-            )
-            raise ValueError(msg)
-        bins = score_bins(anomaly_maps.detach().to(self.device))
-        if masks is not None:
-            masks = masks.bool().to(self.device)
-        self._count(bins, masks if masks is not None and masks.any() else None)
-
-    def _count(self, bins: Tensor, masks: Tensor | None) -> None:
-        """Add `(N, H, W)` bins to the histograms; masks is None if all images are good."""
-        raise NotImplementedError
-
-    def add_histogram(self, name: str) -> None:
-        """Register a histogram, `(N_BINS,)` int64, that processes sum."""
-        # int64, because counts and the sums of weights must be exact, also on devices without
-        # float64.
-        zeros = torch.zeros(N_BINS, dtype=torch.int64)
-        self.add_state(name, default=zeros, dist_reduce_fx="sum")
-
-    def reset(self) -> None:
-        """Empty the histograms."""
-        # Lightning resets in inference mode; tensors made there can't be updated outside of it.
-        with torch.inference_mode(mode=False):
-            super().reset()
-
-
 class PixelMetrics(ScoreHistogram):
     """Pixel AUROC, average precision (AUPR), highest F1 and AUPRO over all images.
 
@@ -138,11 +89,11 @@ class PixelMetrics(ScoreHistogram):
             self.add_histogram(name)
 
     def _count(self, bins: Tensor, masks: Tensor | None) -> None:
-        _add(self.pixels, bins.flatten())
+        add_bins(self.pixels, bins.flatten())
         if masks is not None:
             marked = bins[masks]
-            _add(self.defects, marked)
-            _add(self.regions, marked, region_weights(masks))
+            add_bins(self.defects, marked)
+            add_bins(self.regions, marked, region_weights(masks))
 
     def counts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Lowest score of each bin that isn't empty, ascending, defect and good pixels: `(K,)`."""
@@ -192,21 +143,13 @@ class PixelAUPIMO(ScoreHistogram):
 
     def _count(self, bins: Tensor, masks: Tensor | None) -> None:
         if masks is None:
-            _add(self.normal, bins.flatten())
+            add_bins(self.normal, bins.flatten())
         else:
-            _add(self.normal, bins[~masks.flatten(1).any(1)].flatten())
-            _add(self.images, bins[masks], image_weights(masks))
+            add_bins(self.normal, bins[~masks.flatten(1).any(1)].flatten())
+            add_bins(self.images, bins[masks], image_weights(masks))
 
     def compute(self) -> dict[str, float]:
         """`pixel_aupimo`."""
         used = (self.normal + self.images) > 0
         images, normal = self.images[used].cpu(), self.normal[used].cpu()
         return {"pixel_aupimo": float(curves.aupimo(images, normal, self.fpr_bounds))}
-
-
-def _add(histogram: Tensor, bins: Tensor, weights: Tensor | None = None) -> None:
-    """Add `(M,)` bins, each weighing 1 or as the `(M,)` int64 weights say, to a histogram."""
-    if weights is None:
-        weights = histogram.new_ones(1).expand(len(bins))
-    # In place: a histogram is far larger than a map, too large to make a new one for each batch.
-    histogram.index_add_(0, bins, weights)

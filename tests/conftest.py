@@ -1,10 +1,11 @@
 """Small data and configurations: no network, no weights, nothing outside tmp_path."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
@@ -15,6 +16,12 @@ SIZE = 32
 TINY_MODEL = ("model=scattering", f"model.image_size={SIZE}", "model.n_scales=2")
 
 Compose = Callable[..., DictConfig]
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> None:
+    """Tiny tensors gain nothing from threads, and lose much while another process computes."""
+    torch.set_num_threads(1)
 
 
 def draw_part(rng: np.random.Generator, *, defect: bool) -> tuple[Image.Image, Image.Image]:
@@ -54,9 +61,8 @@ def mvtec(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def settings(tmp_path: Path, mvtec: Path) -> list[str]:
-    """Overrides for a tiny run on `mvtec` that writes below tmp_path."""
+    """Overrides for a run on `mvtec` that writes below tmp_path; of any model."""
     return [
-        *TINY_MODEL,
         "dataset=mvtec",
         f"dataset.root={mvtec}",
         "dataset.category=part",
@@ -70,9 +76,9 @@ def settings(tmp_path: Path, mvtec: Path) -> list[str]:
 def make_config(tmp_path: Path, settings: list[str]) -> Compose:
     """Compose a configuration for a tiny run from overrides that come after `settings`."""
 
-    def make(*overrides: str) -> DictConfig:
+    def make(*overrides: str, model: Sequence[str] = TINY_MODEL) -> DictConfig:
         output = f"paths.output_dir={tmp_path / 'run'}"
         with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            return compose("config", [*settings, output, *overrides])
+            return compose("config", [*model, *settings, output, *overrides])
 
     return make

@@ -22,7 +22,8 @@ class Autoencoder(GradientReducer):
     all D features although the data vary along at most N - 1 directions, each at its own scale.
     So the features are centred and rotated into the principal axes of their own span, which is an
     isometry: the same model and the same loss, with far fewer parameters, each of which meets
-    one scale only. The decoder starts as the encoder transposed, and is then free. `space="features"` trains on the D features as they are, as published.
+    one scale only. The decoder starts as the encoder transposed, and is then free.
+    `space="features"` trains on the D features as they are, as published.
     """
 
     name: ClassVar[str] = "ae"

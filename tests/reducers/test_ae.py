@@ -48,7 +48,7 @@ def test_training_in_all_features_converges_to_the_same_error(kind):
     features -= features.mean(dim=0)
     errors = []
     for space in ("span", "features"):
-        reducer = kind(5, epochs=1500, lr=1e-3, batch_size=30, space=space)
+        reducer = kind(5, epochs=4000, lr=1e-3, batch_size=30, space=space)
         train(reducer, features)
         errors.append(residual(reducer, features))
     assert errors[1] == pytest.approx(errors[0], rel=0.02)

@@ -1,0 +1,79 @@
+"""What every dataset is: two lists of samples, one to learn from and one to be tested on."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+GOOD = "good"
+"""The defect type of an image without a defect."""
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One image of a split.
+
+    Attributes:
+        path: The image file.
+        defect_type: `good`, or the name of the kind of defect.
+        mask_path: The mask that marks the defect; None for good images and where no masks exist.
+    """
+
+    path: Path
+    defect_type: str = GOOD
+    mask_path: Path | None = None
+
+    @property
+    def label(self) -> int:
+        """0 for a good image, 1 for a defective one."""
+        return int(self.defect_type != GOOD)
+
+
+class Splits(NamedTuple):
+    """The two splits of a dataset.
+
+    Attributes:
+        train: Good images only; at least one.
+        test: Good and defective images, in the order of the results; may be empty.
+        has_masks: Whether every defective test image has a mask, so that pixel metrics exist.
+    """
+
+    train: list[Sample]
+    test: list[Sample]
+    has_masks: bool
+
+
+class AnomalyDataset(ABC):
+    """A dataset on disk. Its constructor stores its arguments; `scan` looks at the disk.
+
+    Attributes:
+        root: The folder that holds the dataset.
+        category: The name of the part or material, for tables and folders.
+        skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+    """
+
+    def __init__(self, root: str | Path, category: str, skip_unreadable: bool) -> None:
+        self.root = Path(root).expanduser()
+        self.category = category
+        self.skip_unreadable = skip_unreadable
+
+    @abstractmethod
+    def scan(self) -> Splits:
+        """List the samples of both splits, sorted by path within each defect type.
+
+        Raises:
+            DatasetError: If the folder is missing or not laid out as expected.
+        """
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The image files directly in `folder`, sorted by name; hidden files are left out."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in IMAGE_SUFFIXES
+        and not path.name.startswith(".")
+        and path.is_file()
+    )

@@ -1,0 +1,194 @@
+"""Your own images: a folder of good ones and, if there are any, folders of defective ones."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits, list_images
+from fre_lightning.datasets.holdout import hold_out
+from fre_lightning.datasets.masks import MaskFinder
+from fre_lightning.datasets.mvtec import MVTec, find_categories, refuse_loose_images
+from fre_lightning.errors import DatasetError
+
+logger = logging.getLogger(__name__)
+
+MASK_DIRS = ("masks", "ground_truth")
+
+
+class Folder(AnomalyDataset):
+    """Images that you have sorted into folders; only good ones are needed.
+
+    On disk::
+
+        <root>/good/**/*                      or the images directly in <root>
+        <root>/<defect type>/**/*             optional, any number of them
+        <root>/masks/<defect type>/**/*       optional: <stem>_mask.* or <stem>.*
+        <root>/test/{good,<defect type>}/*    optional
+
+    Good and defect folders are read with all that is below them, `masks` must be nested likewise
+    (with a single defect type its level may be left out). If there is no `test/good`, a
+    fraction of the good images drawn at random is tested on. A category in MVTec layout
+    (`train/good`) is read as such. Images are png, jpg, bmp, tif or webp.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        category: str | None,
+        skip_unreadable: bool,
+        good_dir: str | None,
+        defect_dirs: str | Sequence[str] | None,
+        mask_dir: str | None,
+        test_fraction: float,
+        seed: int,
+    ) -> None:
+        """Store settings.
+
+        Args:
+            root: The folder of this part or material.
+            category: What tables and folders call it; None stands for the name of `root`.
+            skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+            good_dir: The folder of good images, below `root`; None stands for `good` if it exists,
+                else for the images directly in `root`.
+            defect_dirs: The folders of defective images, below `root`; None stands for all other
+                sub-folders of `root` and of `root/test`.
+            mask_dir: The folder of masks, below `root`; None stands for `masks` or `ground_truth`,
+                if one of them exists.
+            test_fraction: The share of the good images that is tested on, in [0, 1), unless there
+                is a folder `test/good`.
+            seed: Seed of that draw.
+        """
+        super().__init__(root, category or Path(root).expanduser().resolve().name, skip_unreadable)
+        self.good_dir = good_dir
+        self.defect_dirs = [defect_dirs] if isinstance(defect_dirs, str) else defect_dirs
+        self.mask_dir = mask_dir
+        self.test_fraction = test_fraction
+        self.seed = seed
+
+    def scan(self) -> Splits:
+        """List the samples of both splits.
+
+        Raises:
+            DatasetError: If a folder, the good images or a mask are missing.
+            ConfigError: If the fraction or the seed is out of range.
+        """
+        if not self.root.is_dir():
+            msg = f"The folder {self.root.absolute()} does not exist. Set dataset.root."
+            raise DatasetError(msg)
+        if self.good_dir is None and (self.root / "train" / GOOD).is_dir():
+            root = self.root.resolve()
+            return MVTec(root.parent, root.name, self.skip_unreadable).scan()
+        good_dir, mask_root = self._find_good_dir(), self._find_mask_root()
+        good = self._list_good(good_dir)
+        held_out = self._list_test_good()
+        if not held_out:
+            good, held_out = hold_out(good, self.test_fraction, self.seed)
+        defective = self._list_defective(good_dir, mask_root)
+        logger.info(
+            "%s: %d good images to learn from, %d good and %d defective ones to test on",
+            *(self.root, len(good), len(held_out), len(defective)),
+        )
+        return Splits(
+            [Sample(path) for path in good],
+            [*(Sample(path) for path in held_out), *defective],
+            has_masks=mask_root is not None and bool(defective),
+        )
+
+    def _find_good_dir(self) -> Path:
+        if self.good_dir is not None:
+            return self._require(self.good_dir, "good_dir")
+        if (self.root / GOOD).is_dir():
+            return self.root / GOOD
+        if list_images(self.root):
+            return self.root
+        categories = find_categories(self.root)
+        if categories:
+            advice = f"Use dataset=mvtec dataset.root={self.root} dataset.category={categories[0]}"
+        else:
+            advice = f"Name the folder of good images {GOOD}, or set dataset.good_dir to its name"
+        msg = f"It is not clear which images are good: {describe(self.root)}. {advice}."
+        raise DatasetError(msg)
+
+    def _find_mask_root(self) -> Path | None:
+        if self.mask_dir is not None:
+            return self._require(self.mask_dir, "mask_dir")
+        candidates = [self.root / name for name in MASK_DIRS if (self.root / name).is_dir()]
+        return candidates[0] if candidates else None
+
+    def _require(self, name: str, setting: str) -> Path:
+        folder = self.root / name
+        if folder.is_dir():
+            return folder
+        msg = f"dataset.{setting}={name} is not a folder: {describe(self.root)}. Correct the name."
+        raise DatasetError(msg)
+
+    def _list_good(self, good_dir: Path) -> list[Path]:
+        # The sub-folders of the root are kinds of defect; those of a good folder are good.
+        at_root = good_dir.resolve() == self.root.resolve()
+        good = list_images(good_dir) if at_root else list_images_below(good_dir)
+        if not good:
+            msg = (
+                f"There are no images in {good_dir.absolute()}, so there is nothing to learn from: "
+                f"{describe(self.root)}. Put defect-free images there (png, jpg, bmp, tif, webp)."
+            )
+            raise DatasetError(msg)
+        return good
+
+    def _list_test_good(self) -> list[Path]:
+        test_dir = self.root / "test"
+        if not test_dir.is_dir():
+            return []
+        refuse_loose_images(test_dir)
+        good_dir = test_dir / GOOD
+        return list_images_below(good_dir) if good_dir.is_dir() else []
+
+    def _list_defective(self, good_dir: Path, mask_root: Path | None) -> list[Sample]:
+        folders = self._find_defect_dirs(good_dir, mask_root)
+        samples = [
+            (Sample(path, folder.name), path.parent.relative_to(folder))
+            for folder in folders
+            for path in list_images_below(folder)
+        ]
+        if mask_root is None:
+            return [sample for sample, _ in samples]
+        masks, defect_types = MaskFinder(mask_root), {folder.name for folder in folders}
+        mask_dirs = {name: mask_root / name for name in defect_types}
+        if len(mask_dirs) == 1 and not mask_dirs[folders[0].name].is_dir():
+            mask_dirs = {folders[0].name: mask_root}
+        return [
+            masks.attach(sample, mask_dirs[sample.defect_type] / below) for sample, below in samples
+        ]
+
+    def _find_defect_dirs(self, good_dir: Path, mask_root: Path | None) -> list[Path]:
+        if self.defect_dirs is not None:
+            return [self._require(name, "defect_dirs") for name in self.defect_dirs]
+        test_dir = self.root / "test"
+        taken = {good_dir, *good_dir.parents, test_dir, test_dir / GOOD}
+        if mask_root is not None:
+            taken |= {mask_root, *mask_root.parents}
+        folders = [*sub_folders(self.root), *sub_folders(test_dir)]
+        folders = [path for path in folders if path not in taken and list_images_below(path)]
+        return sorted(folders, key=lambda path: path.name)
+
+
+def sub_folders(folder: Path) -> list[Path]:
+    """The folders directly in `folder`, sorted by name, hidden ones left out; none if missing."""
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
+
+
+def list_images_below(folder: Path) -> list[Path]:
+    """The image files in `folder` and in all folders below it that are not hidden, sorted."""
+    found = list_images(folder)
+    for below in sub_folders(folder):
+        found.extend(list_images_below(below))
+    return sorted(found)
+
+
+def describe(folder: Path) -> str:
+    """What was found in a folder, as a clause of an error message."""
+    names = [f"{path.name} ({len(list_images_below(path))})" for path in sub_folders(folder)]
+    more = f" and {len(names) - 10} more" if len(names) > 10 else ""
+    listed = f"sub-folders with images: {', '.join(names[:10])}{more}" if names else "no sub-folder"
+    return f"found {len(list_images(folder))} images in {folder.absolute()}, {listed}"

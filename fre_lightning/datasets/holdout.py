@@ -1,0 +1,40 @@
+"""The seeded split of good images where a dataset comes without one."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from fre_lightning.errors import ConfigError
+
+
+def hold_out(
+    paths: Sequence[Path], test_fraction: float, seed: int
+) -> tuple[list[Path], list[Path]]:
+    """Split good images at random, the same way for the same seed and number of images.
+
+    The first `round(test_fraction * N)` of a random permutation are held out for testing, but
+    never all of them.
+
+    Args:
+        paths: The `N` good images, in an order that does not depend on the machine.
+        test_fraction: The share to hold out, in [0, 1).
+        seed: Seed of the permutation.
+
+    Returns:
+        The images to learn from and those held out, each sorted by path.
+
+    Raises:
+        ConfigError: If the fraction is out of range or the seed negative.
+    """
+    if not 0 <= test_fraction < 1:
+        msg = f"dataset.test_fraction must be at least 0 and below 1; got {test_fraction}."
+        raise ConfigError(msg)
+    if seed < 0:
+        msg = f"dataset.seed must not be negative; got {seed}."
+        raise ConfigError(msg)
+    order = np.random.default_rng(seed).permutation(len(paths))
+    n_test = min(round(test_fraction * len(paths)), max(len(paths) - 1, 0))
+    held_out = set(order[:n_test].tolist())
+    train = sorted(path for index, path in enumerate(paths) if index not in held_out)
+    return train, sorted(paths[index] for index in held_out)

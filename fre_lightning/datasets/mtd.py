@@ -1,0 +1,115 @@
+"""Magnetic Tile Defects, as published."""
+
+from pathlib import Path
+from typing import ClassVar
+
+from fre_lightning.datasets.base import AnomalyDataset, Sample, Splits, list_images
+from fre_lightning.datasets.holdout import hold_out
+from fre_lightning.errors import DatasetError
+
+
+class MTD(AnomalyDataset):
+    """Magnetic Tile Defects (Huang, Qiu and Yuan, 2020).
+
+    From "Surface defect saliency of magnetic tile",
+    <https://github.com/abin24/Magnetic-tile-defect-datasets.>: 952 images of good tiles and 392 of
+    defective ones, greyscale, of many sizes. Its authors state no licence; they welcome its use
+    and ask to be cited. On disk, with a mask of the same stem beside every image::
+
+        <root>/MT_Free/Imgs/*.jpg, *.png
+        <root>/MT_{Blowhole,Break,Crack,Fray,Uneven}/Imgs/*.jpg, *.png
+
+    The dataset has no split of its own. As in the literature, a fraction of the good images drawn
+    at random is tested on. Many of them are near-duplicates (one tile at several exposures) and
+    their names do not tell which, so such a split leaks: compare methods by it, but do not expect
+    its figures on new tiles.
+    """
+
+    defect_types: ClassVar = ("blowhole", "break", "crack", "fray", "uneven")
+
+    def __init__(
+        self,
+        root: str | Path,
+        category: str,
+        skip_unreadable: bool,
+        test_fraction: float,
+        seed: int,
+    ) -> None:
+        """Store settings.
+
+        Args:
+            root: The folder that holds `MT_Free`, or the one above it.
+            category: What tables and folders call the dataset.
+            skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+            test_fraction: The share of the good images that is tested on, in [0, 1).
+            seed: Seed of the split.
+        """
+        super().__init__(root, category, skip_unreadable)
+        self.test_fraction = test_fraction
+        self.seed = seed
+
+    def scan(self) -> Splits:
+        """List the samples of both splits.
+
+        Raises:
+            DatasetError: If a folder, its images or a mask are missing.
+            ConfigError: If the fraction or the seed is out of range.
+        """
+        root = self._find_root()
+        train, held_out = hold_out(_list_photos(root, "free"), self.test_fraction, self.seed)
+        defective = [
+            Sample(path, defect_type, _find_mask(path))
+            for defect_type in self.defect_types
+            for path in _list_photos(root, defect_type)
+        ]
+        return Splits(
+            [Sample(path) for path in train],
+            [*(Sample(path) for path in held_out), *defective],
+            has_masks=True,
+        )
+
+    def _find_root(self) -> Path:
+        """The root, or the folder below it that an unpacked archive left there."""
+        if not self.root.is_dir():
+            msg = (
+                f"The folder {self.root.absolute()} does not exist. Download Magnetic Tile Defects "
+                f"with `python scripts/download.py mtd --root {self.root}`, or set dataset.root to "
+                "where it is."
+            )
+            raise DatasetError(msg)
+        below = sorted(path for path in self.root.iterdir() if path.is_dir())
+        for folder in (self.root, *below):
+            if (folder / "MT_Free").is_dir():
+                return folder
+        names = ", ".join(path.name for path in below[:10]) or "none"
+        msg = (
+            f"No folder MT_Free was found in {self.root.absolute()} or one level below it "
+            f"(sub-folders: {names}). Set dataset.root to the folder that holds MT_Free."
+        )
+        raise DatasetError(msg)
+
+
+def _find_mask(photo: Path) -> Path:
+    mask_path = photo.with_suffix(".png")
+    if not mask_path.is_file():
+        msg = (
+            f"{photo} has no mask {mask_path.name} beside it, so this copy of Magnetic Tile "
+            "Defects is incomplete. Download it again with `python scripts/download.py mtd`."
+        )
+        raise DatasetError(msg)
+    return mask_path
+
+
+def _list_photos(root: Path, kind: str) -> list[Path]:
+    """The photographs of a kind of tile, sorted; the png beside each is its mask."""
+    folder = root / f"MT_{kind.capitalize()}" / "Imgs"
+    photos = list_images(folder) if folder.is_dir() else []
+    photos = [path for path in photos if path.suffix.lower() in {".jpg", ".jpeg"}]
+    if not photos:
+        msg = (
+            f"{folder.absolute()} is missing or holds no jpg images, so this copy of Magnetic Tile "
+            f"Defects is incomplete. Download it again with "
+            f"`python scripts/download.py mtd --root {root}`."
+        )
+        raise DatasetError(msg)
+    return photos

@@ -1,0 +1,147 @@
+"""MVTec AD, and any folder laid out like it."""
+
+import difflib
+from pathlib import Path
+
+from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits, list_images
+from fre_lightning.datasets.masks import MaskFinder
+from fre_lightning.errors import DatasetError
+
+MVTEC_CATEGORIES = (
+    "bottle",
+    "cable",
+    "capsule",
+    "carpet",
+    "grid",
+    "hazelnut",
+    "leather",
+    "metal_nut",
+    "pill",
+    "screw",
+    "tile",
+    "toothbrush",
+    "transistor",
+    "wood",
+    "zipper",
+)
+"""The categories of the published dataset."""
+
+
+class MVTec(AnomalyDataset):
+    """MVTec AD (Bergmann et al., 2019), or your own images in its layout.
+
+    <https://www.mvtec.com/company/research/datasets/mvtec-ad>, under CC BY-NC-SA 4.0: free for
+    research, not for commercial use. On disk::
+
+        <root>/<category>/train/good/*.png
+        <root>/<category>/test/good/*.png
+        <root>/<category>/test/<defect type>/*.png
+        <root>/<category>/ground_truth/<defect type>/<stem>_mask.png
+
+    Without `test` there is nothing to test on; without `ground_truth` there are no pixel metrics.
+    A mask may also have the very name of its image. Good images come first in the test split, then
+    the defect types by name.
+    """
+
+    def scan(self) -> Splits:
+        """List the samples of both splits.
+
+        Raises:
+            DatasetError: If a folder, the training images or a mask are missing.
+        """
+        folder = self._category_dir()
+        train = _list_train(folder)
+        test = _list_test(folder / "test")
+        mask_root = folder / "ground_truth"
+        has_masks = mask_root.is_dir() and any(sample.label for sample in test)
+        if has_masks:
+            masks = MaskFinder(mask_root)
+            test = [
+                masks.attach(sample, mask_root / sample.defect_type) if sample.label else sample
+                for sample in test
+            ]
+        return Splits(train, test, has_masks)
+
+    def _category_dir(self) -> Path:
+        if not self.root.is_dir():
+            msg = (
+                f"The folder {self.root.absolute()} does not exist. Download MVTec AD with "
+                f"`python scripts/download.py mvtec --root {self.root}`, or set dataset.root to "
+                "where it is."
+            )
+            raise DatasetError(msg)
+        folders = {path.name: path for path in self.root.iterdir() if path.is_dir()}
+        if self.category not in folders:
+            raise DatasetError(self._unknown_category())
+        return folders[self.category]
+
+    def _unknown_category(self) -> str:
+        root = self.root.absolute()
+        if (root / "train" / GOOD).is_dir():
+            return (
+                f"{root} is itself a category, not a folder of categories. Set "
+                f"dataset.root={root.parent} dataset.category={root.name}."
+            )
+        present = find_categories(root)
+        if not present:
+            return (
+                f"No category was found in {root}: none of its sub-folders holds train/{GOOD}. "
+                f"Download MVTec AD with `python scripts/download.py mvtec --root {self.root}`, or "
+                "set dataset.root to a folder in MVTec layout."
+            )
+        near = difflib.get_close_matches(self.category.lower(), present, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        return (
+            f"There is no category {self.category!r} in {root}.{hint} There are: "
+            f"{', '.join(present)}. Set dataset.category to one of them."
+        )
+
+
+def find_categories(root: Path) -> list[str]:
+    """The names of those sub-folders of `root` that hold `train/good`, sorted."""
+    return sorted(path.name for path in root.iterdir() if (path / "train" / GOOD).is_dir())
+
+
+def _list_train(folder: Path) -> list[Sample]:
+    good_dir = folder / "train" / GOOD
+    if not good_dir.is_dir():
+        below = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
+        msg = (
+            f"{folder} is not in MVTec layout: it has no folder train/{GOOD} (found: {below}). Put "
+            f"the training images into train/{GOOD}; for other layouts use dataset=folder "
+            f"dataset.root={folder}."
+        )
+        raise DatasetError(msg)
+    train = [Sample(path) for path in list_images(good_dir)]
+    if not train:
+        msg = (
+            f"{good_dir} holds no images, so there is nothing to learn from. Put defect-free "
+            "images there (png, jpg, bmp, tif or webp)."
+        )
+        raise DatasetError(msg)
+    return train
+
+
+def refuse_loose_images(test_dir: Path) -> None:
+    """Check that all test images lie in a folder that tells whether they are defective.
+
+    Raises:
+        DatasetError: If images lie directly in `test_dir`.
+    """
+    loose = list_images(test_dir)
+    if loose:
+        msg = (
+            f"{len(loose)} images lie directly in {test_dir}, for example {loose[0].name}, so it "
+            f"is not known whether they are defective. Move good ones to test/{GOOD}, and "
+            "defective ones to a folder named for the kind of defect, for example test/scratch."
+        )
+        raise DatasetError(msg)
+
+
+def _list_test(test_dir: Path) -> list[Sample]:
+    if not test_dir.is_dir():
+        return []
+    refuse_loose_images(test_dir)
+    folders = [path for path in test_dir.iterdir() if path.is_dir() and path.name[0] != "."]
+    folders.sort(key=lambda path: (path.name != GOOD, path.name))
+    return [Sample(path, folder.name) for folder in folders for path in list_images(folder)]

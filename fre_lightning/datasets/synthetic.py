@@ -1,0 +1,168 @@
+"""A dataset that makes its own images, for trials, demonstrations and tests without a download."""
+
+import json
+import shutil
+import zlib
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+from PIL import Image
+
+from fre_lightning.datasets.base import GOOD, AnomalyDataset, Splits
+from fre_lightning.datasets.mvtec import MVTec
+from fre_lightning.datasets.synthetic_defects import DEFECTS, to_mask
+from fre_lightning.datasets.synthetic_parts import PARTS, photograph
+from fre_lightning.errors import ConfigError, DatasetError
+
+GENERATOR = 1
+"""Version of the drawings; to be raised whenever their pixels change."""
+
+MIN_IMAGE_SIZE = 32
+
+
+class Synthetic(AnomalyDataset):
+    """Drawn photographs of parts with drawn defects, in MVTec layout.
+
+    Categories: `fabric`, `leather` and `metal` fill the image, `gear` lies before a plain
+    background; each has four defect types with exact masks. They are for trials and demonstrations:
+    figures on them are no evidence of how a method does on real parts. On disk::
+
+        <root>/<parameters>/<category>/{train,test,ground_truth}/...
+        <root>/<parameters>/<category>/parameters.json
+
+    Images are made on first use. Other parameters are another folder, so they never mix; the same
+    parameters give the same images. The first images of a longer list are those of a shorter one.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        category: str,
+        skip_unreadable: bool,
+        image_size: int,
+        n_train: int,
+        n_test_good: int,
+        n_test_defective: int,
+        seed: int,
+    ) -> None:
+        """Store settings.
+
+        Args:
+            root: The folder to make the images in.
+            category: `fabric`, `gear`, `leather` or `metal`.
+            skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+            image_size: Side of the square images.
+            n_train: Number of good images to learn from.
+            n_test_good: Number of good images to test on.
+            n_test_defective: Number of defective images to test on, spread over the defect types.
+            seed: Seed of all images.
+        """
+        super().__init__(root, category, skip_unreadable)
+        self.image_size = image_size
+        self.n_train = n_train
+        self.n_test_good = n_test_good
+        self.n_test_defective = n_test_defective
+        self.seed = seed
+
+    def scan(self) -> Splits:
+        """Make the images if need be, and list the samples of both splits.
+
+        Raises:
+            ConfigError: If a parameter is out of range.
+            DatasetError: If the category is unknown or the images cannot be written.
+        """
+        self._check()
+        variant_dir = self.root / self._variant()
+        try:
+            variant_dir.mkdir(parents=True, exist_ok=True)
+            with FileLock(variant_dir / f".{self.category}.lock"):
+                self._generate_once(variant_dir / self.category)
+        except OSError as error:
+            msg = (
+                f"The synthetic images cannot be written to {variant_dir.absolute()} ({error}). "
+                "Set dataset.root to a folder that can be written to."
+            )
+            raise DatasetError(msg) from error
+        return MVTec(variant_dir, self.category, self.skip_unreadable).scan()
+
+    def _check(self) -> None:
+        if self.category not in PARTS:
+            msg = (
+                f"There is no synthetic category {self.category!r}. Set dataset.category to one of "
+                f"{', '.join(PARTS)}."
+            )
+            raise DatasetError(msg)
+        if self.image_size < MIN_IMAGE_SIZE:
+            msg = f"dataset.image_size must be at least {MIN_IMAGE_SIZE}; got {self.image_size}."
+            raise ConfigError(msg)
+        least = {"n_train": 1, "n_test_good": 0, "n_test_defective": 0, "seed": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                msg = f"dataset.{name} must be at least {bound}; got {getattr(self, name)}."
+                raise ConfigError(msg)
+
+    def _parameters(self) -> dict[str, int]:
+        names = ("image_size", "n_train", "n_test_good", "n_test_defective", "seed")
+        return {"generator": GENERATOR} | {name: getattr(self, name) for name in names}
+
+    def _variant(self) -> str:
+        counts = f"{self.n_train}-{self.n_test_good}-{self.n_test_defective}"
+        return f"v{GENERATOR}_{self.image_size}px_{counts}_seed{self.seed}"
+
+    def _generate_once(self, folder: Path) -> None:
+        """Make the category's folder unless it is there; whoever calls holds the lock."""
+        if (folder / "parameters.json").is_file():
+            return
+        if folder.exists():
+            msg = f"{folder} exists but was not made by this program. Move it, or set dataset.root."
+            raise DatasetError(msg)
+        partial = folder.with_name(f".{folder.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)  # what an interrupted process left
+        try:
+            self._generate(partial)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+
+    def _generate(self, folder: Path) -> None:
+        counts = {"train": self.n_train, "test": self.n_test_good}
+        for split, n_images in counts.items():
+            for index in range(n_images):
+                image, _ = self.draw(split, GOOD, index)
+                _save(image, folder / split / GOOD / f"{index:03d}.png")
+        defect_types = list(DEFECTS[self.category])
+        for count in range(self.n_test_defective):
+            index, kind = divmod(count, len(defect_types))
+            image, mask = self.draw("test", defect_types[kind], index)
+            _save(image, folder / "test" / defect_types[kind] / f"{index:03d}.png")
+            mask_dir = folder / "ground_truth" / defect_types[kind]
+            _save(mask, mask_dir / f"{index:03d}_mask.png")
+        (folder / "parameters.json").write_text(json.dumps(self._parameters(), indent=2) + "\n")
+
+    def draw(
+        self, split: str, defect_type: str, index: int
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """Draw one image of S x S pixels; the same one whatever else has been drawn.
+
+        Args:
+            split: `train` or `test`.
+            defect_type: `good` or one of the category's defect types.
+            index: Number of the image among those of its split and defect type.
+
+        Returns:
+            The image `(S, S, 3)` and its mask `(S, S)`, 0 or 255.
+        """
+        name = zlib.crc32(f"{self.category}/{split}/{defect_type}".encode())
+        rng = np.random.default_rng([self.seed, name, index])
+        part = PARTS[self.category](self.image_size, rng)
+        if defect_type == GOOD:
+            return photograph(part.image, rng), np.zeros(part.surface.shape, dtype=np.uint8)
+        spoilt, weight = DEFECTS[self.category][defect_type](part, rng)
+        return photograph(spoilt, rng), to_mask(weight)
+
+
+def _save(pixels: NDArray[np.uint8], path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(pixels).save(path, compress_level=1)  # noise does not compress; be quick

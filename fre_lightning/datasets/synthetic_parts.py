@@ -1,0 +1,186 @@
+"""Drawings of defect-free parts for the synthetic dataset, each a little different.
+
+All lengths are in units of 1/256 of the image's side, so that a part looks alike at every size.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+
+
+class Part(NamedTuple):
+    """A part before a background, as light without a camera's faults.
+
+    Attributes:
+        image: `(S, S, 3)`, RGB in about 0..1.
+        surface: `(S, S)`, 1 where the part is, 0 where the background is.
+        background: `(S, S, 3)`, what is seen where a piece of the part is missing.
+    """
+
+    image: Array
+    surface: Array
+    background: Array
+
+    @property
+    def solid(self) -> NDArray[np.bool_]:
+        """`(S, S)`, where only the part is seen, not its edge."""
+        return self.surface > 0.99
+
+
+DrawPart = Callable[[int, np.random.Generator], Part]
+
+
+def smooth_noise(size: int, rng: np.random.Generator, rows: float, columns: float = 0.0) -> Array:
+    """Gaussian noise blurred by a Gaussian, of mean 0 and standard deviation 1.
+
+    Args:
+        size: Side S of the result, `(S, S)`.
+        rng: Where the randomness comes from.
+        rows: Standard deviation of the blur from row to row, in units.
+        columns: The same from column to column; 0 stands for `rows`.
+    """
+    unit = size / 256
+    y, x = np.fft.fftfreq(size)[:, None], np.fft.rfftfreq(size)
+    exponent = (y * rows * unit) ** 2 + (x * (columns or rows) * unit) ** 2
+    spectrum = np.fft.rfft2(rng.standard_normal((size, size))) * np.exp(-2 * np.pi**2 * exponent)
+    noise = np.fft.irfft2(spectrum, s=(size, size))
+    return np.asarray((noise - noise.mean()) / (noise.std() + 1e-12))
+
+
+def grid(size: int, rng: np.random.Generator, shift: float, degrees: float) -> tuple[Array, Array]:
+    """Coordinates `(x, y)` in units from the centre, shifted and turned by up to so much."""
+    axis = (np.arange(size) + 0.5) * 256 / size - 128
+    x, y = axis[None, :] - rng.uniform(-shift, shift), axis[:, None] - rng.uniform(-shift, shift)
+    angle = np.deg2rad(rng.uniform(-degrees, degrees))
+    return x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
+
+
+def inside(distance: Array, size: int, softness: float = 1.0) -> Array:
+    """1 where a distance in units is negative, 0 where it is positive, without jagged edges."""
+    return np.clip(0.5 - distance * size / 256 / softness, 0, 1)
+
+
+def colour(red: float, green: float, blue: float) -> Array:
+    """A colour from its 8-bit levels."""
+    return np.array([red, green, blue]) / 255
+
+
+def fabric(size: int, rng: np.random.Generator) -> Part:
+    """Blue twill: warp threads cross over two weft threads and under one, one further each row."""
+    x, y = grid(size, rng, shift=30, degrees=1.5)
+    u = (x + 0.6 * smooth_noise(size, rng, 24)) / 5.5
+    v = (y + 0.6 * smooth_noise(size, rng, 24)) / 5.5
+    i, j = np.floor(u).astype(int), np.floor(v).astype(int)
+    across_u, across_v = np.sin(np.pi * (u - i)), np.sin(np.pi * (v - j))
+    warp_on_top = (i + j) % 3 != 0
+    relief = np.where(warp_on_top, across_u * (0.7 + 0.3 * across_v), across_v)
+    thread = np.where(warp_on_top, i, j + 500) % 997
+    dye = (1 + 0.045 * rng.standard_normal(997))[thread] + 0.05 * smooth_noise(size, rng, 1.5)
+    yarn = np.where(warp_on_top[..., None], colour(74, 100, 148), colour(176, 184, 196))
+    image = (
+        yarn * (dye * (0.45 + 0.6 * relief) * (1 + 0.03 * smooth_noise(size, rng, 30)))[..., None]
+    )
+    return Part(image, np.ones((size, size)), np.broadcast_to(colour(24, 24, 28), image.shape))
+
+
+def leather(size: int, rng: np.random.Generator) -> Part:
+    """Brown grain: cells around scattered points with creases in between, lit from one side."""
+    x, y = grid(size, rng, shift=0, degrees=0)
+    nearest, second = _two_nearest(
+        x + 2.5 * smooth_noise(size, rng, 7), y + 2.5 * smooth_noise(size, rng, 7), 9.0, rng
+    )
+    height = np.tanh(2.2 * (second - nearest)) * (1 - 0.5 * nearest**2)
+    height += 0.05 * smooth_noise(size, rng, 1.0)
+    slope = (np.gradient(height, axis=1) + 0.8 * np.gradient(height, axis=0)) * size / 256
+    light = 0.72 + 0.26 * height - 0.55 * slope + 0.05 * smooth_noise(size, rng, 28)
+    tint = colour(134, 84, 52) * (1 + 0.03 * rng.standard_normal())
+    image = tint * light[..., None] + 0.10 * np.clip(-slope - 0.1, 0, None)[..., None]
+    return Part(image, np.ones((size, size)), np.broadcast_to(colour(40, 26, 18), image.shape))
+
+
+def _two_nearest(x: Array, y: Array, cell: float, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Distances, in cells, to the nearest two of points scattered one to a cell (Worley, 1996)."""
+    u, v = x / cell + 20, y / cell + 20
+    i, j = np.floor(u).astype(int), np.floor(v).astype(int)
+    points = rng.uniform(0.1, 0.9, (2, 48, 48))
+    first, second = np.full(u.shape, 9.0), np.full(u.shape, 9.0)
+    for dj in (-1, 0, 1):
+        for di in (-1, 0, 1):
+            column, row = (i + di) % 48, (j + dj) % 48
+            offset_x = i + di + points[0, row, column] - u
+            distance = offset_x**2 + (j + dj + points[1, row, column] - v) ** 2
+            second = np.minimum(second, np.maximum(first, distance))
+            first = np.minimum(first, distance)
+    return np.sqrt(first), np.sqrt(second)
+
+
+def metal(size: int, rng: np.random.Generator) -> Part:
+    """A brushed plate with four drilled holes and a slot."""
+    x, y = grid(size, rng, shift=3, degrees=1.5)
+    brush = 0.055 * smooth_noise(size, rng, 0.7, 45) + 0.03 * smooth_noise(size, rng, 2.5, 90)
+    sheen = 0.05 * np.cos((y + rng.uniform(-25, 25)) / 60) + 0.02 * smooth_noise(size, rng, 40)
+    light = 0.66 + brush + sheen
+    hollow = np.hypot(np.maximum(np.abs(x) - 34, 0), y) - 11
+    for corner_x, corner_y in ((-82, -82), (82, -82), (-82, 82), (82, 82)):
+        hollow = np.minimum(hollow, np.hypot(x - corner_x, y - corner_y) - 15)
+    lit = np.gradient(hollow, axis=0) + np.gradient(hollow, axis=1)
+    light -= 0.14 * np.exp(-(((hollow - 2) / 1.8) ** 2)) * lit * size / 256
+    surface = 1 - inside(hollow, size, 1.5)
+    depth = 0.13 + 0.10 * inside(hollow + 7, size, 10)
+    background = np.broadcast_to(colour(215, 220, 235), (size, size, 3)) * depth[..., None]
+    image = light[..., None] * colour(236, 240, 246) * surface[..., None]
+    return Part(image + background * (1 - surface[..., None]), surface, background)
+
+
+def gear(size: int, rng: np.random.Generator) -> Part:
+    """A turned gear wheel on a plain table, with its shadow."""
+    x, y = grid(size, rng, shift=3, degrees=3)
+    radius, angle = np.hypot(x, y), np.arctan2(y, x)
+    tooth = np.tanh(2.5 * np.cos(18 * angle)) * 6.5
+    hollow = radius - 86 - tooth
+    hollow = np.maximum(hollow, 22 - radius)
+    for turn in np.arange(6) * np.pi / 3:
+        hollow = np.maximum(hollow, 9 - np.hypot(x - 48 * np.cos(turn), y - 48 * np.sin(turn)))
+    surface, shadow = inside(hollow, size, 1.5), inside(hollow, size, 14)
+    rings = np.interp(radius, np.arange(0, 190, 0.8), rng.standard_normal(238))
+    glint = np.cos(2 * (angle - np.deg2rad(rng.uniform(25, 45)))) * np.clip(radius / 60, 0, 1)
+    light = 0.52 + 0.03 * rings + 0.17 * glint + 0.012 * smooth_noise(size, rng, 1.0)
+    light += 0.15 * np.exp(-(((hollow + 2.5) / 1.5) ** 2))
+    for groove in (30, 68):
+        light -= 0.10 * inside(np.abs(radius - groove) - 1.5, size)
+    offset = round(5 * size / 256)
+    shadow = np.roll(shadow, (offset, offset), axis=(0, 1))
+    table = 0.80 + 0.008 * smooth_noise(size, rng, 20) - 0.32 * shadow
+    background = table[..., None] * colour(236, 238, 240)
+    body = light[..., None] * colour(250, 243, 230)
+    return Part(
+        body * surface[..., None] + background * (1 - surface[..., None]), surface, background
+    )
+
+
+PARTS: dict[str, DrawPart] = {
+    "fabric": fabric,
+    "gear": gear,
+    "leather": leather,
+    "metal": metal,
+}
+"""How to draw the part of each category."""
+
+
+def photograph(image: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """What a camera makes of `(S, S, 3)` light: uneven lighting, exposure, noise, 8 bits."""
+    size = len(image)
+    axis = np.linspace(-1, 1, size)
+    angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.01, 0.06)
+    slope = np.cos(angle) * axis[None, :] + np.sin(angle) * axis[:, None]
+    vignette = 0.05 * (axis[None, :] ** 2 + axis[:, None] ** 2)
+    gain = rng.normal(1, 0.02) * (1 + strength * slope - vignette)
+    balance = 1 + 0.005 * rng.standard_normal(3)
+    noise = 0.012 * rng.standard_normal((size, size, 1)) + 0.005 * rng.standard_normal(image.shape)
+    levels = image * gain[..., None] * balance + noise
+    pixels: NDArray[np.uint8] = np.rint(np.clip(levels, 0, 1) * 255).astype(np.uint8)
+    return pixels

@@ -1,0 +1,117 @@
+"""The command line as a user meets it."""
+
+import csv
+import logging
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+
+from fre_lightning.cli import main
+from tests.conftest import TINY_MODEL
+
+
+class Result(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call(tmp_path, monkeypatch, capsys):
+    """Run the program in an empty folder; in this process, for importing torch takes seconds."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    handlers, level = logging.root.handlers[:], logging.root.level
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["fre_lightning", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        return Result(code, *capsys.readouterr())
+
+    yield run
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+def said(result):
+    """What was printed, in one line: the log is wrapped at the terminal's width."""
+    return " ".join((result.stdout + result.stderr).split())
+
+
+@pytest.mark.parametrize("option", [["--help"], ["--cfg", "job"]])
+def test_help_and_configuration_import_nothing_heavy(call, option):
+    result = call(*option)
+    assert result.returncode == 0
+    assert "reducer" in result.stdout
+    imports = "import sys, fre_lightning.cli; print('torch' in sys.modules)"
+    command = [sys.executable, "-c", imports]
+    heavy = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert heavy.stdout.strip() == "False"
+
+
+def test_help_explains_every_group(call):
+    text = call("--help").stdout
+    for group in ("model", "reducer", "dataset", "scoring", "trainer", "experiment", "debug"):
+        assert f"\n  {group} " in text
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["dataset.root=nowhere"], "nowhere"),
+        (["dataset.category=prat"], "part"),
+        (["reducer.n_components=500"], "Choose at most 15"),
+        (["ckpt_path=nothing.ckpt"], "There is no checkpoint"),
+        (["datamodule.limit_images=1"], "at least 2"),
+        (["model.compression=zip"], "choose one of"),
+        (["model.image_size=[1,2,3]"], "height, width"),
+        (["paths.cache_dir=/dev/null/cache"], "paths.cache_dir"),
+        (["hydra.run.dir=/dev/null/run"], "hydra.run.dir"),
+        (["paths.output_dir=/dev/null/run"], "paths.output_dir"),
+    ],
+)
+def test_a_mistake_is_told_in_a_paragraph(call, settings, overrides, words):
+    result = call(*TINY_MODEL, *settings, *overrides)
+    assert result.returncode == 2
+    assert words in said(result)
+    assert "Traceback" not in said(result)
+
+
+def test_an_unknown_choice_lists_those_there_are(call, settings):
+    result = call(*settings, "reducer=pcb")
+    assert result.returncode == 1  # Hydra's own
+    assert "pca" in said(result)
+    assert "Traceback" not in said(result)
+
+
+def test_a_sweep_ends_with_a_table_and_keeps_what_worked(call, settings, tmp_path, mvtec):
+    (mvtec / "copy").symlink_to(mvtec / "part")
+    result = call(
+        "-m",
+        *TINY_MODEL,
+        *settings,
+        "dataset.category=part,broken,copy",
+        "reducer=pca,tae",
+        "hydra.sweep.dir=sweep",
+    )
+    assert result.returncode == 2
+    assert "Traceback" not in said(result)
+    folder = tmp_path / "cwd/sweep"
+    with (folder / "results.csv").open() as stream:
+        rows = {row["category"]: row for row in csv.DictReader(stream)}
+    assert list(rows) == ["part", "broken", "copy", "mean"]
+    assert list(rows["part"])[1:4] == ["pca image_auroc", "pca image_aupr", "pca image_f1_max"]
+    assert "tae pixel_auroc" in rows["part"]
+    assert rows["broken"]["pca image_auroc"] == ""
+    expected = sum(float(rows[name]["tae image_auroc"]) for name in ("part", "copy")) / 2
+    assert rows["mean"]["tae image_auroc"].startswith(f"{expected:.4f}")
+    text = (folder / "results.md").read_text()
+    assert "broken tae failed: DatasetError" in text
+    assert text.startswith("| category |")
+    assert said(result).count("read from the cache") >= 4

@@ -112,13 +112,12 @@ def write_test(
     summary: dict[str, Any],
 ) -> None:
     """Write what a test gave: scores, heat maps, and what TensorBoard shows."""
-    samples, root = datamodule.test_samples, datamodule.dataset.root
+    samples, root = datamodule.test_samples, datamodule.dataset.files_root
     scores, error_maps = torch.cat(module.scores), torch.cat(module.error_maps)
     artifacts.write_scores(output_dir / "scores.csv", samples, scores.tolist(), root)
     artist = PanelArtist(error_maps, module.scoring, module.backbone.image_size)
     if cfg.heatmaps:
-        folder = output_dir / "heatmaps" / datamodule.dataset.category
-        write_heatmaps(folder, samples, root, artist, datamodule.n_threads)
+        write_heatmaps(output_dir / "heatmaps", samples, root, artist, datamodule.n_threads)
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             tensorboard.log_panels(logger, samples, scores, artist)

@@ -79,7 +79,7 @@ def load_features(
         "preprocessing": PREPROCESSING,
         "precision": str(trainer.precision),
         "device": trainer.strategy.root_device.type,
-        "files": [_file_key(sample.path, dataset.root) for sample in samples],
+        "files": [_file_key(sample.path, dataset.files_root) for sample in samples],
     }
 
     def compute(writer: ShardWriter) -> None:
@@ -113,7 +113,7 @@ def load_masks(
     pairs = [(s.mask_path, s.path) for s in datamodule.test_samples if s.mask_path is not None]
     if not pairs or not datamodule.splits.has_masks:
         return None
-    root = datamodule.dataset.root
+    root = datamodule.dataset.files_root
     key = {
         "masks": list(image_size),
         "files": [_file_key(path, root) for pair in pairs for path in pair],

@@ -70,22 +70,26 @@ def write_results(folder: Path, table: ResultsTable) -> None:
 
 
 def print_results(table: ResultsTable, folder: Path) -> None:
-    """Print the table and its notes to the terminal."""
+    """Print the two AUROCs and the notes to the terminal; it is too narrow for all columns."""
     from rich.console import Console
     from rich.table import Table
 
     view = Table(title="Results")
-    for name in table.header:
-        view.add_column(name.replace(" ", "\n"), justify="left" if name == "category" else "right")
+    shown = [i for i, name in enumerate(table.header) if not i or name.endswith("_auroc")]
+    for i in shown:
+        title = table.header[i].replace(" ", "\n").replace("_auroc", " AUROC")
+        view.add_column(title, justify="right" if i else "left")
     for row in table.rows[:-1]:
-        view.add_row(*row)
+        view.add_row(*(row[i] for i in shown))
     view.add_section()
-    view.add_row(*table.rows[-1], style="bold")
+    view.add_row(*(table.rows[-1][i] for i in shown), style="bold")
     console = Console()
     console.print(view)
     for note in table.notes:
         console.print(note, style="yellow", highlight=False)
-    console.print(f"Written to {folder}/results.csv and results.md", style="dim", soft_wrap=True)
+    console.print(
+        f"All metrics in {folder}/results.csv and results.md", style="dim", soft_wrap=True
+    )
 
 
 def _varying_overrides(outcomes: Sequence[Outcome]) -> set[str]:

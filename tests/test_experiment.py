@@ -46,7 +46,7 @@ def test_a_run_writes_what_it_returns(make_config, output_dir):
     labels, scores = ([float(row[key]) for row in rows] for key in ("label", "score"))
     assert summary["image_auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
     for row in rows:
-        assert (output_dir / "heatmaps/part" / row["path"]).with_suffix(".png").is_file()
+        assert (output_dir / "heatmaps" / row["path"]).with_suffix(".png").is_file()
     assert "n_components: 0.97" in (output_dir / "config.yaml").read_text()
     assert list(output_dir.glob("**/*.tmp")) == []
 

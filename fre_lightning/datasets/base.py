@@ -59,6 +59,11 @@ class AnomalyDataset(ABC):
         self.category = category
         self.skip_unreadable = skip_unreadable
 
+    @property
+    def files_root(self) -> Path:
+        """What the paths in results and caches are relative to."""
+        return self.root
+
     @abstractmethod
     def scan(self) -> Splits:
         """List the samples of both splits, sorted by path within each defect type.

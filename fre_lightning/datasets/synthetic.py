@@ -66,6 +66,11 @@ class Synthetic(AnomalyDataset):
         self.n_test_defective = n_test_defective
         self.seed = seed
 
+    @property
+    def files_root(self) -> Path:
+        """The folder of these parameters."""
+        return self.root / self._variant()
+
     def scan(self) -> Splits:
         """Make the images if need be, and list the samples of both splits.
 
@@ -74,7 +79,7 @@ class Synthetic(AnomalyDataset):
             DatasetError: If the category is unknown or the images cannot be written.
         """
         self._check()
-        variant_dir = self.root / self._variant()
+        variant_dir = self.files_root
         try:
             variant_dir.mkdir(parents=True, exist_ok=True)
             with FileLock(variant_dir / f".{self.category}.lock"):

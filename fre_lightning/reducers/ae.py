@@ -1,6 +1,7 @@
 """The linear autoencoder, trained by gradient descent in the span of its own training data."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import ClassVar
 
 import torch
@@ -11,6 +12,10 @@ from fre_lightning.errors import ConfigError
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.reducers.base import GradientReducer
 from fre_lightning.subspace import Subspace, choose_rank, find_subspace
+
+
+_MIN_THREADED_WEIGHTS = 2**17
+"""Below, threads save no time; and while other programs compute they cost 10 to 40 times more."""
 
 
 class Autoencoder(GradientReducer):
@@ -90,12 +95,13 @@ class Autoencoder(GradientReducer):
         """
         assert self.trainee is not None, "fit() comes before training_epoch()"
         total = torch.zeros((), device=self.trainee.inputs.device)
-        for batch in self.trainee.shuffled_batches(self.batch_size):
-            loss = self.trainee.loss(batch)
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-            optimizer.step()
-            total += loss.detach() * len(batch)
+        with _one_thread_if(small=self.trainee.encoder.numel() < _MIN_THREADED_WEIGHTS):
+            for batch in self.trainee.shuffled_batches(self.batch_size):
+                loss = self.trainee.loss(batch)
+                optimizer.zero_grad()
+                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
+                optimizer.step()
+                total += loss.detach() * len(batch)
         return total / len(self.trainee.inputs)
 
     @torch.no_grad()
@@ -117,6 +123,18 @@ class Autoencoder(GradientReducer):
         offset = subspace.lift(trainee.decoder_bias[None])[0]
         bias = subspace.mean + offset.to(subspace.mean)
         self.set_weights(subspace.mean, encoder, decoder, trainee.encoder_bias.detach(), bias)
+
+
+@contextmanager
+def _one_thread_if(*, small: bool) -> Iterator[None]:
+    """Compute the body on one CPU thread if it is small work."""
+    n_threads = torch.get_num_threads()
+    try:
+        if small:
+            torch.set_num_threads(1)
+        yield
+    finally:
+        torch.set_num_threads(n_threads)
 
 
 class _Trainee(nn.Module):

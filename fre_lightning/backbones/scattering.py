@@ -13,7 +13,7 @@ TRANSFORM = "morlet-scattering-v1"
 """Names what `forward` computes; a part of the cache key, to be changed with it."""
 
 _LUMINANCE = (0.299, 0.587, 0.114)
-# Opponent axes red-green and yellow-blue; whole numbers, so that grey gives exactly zero.
+# Opponent axes red-green and yellow-blue; powers of two, so that grey gives exactly zero.
 _OPPONENTS = ((0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
 
 # How many complex numbers are worked on at a time: on a CPU, what fits into its caches.

@@ -13,7 +13,6 @@ from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.reducers.base import GradientReducer
 from fre_lightning.subspace import Subspace, choose_rank, find_subspace
 
-
 _MIN_THREADED_WEIGHTS = 2**17
 """Below, threads save no time; and while other programs compute they cost 10 to 40 times more."""
 

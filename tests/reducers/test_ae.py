@@ -10,7 +10,7 @@ KINDS = [Autoencoder, TiedAutoencoder]
 
 
 def make_features(n=80, d=400, seed=0):
-    """Features as networks give them: not centred, a decaying spectrum, more of them than images."""
+    """Features as networks give them: not centred, more than images, a decaying spectrum."""
     rng = np.random.default_rng(seed)
     mixing = rng.normal(size=(n, d)) * (np.arange(1, n + 1) ** -0.8)[:, None]
     return torch.from_numpy(rng.normal(size=(n, n)) @ mixing / 10 + rng.uniform(0, 2, d)).float()

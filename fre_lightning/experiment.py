@@ -31,6 +31,7 @@ for _message in (
     "Couldn't infer the batch indices",
     "Found .* module.* in eval mode",
     ".*isinstance.treespec, LeafSpec.* is deprecated",
+    "The ``compute`` method of metric PixelMetrics was called before",
     ".*does not have many workers",
 ):
     warnings.filterwarnings("ignore", message=_message)

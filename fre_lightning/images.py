@@ -14,7 +14,25 @@ from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
 
-PREPROCESSING = "pillow-lanczos-rgb8-v1"
+
+def _torch_has_lanczos() -> bool:
+    """Whether this torch can resize with Lanczos."""
+    try:
+        _resize_in_torch(Image.new("L", (4, 4)), (2, 2))
+    except NotImplementedError:
+        return False
+    return True
+
+
+def _resize_in_torch(image: Image.Image, image_size: tuple[int, int]) -> Tensor:
+    """Resize an `L` or `RGB` image with Lanczos to `(C, H, W)` uint8, five times as fast."""
+    levels = np.array(image)
+    channels = torch.from_numpy(levels.reshape(*levels.shape[:2], -1)).permute(2, 0, 1)
+    return F.interpolate(channels[None], size=image_size, mode="lanczos", antialias=True)[0]
+
+
+_USES_TORCH = _torch_has_lanczos()
+PREPROCESSING = f"{'torch' if _USES_TORCH else 'pillow'}-lanczos-rgb8-v2"
 """Names what `read_image` does; a part of every cache key, to be changed with it."""
 
 DECODING_ERRORS = (
@@ -45,8 +63,10 @@ def parse_image_size(image_size: int | Sequence[int]) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def to_rgb(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit RGB. Alpha is dropped; 16-bit greyscale keeps its top 8 bits.
+def to_8_bit(image: Image.Image) -> Image.Image:
+    """Any Pillow image as 8-bit grey (`L`) if it is grey, else as RGB. Alpha is dropped.
+
+    16-bit greyscale keeps its top 8 bits.
 
     Pillow's own conversion clips 16-bit values at 255. 32-bit integers are taken for 16-bit data,
     which is how Pillow reads some 16-bit files; floating point images are taken to lie in 0..1
@@ -58,8 +78,8 @@ def to_rgb(image: Image.Image) -> Image.Image:
         values = np.asarray(image, dtype=np.float64)
         values = values * 255.0 if values.max(initial=0.0) <= 1.0 else values
     else:
-        return image.convert("RGB")
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8)).convert("RGB")
+        return image.convert("L" if image.mode in {"L", "1", "LA"} else "RGB")
+    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
 def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
@@ -78,17 +98,38 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     Raises:
         UnreadableImageError: If the file is missing, truncated or no image.
     """
-    height, width = image_size
     try:
         with Image.open(path) as image:
-            resized = to_rgb(image).resize((width, height), Image.Resampling.LANCZOS)
+            # Grey is repeated after the resize, which then has a third of the work.
+            resized = resize(to_8_bit(image), image_size)
     except DECODING_ERRORS as error:
         msg = (
             f"{path} cannot be read as an image ({error}). Repair or remove the file, "
             "or leave such files out with dataset.skip_unreadable=true."
         )
         raise UnreadableImageError(msg) from error
-    return torch.from_numpy(np.array(resized)).permute(2, 0, 1)
+    return resized.expand(3, -1, -1)
+
+
+def resize(image: Image.Image, image_size: tuple[int, int]) -> Tensor:
+    """Resize with Lanczos as Pillow does.
+
+    Torch's own (from 2.14 on) is several times as fast, and gives the same levels but for at most
+    2 of 255 in one pixel of fifty. Both filter rows, round, then columns; Pillow reverses that
+    for images which shrink more in height than in width, so those are left to it.
+
+    Args:
+        image: Of mode `L` or `RGB`.
+        image_size: `(H, W)`.
+
+    Returns:
+        `(C, H, W)` uint8, C = 1 or 3.
+    """
+    height, width = image_size
+    if _USES_TORCH and image.width * height >= image.height * width:
+        return _resize_in_torch(image, image_size)
+    levels = np.array(image.resize((width, height), Image.Resampling.LANCZOS))
+    return torch.from_numpy(levels.reshape(height, width, -1)).permute(2, 0, 1)
 
 
 def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:
@@ -144,7 +185,9 @@ def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) ->
 def _mask_levels(mask: Image.Image) -> NDArray[np.float32]:
     """A mask as `(H, W)` in 0..1; what counts as 1 is told by the highest level."""
     integer = mask.mode.startswith("I")
-    values = np.asarray(mask) if integer else np.asarray(to_rgb(mask)).max(axis=-1)
+    values = np.asarray(mask if integer else to_8_bit(mask))
+    if values.ndim == 3:
+        values = values.max(axis=-1)
     highest = int(values.max())
     full = next(level for level in (1, 255, max(65535, highest)) if highest <= level)
     return (values / full).astype(np.float32)

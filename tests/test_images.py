@@ -37,6 +37,15 @@ def test_lanczos_is_pillows(tmp_path, mode):
     assert torch.equal(tensor, lanczos(image))
 
 
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("shape", [(60, 200), (700, 1200), (12, 20), (9, 15)])
+def test_torchs_lanczos_is_nearly_pillows(tmp_path, mode, shape):
+    image = Image.fromarray(pixels(*shape, 3)).convert(mode)
+    difference = read_image(save(image, tmp_path / "a.png"), SIZE).int() - lanczos(image).int()
+    assert difference.abs().max() <= 2
+    assert difference.count_nonzero() <= 0.03 * difference.numel()
+
+
 def test_cmyk(tmp_path):
     path = save(Image.fromarray(pixels(40, 33, 3)).convert("CMYK"), tmp_path / "a.jpg")
     with Image.open(path) as image:

@@ -13,7 +13,8 @@ from fre_lightning.datasets import AnomalyDataset, Sample, Splits
 from fre_lightning.errors import ConfigError
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.feature_matrix import FeatureMatrix
-from fre_lightning.image_loader import ImageLoader, default_n_threads
+from fre_lightning.image_loader import ImageLoader
+from fre_lightning.threads import default_n_threads
 
 _TEST_BATCH = 64
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from pytorch_lightning import LightningModule, Trainer
@@ -17,6 +16,7 @@ from fre_lightning.feature_cache import CachedRows, FeatureCache, ShardWriter
 from fre_lightning.image_loader import ImageBatch
 from fre_lightning.images import PREPROCESSING, read_image, read_mask
 from fre_lightning.module import FREModule
+from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -73,12 +73,14 @@ def load_features(
     """
     samples = getattr(datamodule.splits, split)
     backbone, dataset = module.backbone, datamodule.dataset
+    device = trainer.strategy.root_device.type
     key = {
         **backbone.fingerprint(),
         "pool": backbone.pool,
         "preprocessing": PREPROCESSING,
         "precision": str(trainer.precision),
-        "device": trainer.strategy.root_device.type,
+        "device": device,
+        "engine": backbone.engine_on(device),
         "files": [_file_key(sample.path, dataset.files_root) for sample in samples],
     }
 
@@ -120,7 +122,7 @@ def load_masks(
     }
 
     def compute(writer: ShardWriter) -> None:
-        with ThreadPoolExecutor(datamodule.n_threads) as pool:
+        with thread_pool(datamodule.n_threads) as pool:
             masks = pool.map(lambda pair: read_mask(pair[0], pair[1], image_size), pairs)
             for index, mask in enumerate(tqdm(masks, "Masks", len(pairs), disable=None)):
                 if index >= writer.first:

@@ -2,10 +2,9 @@
 
 import logging
 import math
-import os
 from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from itertools import islice
 from typing import NamedTuple
 
@@ -15,6 +14,7 @@ from torch import Tensor
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import UnreadableImageError
 from fre_lightning.images import read_image
+from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -75,9 +75,8 @@ class ImageLoader:
         Raises:
             UnreadableImageError: If an image cannot be decoded and is not to be skipped.
         """
-        pool = ThreadPoolExecutor(self.n_threads, thread_name_prefix="decode")
         waiting = iter(range(self.first, len(self.samples)))
-        try:
+        with thread_pool(self.n_threads, "decode") as pool:
             pending: deque[Future[Tensor | None]] = deque()
             start = self.first
             while start < len(self.samples):
@@ -89,8 +88,6 @@ class ImageLoader:
                 if readable:
                     yield ImageBatch(list(readable), torch.stack(list(readable.values())))
                 start = indices.stop
-        finally:
-            pool.shutdown(cancel_futures=True)
 
     def _read(self, index: int) -> Tensor | None:
         try:
@@ -100,9 +97,3 @@ class ImageLoader:
                 raise
             log.warning("Left out: %s", str(error).partition(". ")[0])
             return None
-
-
-def default_n_threads() -> int:
-    """One thread per usable core: decoding and the backbone take turns on them."""
-    n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(n_cores or 1, 16)

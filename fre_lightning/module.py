@@ -8,19 +8,22 @@ from typing import Any
 import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
-from torch.optim import Optimizer
 
 from fre_lightning.backbones import Backbone
 from fre_lightning.checkpoint import KEY, describe
 from fre_lightning.datamodule import TestBatch
+from fre_lightning.errors import FeatureError
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.image_loader import ImageBatch
 from fre_lightning.metrics import ImageMetrics, PixelMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring, error_map, pool_features
+from fre_lightning.threads import ImageParallel
 
 log = logging.getLogger(__name__)
+
+EPOCHS_A_STEP = 10
 
 
 class FREModule(LightningModule):
@@ -62,6 +65,7 @@ class FREModule(LightningModule):
         self.scores: list[Tensor] = []
         self.error_maps: list[Tensor] = []
         self.metrics: dict[str, float] = {}
+        self._parallel: ImageParallel | None = None
 
     @property
     def description(self) -> str:
@@ -72,9 +76,13 @@ class FREModule(LightningModule):
         return f"{source} at {height}x{width}, {self.reducer.name}"
 
     @property
-    def fit_steps(self) -> range:
-        """What `fit` loops over: the reducer's epochs, if it has any."""
-        return range(self.reducer.epochs if isinstance(self.reducer, GradientReducer) else 1)
+    def fit_steps(self) -> list[range]:
+        """What `fit` loops over: the reducer's epochs, if it has any, some to a step.
+
+        A step of Lightning's loop costs some milliseconds, as much as several epochs on few images.
+        """
+        epochs = range(self.reducer.epochs if isinstance(self.reducer, GradientReducer) else 1)
+        return [epochs[start : start + EPOCHS_A_STEP] for start in epochs[::EPOCHS_A_STEP]]
 
     def attach(self, rows: CachedRows) -> None:
         """Hand over the training features `(C, h, w)`; needed by `fit`."""
@@ -85,9 +93,27 @@ class FREModule(LightningModule):
         """Add what rebuilds the module."""
         checkpoint[KEY] = describe(self.config, self.n_train)
 
+    def on_predict_start(self) -> None:
+        """Build the backbone's engine and start its threads."""
+        n_threads = torch.get_num_threads()
+        self.backbone.accelerate(n_threads, str(self.trainer.precision))
+        n_together = self.backbone.n_together if self.device.type == "cpu" else None
+        if n_together is not None:
+            self._parallel = ImageParallel(self.extract, n_threads, n_together)
+
     def predict_step(self, batch: ImageBatch) -> Tensor:
         """Pooled features `(N, C, h, w)` of images."""
-        return pool_features(self.backbone(batch.images), self.backbone.pool)
+        return (self._parallel or self.extract)(batch.images)
+
+    def on_predict_end(self) -> None:
+        """End the threads."""
+        if self._parallel is not None:
+            self._parallel.close()
+            self._parallel = None
+
+    def extract(self, images: Tensor) -> Tensor:
+        """Pooled features `(N, C, h, w)` of `(N, 3, H, W)` uint8 images."""
+        return pool_features(self.backbone(images), self.backbone.pool)
 
     def setup(self, stage: str) -> None:
         """Before `fit`: fit what has a closed form, on the trainer's device."""
@@ -101,18 +127,25 @@ class FREModule(LightningModule):
         if not isinstance(self.reducer, GradientReducer):
             self.trainer.fit_loop.max_epochs = 0
 
-    def configure_optimizers(self) -> Optimizer | None:
-        """The reducer's optimizer, if it is trained."""
-        return self.reducer.make_optimizer() if isinstance(self.reducer, GradientReducer) else None
+    def configure_optimizers(self) -> None:
+        """Leave optimization to the reducer."""
 
-    def training_step(self, epoch: int) -> None:
-        """One epoch of the reducer."""
-        optimizer = self.optimizers(use_pl_optimizer=False)
+    def training_step(self, epochs: range) -> None:
+        """Some epochs of the reducer.
+
+        Raises:
+            FeatureError: If the loss is no longer a finite number.
+        """
         assert isinstance(self.reducer, GradientReducer)
-        assert isinstance(optimizer, Optimizer)
-        with self._full_precision():
-            loss = self.reducer.training_epoch(optimizer)
-        self.log("train/loss", loss, prog_bar=True)
+        for epoch in epochs:
+            with self._full_precision():
+                loss = float(self.reducer.training_epoch())
+            if not math.isfinite(loss):
+                msg = f"The loss became {loss} in epoch {epoch}. Choose a smaller reducer.lr."
+                raise FeatureError(msg)
+            for logger in self.loggers:
+                logger.log_metrics({"train/loss": loss}, step=epoch)
+        self.log("train/loss", loss, prog_bar=True, logger=False)
 
     def on_train_end(self) -> None:
         """Take the trained weights to feature space."""

@@ -1,8 +1,10 @@
 """Small data and configurations: no network, no weights, nothing outside tmp_path."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import absl.logging
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,10 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from fre_lightning.cli import CONFIG_DIR
+
+# OpenVINO imports absl, whose handler closes the stream it was made on once Hydra sets up logging:
+# that of a program, never its stderr, but pytest's is another one for each test.
+absl.logging.get_absl_handler().python_handler.stream = sys.__stderr__
 
 SIZE = 32
 TINY_MODEL = ("model=scattering", f"model.image_size={SIZE}", "model.n_scales=2")

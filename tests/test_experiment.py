@@ -18,6 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fre_lightning.backbones import Scattering
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError, FeatureError
 from fre_lightning.experiment import run
+from fre_lightning.module import FREModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -216,12 +217,12 @@ def test_more_components_than_images(make_config):
 
 
 def test_nan_in_features_names_the_image(make_config, monkeypatch):
-    forward = Scattering.forward
+    predict_step = FREModule.predict_step
 
-    def broken(self, images):
-        return forward(self, images).index_fill(0, torch.tensor([2]), torch.nan)
+    def broken(self, batch):
+        return predict_step(self, batch).index_fill(0, torch.tensor([2]), torch.nan)
 
-    monkeypatch.setattr(Scattering, "forward", broken)
+    monkeypatch.setattr(FREModule, "predict_step", broken)
     with pytest.raises(FeatureError, match=r"002\.png"):
         run(make_config())
 

@@ -63,6 +63,23 @@ class Backbone(nn.Module, ABC):
             `(N, C, h, w)` float.
         """
 
+    def accelerate(self, n_threads: int, precision: str) -> None:
+        """Make `forward` fast on the device that the backbone is on, for images to come.
+
+        Args:
+            n_threads: How many CPU threads may call `forward` at the same time.
+            precision: The trainer's, for example `32-true` or `bf16-mixed`.
+        """
+
+    @property
+    def n_together(self) -> int | None:
+        """How many images a CPU thread works on at a time; None: `forward` threads by itself."""
+        return 1
+
+    def engine_on(self, device: str) -> str:  # noqa: ARG002 - for those that have a choice
+        """What computes `forward` on a type of device, such as `cpu`; a part of the cache key."""
+        return "eager"
+
     def fingerprint(self) -> dict[str, object]:
         """All that changes a feature map, weights by content; a part of the cache key."""
         return {

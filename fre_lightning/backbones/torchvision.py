@@ -13,6 +13,12 @@ from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from fre_lightning.backbones.base import Backbone
+from fre_lightning.backbones.engines import (
+    Engine,
+    build_engine,
+    n_images_together,
+    resolve_engine,
+)
 from fre_lightning.errors import BackboneError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -40,6 +46,7 @@ class TorchvisionBackbone(Backbone):
         image_size: int | Sequence[int],
         weights: str,
         seed: int,
+        engine: str,
     ) -> None:
         """Build the network; `load_weights` fills it.
 
@@ -51,6 +58,7 @@ class TorchvisionBackbone(Backbone):
             weights: A name of torchvision's such as IMAGENET1K_V1, downloaded at first use; a
                 `.pth` or `.safetensors` file; or `random`.
             seed: Of random weights.
+            engine: What computes the network: `eager`, `compile`, `openvino`, or `auto`.
 
         Raises:
             BackboneError: If torchvision has no such network, or the network no such layer.
@@ -58,9 +66,18 @@ class TorchvisionBackbone(Backbone):
         super().__init__(name, layer, pool, image_size)
         self.weights = weights
         self.seed = seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network = _cut(_build(name), layer)
+        self.engine = engine
+        self._run: Engine | None = None
+        if weights == RANDOM:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(seed)
+                self.network = _cut(_build(name), layer)
+        else:  # drawing numbers that are then overwritten takes longer than reading the file
+            with torch.device("meta"):
+                self.network = _cut(_build(name), layer)
+            self.network.to_empty(device="cpu")
+            for buffer in self.network.buffers():
+                buffer.zero_()
         for key, values in (("pixel_mean", IMAGENET_MEAN), ("pixel_std", IMAGENET_STD)):
             pixels = 255 * torch.tensor(values).view(3, 1, 1)
             self.register_buffer(key, pixels, persistent=False)
@@ -89,15 +106,47 @@ class TorchvisionBackbone(Backbone):
         _check_fit(needed, state, f"model.weights={self.weights}", self.name)
         self.network.load_state_dict({key: state.get(key, value) for key, value in needed.items()})
 
+    def engine_on(self, device: str) -> str:
+        """The engine that computes the network on a type of device.
+
+        Raises:
+            BackboneError: If it is unknown, not installed, or not for this device.
+        """
+        return resolve_engine(self.engine, device)
+
+    @property
+    def n_together(self) -> int | None:
+        """How many images a CPU thread works on at a time; None: the engine threads by itself."""
+        return n_images_together(self.engine_on("cpu"), self.image_size)
+
+    def accelerate(self, n_threads: int, precision: str) -> None:
+        """Build the engine, on the weights and the device as they are now.
+
+        Args:
+            n_threads: How many CPU threads may call `forward` at the same time.
+            precision: The trainer's; bfloat16 if it starts with `bf16`.
+        """
+        self._run = build_engine(
+            self.engine_on(self.pixel_mean.device.type),
+            self.network,
+            self.image_size,
+            n_threads=n_threads,
+            bf16=precision.startswith("bf16"),
+        )
+
+    def _run_plainly(self, images: Tensor) -> Tensor:
+        feature_map: Tensor = self.network(images)["map"]
+        return feature_map
+
     def forward(self, images: Tensor) -> Tensor:
         """Feature maps `(N, C, h, w)` of `(N, 3, H, W)` uint8 images.
 
         Raises:
             BackboneError: If the layer's output is not a map.
         """
-        feature_map: Tensor = self.network((images.float() - self.pixel_mean) / self.pixel_std)[
-            "map"
-        ]
+        normalized = images.float().sub_(self.pixel_mean).div_(self.pixel_std)
+        run = self._run or self._run_plainly
+        feature_map = run(normalized)
         if feature_map.ndim != 4:
             msg = (
                 f"The output of {self.name}'s layer {self.layer} has shape "

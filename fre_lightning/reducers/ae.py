@@ -1,17 +1,18 @@
 """The linear autoencoder, trained by gradient descent in the span of its own training data."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import ClassVar
+from contextlib import nullcontext
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim.adam import adam
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.reducers.base import GradientReducer
 from fre_lightning.subspace import Subspace, choose_rank, find_subspace
+from fre_lightning.threads import intra_op_threads
 
 _MIN_THREADED_WEIGHTS = 2**17
 """Below, threads save no time; and while other programs compute they cost 10 to 40 times more."""
@@ -79,11 +80,8 @@ class Autoencoder(GradientReducer):
         inputs = subspace.coordinates() if in_span else features.block(slice(None))
         self.trainee = _Trainee(subspace, inputs.float(), rank, tied=self.tied).to(device)
 
-    def make_optimizer(self) -> Optimizer:
-        """The optimizer of the weights in training; fused, for its steps are tiny."""
-        return Adam(self.parameters(), lr=self.lr, fused=True)
-
-    def training_epoch(self, optimizer: Optimizer) -> Tensor:
+    @torch.no_grad()
+    def training_epoch(self) -> Tensor:
         """One shuffled pass over the training features.
 
         Called once an epoch, not once a step, which takes less time than a training loop's
@@ -94,73 +92,133 @@ class Autoencoder(GradientReducer):
         """
         assert self.trainee is not None, "fit() comes before training_epoch()"
         total = torch.zeros((), device=self.trainee.inputs.device)
-        with _one_thread_if(small=self.trainee.encoder.numel() < _MIN_THREADED_WEIGHTS):
+        with intra_op_threads(1) if self.trainee.is_small else nullcontext():
             for batch in self.trainee.shuffled_batches(self.batch_size):
-                loss = self.trainee.loss(batch)
-                optimizer.zero_grad()
-                loss.backward()  # type: ignore[no-untyped-call]  # torch leaves it untyped
-                optimizer.step()
-                total += loss.detach() * len(batch)
+                total += self.trainee.backward(batch) * len(batch)
+                self.trainee.step(self.lr)
         return total / len(self.trainee.inputs)
 
     @torch.no_grad()
     def finish(self) -> None:
         """Store the trained weights in feature space, and drop what only training needed."""
         assert self.trainee is not None, "fit() comes before finish()"
-        trainee, subspace, self.trainee = self.trainee, self.trainee.subspace, None
-        if self.space == "features":
-            self.set_weights(
-                torch.zeros_like(subspace.mean),
-                trainee.encoder.detach(),
-                None if self.tied else trainee.decoder.detach(),
-                trainee.encoder_bias.detach(),
-                trainee.decoder_bias.detach(),
-            )
-            return
-        encoder = subspace.lift(trainee.encoder)
-        decoder = None if self.tied else subspace.lift(trainee.decoder)
-        offset = subspace.lift(trainee.decoder_bias[None])[0]
-        bias = subspace.mean + offset.to(subspace.mean)
-        self.set_weights(subspace.mean, encoder, decoder, trainee.encoder_bias.detach(), bias)
+        weights, subspace = self.trainee.weights, self.trainee.subspace
+        # A view would keep the flat vector alive, and in a checkpoint store all of it.
+        weights = _Weights(*(weight.clone() for weight in weights))
+        self.trainee = None
+        encoder, decoder, bias = weights.encoder, weights.decoder, weights.decoder_bias
+        mean = torch.zeros_like(subspace.mean)
+        if self.space == "span":
+            mean = subspace.mean
+            encoder, decoder = subspace.lift(encoder), subspace.lift(decoder)
+            bias = mean + subspace.lift(bias[None])[0].to(mean)
+        self.set_weights(mean, encoder, None if self.tied else decoder, weights.encoder_bias, bias)
 
 
-@contextmanager
-def _one_thread_if(*, small: bool) -> Iterator[None]:
-    """Compute the body on one CPU thread if it is small work."""
-    n_threads = torch.get_num_threads()
-    try:
-        if small:
-            torch.set_num_threads(1)
-        yield
-    finally:
-        torch.set_num_threads(n_threads)
+class _Weights(NamedTuple):
+    """Views of one flat vector of weights, or of its gradient; `decoder` is `encoder` if tied."""
+
+    encoder: Tensor  # (k, r)
+    encoder_bias: Tensor  # (k,)
+    decoder_bias: Tensor  # (r,)
+    decoder: Tensor  # (k, r)
 
 
 class _Trainee(nn.Module):
     """The weights in training over r coordinates, and the training data in them."""
 
     inputs: Tensor
+    flat: Tensor
+    gradient: Tensor
+    first_moment: Tensor
+    second_moment: Tensor
+    n_steps: Tensor
 
     def __init__(self, subspace: Subspace, inputs: Tensor, rank: int, *, tied: bool) -> None:
         super().__init__()
         self.subspace = subspace
+        self.rank = rank
+        self.tied = tied
         n_inputs = inputs.shape[1]
         self.register_buffer("inputs", inputs, persistent=False)
-        self.encoder = nn.Parameter(nn.init.xavier_uniform_(torch.empty(rank, n_inputs)))
-        self.encoder_bias = nn.Parameter(torch.zeros(rank))
-        self.decoder_bias = nn.Parameter(torch.zeros(n_inputs))
+        encoder = nn.init.xavier_uniform_(torch.empty(rank, n_inputs)).flatten()
+        biases = torch.zeros(rank + n_inputs)
         # Drawn apart, an untied pair first spends epochs on finding each other: with 48 images the
         # residual ends at 2.2 times PCA's instead of 1.3, with 220 at 1.16 instead of 1.10.
-        self.decoder = self.encoder if tied else nn.Parameter(self.encoder.detach().clone())
+        decoder = encoder.new_empty(0) if tied else encoder
+        # One vector: an optimizer takes longer over four tensors than over their numbers.
+        flat = torch.cat([encoder, biases, decoder])
+        self.register_buffer("flat", flat, persistent=False)
+        for name in ("gradient", "first_moment", "second_moment"):
+            self.register_buffer(name, torch.zeros_like(flat), persistent=False)
+        self.register_buffer("n_steps", torch.zeros(()), persistent=False)
+
+    @property
+    def is_small(self) -> bool:
+        """Whether threads within an operation save nothing."""
+        return self.rank * self.inputs.shape[1] < _MIN_THREADED_WEIGHTS
+
+    @property
+    def weights(self) -> _Weights:
+        """The weights, as views."""
+        return self._view(self.flat)
 
     def shuffled_batches(self, batch_size: int) -> Iterator[Tensor]:
         """All rows of the training data in random order, `(batch_size, r)` at a time."""
         order = torch.randperm(len(self.inputs)).to(self.inputs.device)
-        return (self.inputs[indices] for indices in torch.split(order, batch_size))
+        return iter(torch.split(self.inputs[order], batch_size))
 
-    def loss(self, batch: Tensor) -> Tensor:
-        """Squared error of `(n, r)` coordinates, averaged over images and all D features."""
-        encoded = torch.addmm(self.encoder_bias, batch, self.encoder.T)
-        decoded = torch.addmm(self.decoder_bias, encoded, self.decoder)
-        n_features = self.subspace.features.shape[1]
-        return (batch - decoded).square().sum() / (len(batch) * n_features)
+    def backward(self, batch: Tensor) -> Tensor:
+        """Set the gradient of the loss, by hand: autograd takes longer than the arithmetic.
+
+        Args:
+            batch: `(n, r)` coordinates.
+
+        Returns:
+            Their squared error, averaged over images and all D features, a scalar.
+        """
+        weights, gradient = self.weights, self._view(self.gradient)
+        encoded = torch.addmm(weights.encoder_bias, batch, weights.encoder.T)
+        error = torch.addmm(weights.decoder_bias, encoded, weights.decoder).sub_(batch)
+        scale = 1 / (len(batch) * self.subspace.features.shape[1])
+        loss = torch.dot(error.flatten(), error.flatten()) * scale
+        error.mul_(2 * scale)
+        backwards = error @ weights.decoder.T  # d loss / d encoded
+        torch.mm(backwards.T, batch, out=gradient.encoder)
+        torch.sum(backwards, dim=0, out=gradient.encoder_bias)
+        torch.sum(error, dim=0, out=gradient.decoder_bias)
+        if self.tied:
+            gradient.decoder.addmm_(encoded.T, error)
+        else:
+            torch.mm(encoded.T, error, out=gradient.decoder)
+        return loss
+
+    def step(self, lr: float) -> None:
+        """Move the weights against the gradient: Adam, without its class's bookkeeping per step.
+
+        `torch.optim.Adam.step` looks for CUDA each time, which takes as long as the arithmetic.
+        """
+        adam(
+            [self.flat],
+            [self.gradient],
+            [self.first_moment],
+            [self.second_moment],
+            [],
+            [self.n_steps],
+            fused=True,
+            amsgrad=False,
+            beta1=0.9,
+            beta2=0.999,
+            lr=lr,
+            weight_decay=0.0,
+            eps=1e-8,
+            maximize=False,
+        )
+
+    def _view(self, flat: Tensor) -> _Weights:
+        rank, n_inputs = self.rank, self.inputs.shape[1]
+        sizes = [rank * n_inputs, rank, n_inputs, 0 if self.tied else rank * n_inputs]
+        encoder, encoder_bias, decoder_bias, decoder = torch.split(flat, sizes)
+        encoder = encoder.view(rank, n_inputs)
+        decoder = encoder if self.tied else decoder.view(rank, n_inputs)
+        return _Weights(encoder, encoder_bias, decoder_bias, decoder)

@@ -5,7 +5,6 @@ from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from fre_lightning.errors import FREError
 from fre_lightning.feature_matrix import FeatureMatrix
@@ -117,11 +116,7 @@ class GradientReducer(Reducer, ABC):
     epochs: int
 
     @abstractmethod
-    def make_optimizer(self) -> Optimizer:
-        """The optimizer of the weights in training."""
-
-    @abstractmethod
-    def training_epoch(self, optimizer: Optimizer) -> Tensor:
+    def training_epoch(self) -> Tensor:
         """Pass over the training features once, and return the epoch's mean loss, a scalar."""
 
     @abstractmethod

@@ -19,8 +19,7 @@ def make_features(n=80, d=400, seed=0):
 def train(reducer, features):
     torch.manual_seed(0)
     reducer.fit(FeatureMatrix([features]))
-    optimizer = reducer.make_optimizer()
-    losses = [reducer.training_epoch(optimizer).item() for _ in range(reducer.epochs)]
+    losses = [reducer.training_epoch().item() for _ in range(reducer.epochs)]
     reducer.finish()
     return losses
 
@@ -55,10 +54,47 @@ def test_training_in_all_features_converges_to_the_same_error(kind):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_the_gradient_by_hand_is_autograds(kind):
+    features = make_features(12, 20)
+    reducer = kind(3, epochs=1, lr=1e-3, batch_size=8, space="features")
+    reducer.fit(FeatureMatrix([features]))
+    trainee = reducer.trainee
+    trainee.flat.copy_(torch.randn(len(trainee.flat)) / 5)
+    loss = trainee.backward(features)
+    views = {name: view.clone() for name, view in trainee.weights._asdict().items()}
+    if reducer.tied:
+        del views["decoder"]
+    leaves = {name: view.requires_grad_() for name, view in views.items()}
+    encoded = features @ leaves["encoder"].T + leaves["encoder_bias"]
+    decoder = leaves.get("decoder", leaves["encoder"])
+    error = encoded @ decoder + leaves["decoder_bias"] - features
+    expected = error.square().mean()
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    gradient = torch.cat([leaf.grad.flatten() for leaf in leaves.values()])
+    torch.testing.assert_close(trainee.gradient, gradient, rtol=1e-4, atol=1e-6)
+
+
+def test_a_step_is_adams():
+    features = make_features(12, 20)
+    reducer = Autoencoder(3, epochs=1, lr=1e-3, batch_size=8, space="span")
+    reducer.fit(FeatureMatrix([features]))
+    trainee = reducer.trainee
+    parameter = torch.nn.Parameter(trainee.flat.clone())
+    optimizer = torch.optim.Adam([parameter], lr=1e-2)
+    for batch in (features[:5, :11], features[5:, :11]):
+        trainee.backward(batch.contiguous())
+        parameter.grad = trainee.gradient.clone()
+        optimizer.step()
+        trainee.step(1e-2)
+    torch.testing.assert_close(trainee.flat, parameter.data)
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_training_held_is_gone_after_it(kind):
     reducer = kind(3, epochs=1, lr=1e-3, batch_size=8, space="span")
     train(reducer, make_features(12, 20))
-    assert list(reducer.parameters()) == []
+    assert list(reducer.modules()) == [reducer]
     assert reducer.encoder_weight.shape == (3, 20)
 
 

@@ -37,9 +37,8 @@ def fit(reducer, features):
     torch.manual_seed(0)
     reducer.fit(FeatureMatrix([features]))
     if isinstance(reducer, GradientReducer):
-        optimizer = reducer.make_optimizer()
         for _ in range(reducer.epochs):
-            reducer.training_epoch(optimizer)
+            reducer.training_epoch()
         reducer.finish()
     return reducer
 

@@ -32,7 +32,7 @@ def _task(cfg: DictConfig) -> dict[str, Any]:
     from fre_lightning.experiment import run
 
     try:
-        return run(cfg)
+        return run(cfg, wait=HydraConfig.get().mode != RunMode.MULTIRUN)
     except FREError as error:
         log.error("%s", error)
         return _failed(cfg, error, _USER_ERROR)
@@ -53,5 +53,7 @@ def main() -> None:
     """Run the command line; exit with 2 after a user's mistake, 1 after the program's own."""
     _exit_codes.clear()
     _task()
+    if "fre_lightning.background" in sys.modules:  # a job has started
+        sys.modules["fre_lightning.background"].wait()
     if _exit_codes:
         sys.exit(min(_exit_codes))

@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import torch
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from fre_lightning import artifacts, tensorboard
+from fre_lightning import artifacts, background, tensorboard
 from fre_lightning.checkpoint import DETECTOR_GROUPS, FILE_NAME, Checkpoint, read_checkpoint
 from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.errors import OutputError
@@ -39,11 +39,13 @@ for _message in (
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
+def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     """Extract features, fit, test, write.
 
     Args:
         cfg: As composed from `configs/`. Outside Hydra's own runs, set `paths.output_dir`.
+        wait: Whether to draw heat maps and TensorBoard's pictures before returning. If not, they
+            are drawn while the caller goes on; `background.wait` waits for them.
 
     Returns:
         What `metrics.json` holds.
@@ -74,13 +76,18 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if datamodule.splits.test:
             trainer.test(module, datamodule=datamodule, verbose=False)
     with watch("write"):
-        summary = summarize(cfg, module, datamodule)
         artifacts.write_config(output_dir / "config.yaml", cfg)
         if datamodule.splits.test:
-            write_test(cfg, output_dir, trainer, module, datamodule, summary)
-    summary |= watch.seconds()
+            write_scores(output_dir, module, datamodule)
+    summary = summarize(cfg, module, datamodule) | watch.seconds()
     artifacts.write_metrics(output_dir / "metrics.json", summary)
     artifacts.print_metrics(summary, output_dir)
+    if datamodule.splits.test:
+        draw = prepare_pictures(cfg, output_dir, trainer, module, datamodule, summary)
+        if wait:
+            draw()
+        else:
+            background.start(draw)
     return summary
 
 
@@ -104,28 +111,43 @@ def summarize(cfg: DictConfig, module: FREModule, datamodule: AnomalyDataModule)
     }
 
 
-def write_test(
+def write_scores(output_dir: Path, module: FREModule, datamodule: AnomalyDataModule) -> None:
+    """Write the image scores of a test."""
+    scores, root = torch.cat(module.scores).tolist(), datamodule.dataset.files_root
+    artifacts.write_scores(output_dir / "scores.csv", datamodule.test_samples, scores, root)
+
+
+def prepare_pictures(
     cfg: DictConfig,
     output_dir: Path,
     trainer: pl.Trainer,
     module: FREModule,
     datamodule: AnomalyDataModule,
     summary: dict[str, Any],
-) -> None:
-    """Write what a test gave: scores, heat maps, and what TensorBoard shows."""
+) -> Callable[[], None]:
+    """What draws heat maps and what TensorBoard shows of a test; it doesn't hold the module."""
     samples, root = datamodule.test_samples, datamodule.dataset.files_root
     scores, error_maps = torch.cat(module.scores), torch.cat(module.error_maps)
-    artifacts.write_scores(output_dir / "scores.csv", samples, scores.tolist(), root)
+    counts = {
+        name: (positives, negatives)
+        for name, metric in (("image", module.image_metrics), ("pixel", module.pixel_metrics))
+        for _, positives, negatives in [metric.counts()]
+    }
+    metrics, hyperparameters = module.metrics, _hyperparameters(cfg, summary)
     artist = PanelArtist(error_maps, module.scoring, module.backbone.image_size)
-    if cfg.heatmaps:
-        write_heatmaps(output_dir / "heatmaps", samples, root, artist, datamodule.n_threads)
-    for logger in trainer.loggers:
-        if isinstance(logger, TensorBoardLogger):
+    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    n_threads = datamodule.n_threads
+
+    def draw() -> None:
+        for logger in loggers:
+            tensorboard.log_hyperparameters(logger, hyperparameters, metrics)
+            tensorboard.log_curves(logger, counts)
             tensorboard.log_panels(logger, samples, scores, artist)
-            tensorboard.log_curves(logger, "image", *module.image_metrics.counts()[1:])
-            tensorboard.log_curves(logger, "pixel", *module.pixel_metrics.counts()[1:])
-            tensorboard.log_hyperparameters(logger, _hyperparameters(cfg, summary), module.metrics)
             logger.finalize("success")
+        if cfg.heatmaps:
+            write_heatmaps(output_dir / "heatmaps", samples, root, artist, n_threads)
+
+    return draw
 
 
 def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:

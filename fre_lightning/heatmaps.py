@@ -1,7 +1,6 @@
 """Pictures of anomaly maps: an image, its mask and its heat map side by side."""
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +16,7 @@ from fre_lightning.atomic import replacing
 from fre_lightning.datasets import Sample
 from fre_lightning.images import read_image, read_mask
 from fre_lightning.scoring import Scoring
+from fre_lightning.threads import thread_pool
 
 _OPACITY = 0.55
 _GAP = 4
@@ -98,7 +98,7 @@ def write_heatmaps(
         with replacing(path) as temporary:
             artist.draw(index, samples[index]).save(temporary, format="png", compress_level=1)
 
-    with ThreadPoolExecutor(n_threads) as pool, torch.inference_mode():
+    with thread_pool(n_threads) as pool, torch.inference_mode():
         for _ in tqdm(
             pool.map(write, range(len(samples))), "Heat maps", len(samples), disable=None
         ):

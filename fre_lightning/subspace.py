@@ -8,6 +8,9 @@ from torch import Tensor
 from fre_lightning.errors import ConfigError, FeatureError
 from fre_lightning.feature_matrix import FeatureMatrix
 
+# A symmetric product in so many panels of rows takes (n + 1) / 2n of the arithmetic: 5 / 8.
+_N_PANELS = 4
+
 
 @dataclass(frozen=True)
 class Subspace:
@@ -22,12 +25,15 @@ class Subspace:
         variances: `(r,)` float64 along each axis, descending, all above rounding error,
             normalised by N - 1.
         basis: `(N, r)` float64, left singular vectors, if D > N; else `(D, r)`, the axes.
+        scatter: What both were found in, float64: the `(N, N)` Gram matrix of the centred
+            features if D > N, else their `(D, D)` scatter matrix.
     """
 
     features: FeatureMatrix
     mean: Tensor
     variances: Tensor
     basis: Tensor
+    scatter: Tensor
 
     @property
     def in_sample_space(self) -> bool:
@@ -84,15 +90,32 @@ def find_subspace(features: FeatureMatrix, device: torch.device | None = None) -
         raise FeatureError(msg)
     device = torch.device("cpu") if device is None or device.type == "mps" else device
     scatter, mean = (_gram if n_features > n_samples else _covariance)(features, device)
+    variances, basis = principal_axes(scatter, n_samples)
+    return Subspace(features, mean, variances, basis, scatter)
+
+
+def principal_axes(scatter: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
+    """Eigendecomposition of the Gram or scatter matrix of centred features, less its null space.
+
+    Args:
+        scatter: `(n, n)` float64, symmetric.
+        n_samples: How many images it is of, N.
+
+    Returns:
+        Variances along the axes `(r,)`, descending, and eigenvectors `(n, r)`.
+
+    Raises:
+        FeatureError: If the features do not vary.
+    """
     eigenvalues, eigenvectors = torch.linalg.eigh(scatter)
     eigenvalues, eigenvectors = eigenvalues.flip(0), eigenvectors.flip(1)
     # Centring leaves one null direction; rounding gives it an eigenvalue of this size.
-    floor = eigenvalues[0] * max(features.shape) * torch.finfo(torch.float64).eps
+    floor = eigenvalues[0] * max(len(scatter), n_samples) * torch.finfo(torch.float64).eps
     rank = int((eigenvalues > floor).sum().clamp(max=n_samples - 1)) if eigenvalues[0] > 0 else 0
     if rank == 0:
         msg = "All training images have the same features: are they copies of one image?"
         raise FeatureError(msg)
-    return Subspace(features, mean, eigenvalues[:rank] / (n_samples - 1), eigenvectors[:, :rank])
+    return eigenvalues[:rank] / (n_samples - 1), eigenvectors[:, :rank]
 
 
 def choose_rank(n_components: float, variances: Tensor) -> int:
@@ -136,8 +159,8 @@ def _gram(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor
         values = block.to(device).double()
         mean[columns] = values.mean(dim=0)
         values -= mean[columns]
-        gram.addmm_(values, values.T)
-    return gram, mean
+        _add_product(gram, values)
+    return _symmetric(gram), mean
 
 
 def _covariance(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -150,6 +173,20 @@ def _covariance(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, 
     for _, rows in features.row_blocks():
         values = rows.to(device).double() - shift
         total += values.sum(dim=0)
-        scatter.addmm_(values.T, values)
+        _add_product(scatter, values.T)
+    scatter = _symmetric(scatter)
     scatter -= torch.outer(total, total) / n_samples
     return scatter, shift + total / n_samples
+
+
+def _add_product(total: Tensor, values: Tensor) -> None:
+    """Add `(n, m)` values times themselves transposed to `(n, n)`, above the diagonal only."""
+    step = -(-len(values) // _N_PANELS)
+    for start in range(0, len(values), step):
+        rows = slice(start, start + step)
+        total[rows, start:].addmm_(values[rows], values[start:].T)
+
+
+def _symmetric(upper: Tensor) -> Tensor:
+    """The symmetric matrix of which `(n, n)` holds what is on and above the diagonal."""
+    return upper.triu() + upper.triu(1).T

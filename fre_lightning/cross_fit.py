@@ -1,0 +1,124 @@
+"""What training images would score had they not been trained on: refits without a fold of them.
+
+Residuals of the images that a subspace was fitted on are far smaller than those of new ones. The
+refits need no features again: the Gram matrix of some images is a part of that of all.
+"""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.scoring import error_map
+from fre_lightning.subspace import Subspace, choose_rank, principal_axes
+
+
+def draw_folds(n_samples: int, n_folds: int, seed: int = 0) -> Tensor:
+    """Deal samples out to folds of equal size, at random: `(N,)` int64 below `n_folds`."""
+    generator = torch.Generator().manual_seed(seed)
+    order = torch.randperm(n_samples, generator=generator)
+    return torch.empty(n_samples, dtype=torch.int64).scatter_(
+        0, order, torch.arange(n_samples) % n_folds
+    )
+
+
+@torch.no_grad()
+def held_out_error_maps(
+    subspace: Subspace, n_components: float, feature_shape: tuple[int, int, int], folds: Tensor
+) -> Tensor:
+    """Error map of each training image under the subspace of the images of the other folds.
+
+    Args:
+        subspace: Of all `(N, D)` training features.
+        n_components: A share of the variance, or a number, of which fewer are taken where the
+            images of the other folds have not so many directions.
+        feature_shape: `(C, h, w)` with C * h * w = D.
+        folds: `(N,)` int64, which fold each image is left out with.
+
+    Returns:
+        `(N, h, w)` float32, on the CPU.
+
+    Raises:
+        FeatureError: If the images of the other folds do not vary.
+        ConfigError: If `n_components` is neither a share nor a number.
+    """
+    refit = _in_sample_space if subspace.in_sample_space else _in_feature_space
+    return refit(subspace, n_components, feature_shape, folds)
+
+
+def _in_sample_space(
+    subspace: Subspace, n_components: float, feature_shape: tuple[int, int, int], folds: Tensor
+) -> Tensor:
+    """Every residual is a combination of images; all are one `(N, N)` times `(N, D)` product."""
+    combinations = torch.zeros_like(subspace.scatter)
+    for fold in torch.unique(folds):
+        held_out, kept = (folds == fold).nonzero()[:, 0], (folds != fold).nonzero()[:, 0]
+        combinations[held_out] = _residual_combinations(
+            subspace.scatter, kept, held_out, n_components
+        )
+    maps = torch.zeros(len(folds), feature_shape[1] * feature_shape[2], dtype=torch.float64)
+    positions = torch.arange(subspace.features.shape[1]) % maps.shape[1]
+    for columns, block in subspace.features.column_blocks():
+        residual = combinations.float() @ (block.to(combinations.device) - block.mean(dim=0))
+        maps.index_add_(1, positions[columns], residual.square().double().cpu())
+    return maps.float().view(-1, *feature_shape[1:])
+
+
+def _residual_combinations(
+    gram: Tensor, kept: Tensor, held_out: Tensor, n_components: float
+) -> Tensor:
+    """`(n_held_out, N)` weights over images whose sums are the residuals of those held out."""
+    from_mean = torch.zeros(len(held_out), len(gram), dtype=gram.dtype, device=gram.device)
+    from_mean[:, kept] = -1 / len(kept)
+    from_mean[torch.arange(len(held_out)), held_out] = 1.0
+    centred = _centre(_centre(gram[kept][:, kept]).T)
+    variances, basis = principal_axes(centred, len(kept))
+    rank = _rank(n_components, variances)
+    # The axes are (kept images, centred)^T basis / singular value.
+    scaled = basis[:, :rank] / (variances[:rank] * (len(kept) - 1)).sqrt()
+    coordinates = _centre((from_mean @ gram[:, kept]).T).T @ scaled
+    combinations = from_mean
+    combinations[:, kept] -= _centre((coordinates @ scaled.T).T).T
+    return combinations
+
+
+def _rank(n_components: float, variances: Tensor) -> int:
+    is_share = isinstance(n_components, float) and n_components < 1
+    return choose_rank(n_components if is_share else min(n_components, len(variances)), variances)
+
+
+def _centre(columns: Tensor) -> Tensor:
+    """Take the mean off each column of `(n, m)`."""
+    return columns - columns.mean(dim=0)
+
+
+def _in_feature_space(
+    subspace: Subspace, n_components: float, feature_shape: tuple[int, int, int], folds: Tensor
+) -> Tensor:
+    """Each fold's part is taken off the `(D, D)` scatter matrix."""
+    device, mean = subspace.scatter.device, subspace.mean
+    maps = torch.empty(len(folds), *feature_shape[1:])
+    for fold in torch.unique(folds):
+        is_held_out, n_kept = folds == fold, int((folds != fold).sum())
+        scatter, total = subspace.scatter.clone(), torch.zeros_like(mean)
+        for _, rows in _rows_of(subspace.features, is_held_out):
+            values = rows.to(device).double() - mean
+            total += values.sum(dim=0)
+            scatter.addmm_(values.T, values, alpha=-1)
+        shift = -total / n_kept  # from the mean of all to that of the kept
+        scatter -= n_kept * torch.outer(shift, shift)
+        variances, axes = principal_axes(scatter, n_kept)
+        axes = axes[:, : _rank(n_components, variances)]
+        for index, rows in _rows_of(subspace.features, is_held_out):
+            values = rows.to(device).double() - mean - shift
+            residual = values - values @ axes @ axes.T
+            maps[index] = error_map(residual, feature_shape).float().cpu()
+    return maps
+
+
+def _rows_of(features: FeatureMatrix, chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """The chosen of all rows, some at a time: pairs of their indices and their features."""
+    for rows, block in features.row_blocks():
+        inside = chosen[rows].nonzero()[:, 0]
+        yield inside + rows.start, block[inside]

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from fre_lightning.cross_fit import draw_folds, held_out_error_maps
+from fre_lightning.errors import FeatureError
+from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.subspace import find_subspace
+
+SHAPE = (4, 3, 2)
+
+
+def make_features(n):
+    rng = np.random.default_rng(0)
+    mixing = rng.normal(size=(8, 24)) * np.linspace(3, 0.3, 8)[:, None]
+    return rng.normal(size=(n, 8)) @ mixing + 0.1 * rng.normal(size=(n, 24)) + 5
+
+
+def refit_plainly(features, folds, n_components):
+    """The definition: a PCA for each fold, of all images that are not in it."""
+    maps = np.empty((len(features), 3, 2))
+    for fold in np.unique(folds):
+        pca = PCA(n_components, svd_solver="full").fit(features[folds != fold])
+        held_out = features[folds == fold]
+        error = held_out - pca.inverse_transform(pca.transform(held_out))
+        maps[folds == fold] = (error**2).reshape(-1, *SHAPE).sum(axis=1)
+    return maps
+
+
+@pytest.mark.parametrize("n_components", [0.97, 3])
+@pytest.mark.parametrize("n", [12, 20, 24, 60])  # fewer and more images than features
+def test_refits_are_those_of_scikit_learn(n, n_components):
+    features, folds = make_features(n), draw_folds(n, 4)
+    matrix = FeatureMatrix([torch.from_numpy(features[:7]), torch.from_numpy(features[7:])])
+    subspace = find_subspace(matrix)
+    maps = held_out_error_maps(subspace, n_components, SHAPE, folds)
+    as_read = features.astype(np.float32).astype(np.float64)
+    expected = refit_plainly(as_read, folds.numpy(), n_components)
+    np.testing.assert_allclose(maps.numpy(), expected, rtol=1e-3, atol=1e-4 * expected.max())
+
+
+def test_held_out_images_have_larger_errors_than_those_trained_on():
+    features = torch.from_numpy(make_features(16))
+    subspace = find_subspace(FeatureMatrix([features]))
+    maps = held_out_error_maps(subspace, 0.97, SHAPE, draw_folds(16, 4))
+    pca = PCA(0.97, svd_solver="full").fit(features)
+    error = features.numpy() - pca.inverse_transform(pca.transform(features))
+    assert maps.sum() > 2 * (error**2).sum()
+
+
+def test_folds_are_equally_large_and_repeatable():
+    folds = draw_folds(11, 4, seed=3)
+    assert sorted(folds.bincount().tolist()) == [2, 3, 3, 3]
+    assert torch.equal(folds, draw_folds(11, 4, seed=3))
+    assert not torch.equal(folds, draw_folds(11, 4, seed=4))
+
+
+def test_a_fold_that_leaves_nothing_to_learn_from():
+    features = torch.ones(4, 24)
+    features[0] += 1
+    subspace = find_subspace(FeatureMatrix([features]))
+    with pytest.raises(FeatureError, match="same features"):
+        held_out_error_maps(subspace, 0.97, SHAPE, torch.tensor([0, 1, 1, 1]))

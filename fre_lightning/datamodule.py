@@ -54,7 +54,7 @@ class AnomalyDataModule(LightningDataModule):
         Args:
             dataset: Where the samples come from.
             batch_size: Images per forward pass of the backbone.
-            n_threads: Decoding threads; None for one per core.
+            n_threads: CPU threads that decode; None for one per core.
             limit_images: At most so many images of the training set and of each defect type.
 
         Raises:
@@ -82,7 +82,12 @@ class AnomalyDataModule(LightningDataModule):
         self.splits = Splits(self._limit(splits.train), self._limit(splits.test), splits.has_masks)
 
     def image_loader(
-        self, samples: Sequence[Sample], image_size: tuple[int, int], first: int
+        self,
+        samples: Sequence[Sample],
+        image_size: tuple[int, int],
+        first: int,
+        *,
+        pin_memory: bool = False,
     ) -> ImageLoader:
         """Images of a split from sample `first` on."""
         return ImageLoader(
@@ -92,6 +97,7 @@ class AnomalyDataModule(LightningDataModule):
             self.n_threads,
             first=first,
             skip_unreadable=self.dataset.skip_unreadable,
+            pin_memory=pin_memory,
         )
 
     def attach(self, features: CachedRows) -> None:

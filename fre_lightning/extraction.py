@@ -85,7 +85,9 @@ def load_features(
     }
 
     def compute(writer: ShardWriter) -> None:
-        loader = datamodule.image_loader(samples, backbone.image_size, writer.first)
+        loader = datamodule.image_loader(
+            samples, backbone.image_size, writer.first, pin_memory=device == "cuda"
+        )
         callback = FeatureWriter(writer, samples)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by name
         callbacks.append(callback)

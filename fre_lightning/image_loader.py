@@ -47,6 +47,7 @@ class ImageLoader:
         *,
         first: int = 0,
         skip_unreadable: bool = False,
+        pin_memory: bool = False,
     ) -> None:
         """Store settings.
 
@@ -57,6 +58,7 @@ class ImageLoader:
             n_threads: Decoding threads.
             first: The sample to start from.
             skip_unreadable: Whether images that cannot be decoded are left out with a warning.
+            pin_memory: Whether batches are to lie in memory that a GPU copies from by itself.
         """
         self.samples = samples
         self.image_size = image_size
@@ -64,6 +66,7 @@ class ImageLoader:
         self.n_threads = n_threads
         self.first = first
         self.skip_unreadable = skip_unreadable
+        self.pin_memory = pin_memory
 
     def __len__(self) -> int:
         """The number of batches, if none of them is without readable images."""
@@ -86,7 +89,10 @@ class ImageLoader:
                 images = [pending.popleft().result() for _ in indices]
                 readable = {i: im for i, im in zip(indices, images, strict=True) if im is not None}
                 if readable:
-                    yield ImageBatch(list(readable), torch.stack(list(readable.values())))
+                    batch = torch.stack(list(readable.values()))
+                    yield ImageBatch(
+                        list(readable), batch.pin_memory() if self.pin_memory else batch
+                    )
                 start = indices.stop
 
     def _read(self, index: int) -> Tensor | None:

@@ -7,6 +7,7 @@ import copy
 import importlib.util
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -27,11 +28,12 @@ Engine = Callable[[Tensor], Tensor]
 
 
 def resolve_engine(engine: str, device: str) -> str:
-    """The engine that a setting means on a device, by measurement.
+    """The engine that a setting means on a device.
 
-    `auto` is OpenVINO on a CPU where it is installed, else eager. Measured on 2 cores (AMD EPYC,
-    AVX2), milliseconds an image: resnet18 at 256x256 21 eager, 22 OpenVINO, 26 compiled;
-    efficientnet_b5 at 456x456 250 eager, 190 OpenVINO, 226 compiled, which takes a minute.
+    `auto` is OpenVINO on a CPU where it is installed, else eager. It pays for networks of many
+    small operations. Measured on 2 cores (AMD EPYC, AVX2), milliseconds an image: resnet18 at
+    256x256 21 eager, 22 OpenVINO, 26 compiled; efficientnet_b5 at 456x456 270 eager, 190 OpenVINO
+    (which takes 10 s to convert), 226 compiled (which takes a minute).
 
     Raises:
         BackboneError: If it is unknown, not installed, or not for this device.
@@ -144,7 +146,8 @@ class _OpenVINO:
         sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
         import openvino as ov
 
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # torch's, of how OpenVINO traces
             model = ov.convert_model(
                 _OneOutput(fold_batch_norm(network)).eval(),
                 example_input=torch.zeros(1, 3, *image_size),

@@ -47,6 +47,7 @@ class TorchvisionBackbone(Backbone):
         weights: str,
         seed: int,
         engine: str,
+        tf32: bool,
     ) -> None:
         """Build the network; `load_weights` fills it.
 
@@ -59,6 +60,8 @@ class TorchvisionBackbone(Backbone):
                 `.pth` or `.safetensors` file; or `random`.
             seed: Of random weights.
             engine: What computes the network: `eager`, `compile`, `openvino`, or `auto`.
+            tf32: Whether convolutions on NVIDIA GPUs may round their inputs to 11 bits, which
+                torch does unless told otherwise.
 
         Raises:
             BackboneError: If torchvision has no such network, or the network no such layer.
@@ -67,6 +70,7 @@ class TorchvisionBackbone(Backbone):
         self.weights = weights
         self.seed = seed
         self.engine = engine
+        self.tf32 = tf32
         self._run: Engine | None = None
         if weights == RANDOM:
             with torch.random.fork_rng(devices=[]):
@@ -134,6 +138,10 @@ class TorchvisionBackbone(Backbone):
             bf16=precision.startswith("bf16"),
         )
 
+    def fingerprint(self) -> dict[str, object]:
+        """All that changes a feature map, weights by content; a part of the cache key."""
+        return super().fingerprint() | {"tf32": self.tf32}
+
     def _run_plainly(self, images: Tensor) -> Tensor:
         feature_map: Tensor = self.network(images)["map"]
         return feature_map
@@ -146,7 +154,11 @@ class TorchvisionBackbone(Backbone):
         """
         normalized = images.float().sub_(self.pixel_mean).div_(self.pixel_std)
         run = self._run or self._run_plainly
-        feature_map = run(normalized)
+        if images.is_cuda:
+            with torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32):
+                feature_map = run(normalized)
+        else:
+            feature_map = run(normalized)
         if feature_map.ndim != 4:
             msg = (
                 f"The output of {self.name}'s layer {self.layer} has shape "

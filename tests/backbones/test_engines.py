@@ -26,7 +26,7 @@ def unsettle(network: nn.Module) -> None:
 
 
 def make(name="resnet18", layer="layer2", engine="eager"):
-    backbone = TorchvisionBackbone(name, layer, 2, 64, "random", 0, engine)
+    backbone = TorchvisionBackbone(name, layer, 2, 64, "random", 0, engine, tf32=False)
     unsettle(backbone.network)
     return backbone
 

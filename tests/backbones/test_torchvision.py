@@ -12,7 +12,7 @@ from fre_lightning.errors import BackboneError
 
 
 def make(weights="random", name="resnet18", layer="layer1", seed=0, engine="eager"):
-    return TorchvisionBackbone(name, layer, 2, 64, weights, seed, engine)
+    return TorchvisionBackbone(name, layer, 2, 64, weights, seed, engine, tf32=False)
 
 
 @pytest.fixture
@@ -144,7 +144,7 @@ def test_random_weights_are_seeded_and_leave_the_generator_alone():
     ],
 )
 def test_shipped_networks(name, layer, shape):
-    backbone = TorchvisionBackbone(name, layer, 2, 456, "random", 0, "auto")
+    backbone = TorchvisionBackbone(name, layer, 2, 456, "random", 0, "auto", tf32=False)
     images = torch.zeros(1, 3, 456, 456, dtype=torch.uint8)
     with torch.inference_mode():
         assert backbone(images).shape[1:] == shape

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fre_lightning.backbones import Backbone
 from fre_lightning.checkpoint import KEY, describe
+from fre_lightning.cross_fit import draw_folds, held_out_error_maps
 from fre_lightning.datamodule import TestBatch
 from fre_lightning.errors import FeatureError
 from fre_lightning.feature_cache import CachedRows
@@ -19,11 +20,15 @@ from fre_lightning.image_loader import ImageBatch
 from fre_lightning.metrics import ImageMetrics, PixelMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring, error_map, pool_features
+from fre_lightning.subspace import Subspace
 from fre_lightning.threads import ImageParallel
 
 log = logging.getLogger(__name__)
 
 EPOCHS_A_STEP = 10
+
+# Two images are needed to learn from when the third is held out.
+_MIN_CROSS_FIT = 3
 
 
 class FREModule(LightningModule):
@@ -34,7 +39,7 @@ class FREModule(LightningModule):
 
     Attributes:
         scores: `(n,)` image scores of each test batch, after a test.
-        error_maps: `(n, h, w)` of each test batch, after a test.
+        error_maps: `(n, h, w)` of each test batch as the scoring normalises them, after a test.
         metrics: The metrics that are defined, after a test.
     """
 
@@ -123,9 +128,30 @@ class FREModule(LightningModule):
         standardizer = self.backbone.standardizer
         standardizer.fit(features, n_channels=self._train_rows.row_shape[0])
         device = self.trainer.strategy.root_device
-        self.reducer.fit(features.with_transform(standardizer), device)
+        subspace = self.reducer.fit(features.with_transform(standardizer), device)
+        self._fit_scoring(subspace)
         if not isinstance(self.reducer, GradientReducer):
             self.trainer.fit_loop.max_epochs = 0
+
+    def _fit_scoring(self, subspace: Subspace) -> None:
+        """Show the scoring held-out error maps of the training images, if it learns from them.
+
+        For autoencoders, which would have to be trained again for each fold, PCA stands in: their
+        optimum.
+        """
+        if self.scoring.n_folds == 0:
+            return
+        if self.n_train < _MIN_CROSS_FIT:
+            log.warning(
+                "With %d training images none can be held out to normalise maps by position.",
+                self.n_train,
+            )
+            return
+        folds = draw_folds(self.n_train, min(self.scoring.n_folds, self.n_train))
+        n_components, shape = self.reducer.n_components_requested, self._train_rows.row_shape
+        n_channels, height, width = shape
+        maps = held_out_error_maps(subspace, n_components, (n_channels, height, width), folds)
+        self.scoring.fit(maps)
 
     def configure_optimizers(self) -> None:
         """Leave optimization to the reducer."""
@@ -159,7 +185,7 @@ class FREModule(LightningModule):
     def test_step(self, batch: TestBatch) -> None:
         """Score some test images."""
         with self._full_precision():
-            error_maps = self.error_maps_of(batch.features)
+            error_maps = self.scoring.normalize(self.error_maps_of(batch.features))
         scores = self.scoring.image_score(error_maps)
         self.image_metrics.update(scores, batch.labels)
         if batch.masks is not None:

@@ -13,6 +13,11 @@ class ProgressBar(TQDMProgressBar):
         """Draw on terminals only: in a log file a bar is a line per batch."""
         super().__init__(refresh_rate=int(sys.stderr.isatty()))
 
+    def on_train_epoch_start(self, *args: Any, **kwargs: Any) -> None:
+        """Start the bar; what Lightning takes for one epoch are all of the reducer's."""
+        super().on_train_epoch_start(*args, **kwargs)
+        self.train_progress_bar.set_description("Training")
+
     @property
     def predict_description(self) -> str:
         """What the bar of `predict` is called."""

@@ -3,8 +3,11 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 from torch.nn import functional as F
+
+from fre_lightning.errors import ConfigError
 
 
 def pool_features(feature_map: Tensor, pool: int) -> Tensor:
@@ -51,18 +54,31 @@ def resize_map(error_maps: Tensor, image_size: tuple[int, int]) -> Tensor:
     return resized[:, 0]
 
 
-class Scoring(ABC):
-    """How image scores and anomaly maps are made of error maps."""
+class Scoring(nn.Module, ABC):
+    """How image scores and anomaly maps are made of error maps.
+
+    Attributes:
+        n_folds: Into how many folds the training images are dealt to find out what `fit` learns
+            from: their error maps under subspaces of the other folds. 0 if nothing is learnt.
+    """
 
     name: ClassVar[str]
+    n_folds: int = 0
+
+    def fit(self, held_out_maps: Tensor) -> None:
+        """Learn from held-out error maps of normal images, `(N, h, w)`."""
+
+    def normalize(self, error_maps: Tensor) -> Tensor:
+        """Make `(N, h, w)` error maps comparable between positions, layers and categories."""
+        return error_maps
 
     @abstractmethod
-    def image_score(self, error_maps: Tensor) -> Tensor:
-        """Image scores `(N,)` of error maps `(N, h, w)`."""
+    def image_score(self, normalized_maps: Tensor) -> Tensor:
+        """Image scores `(N,)` of normalised error maps `(N, h, w)`."""
 
-    @abstractmethod
-    def anomaly_map(self, error_maps: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """Anomaly maps `(N, H, W)` of error maps `(N, h, w)`."""
+    def anomaly_map(self, normalized_maps: Tensor, image_size: tuple[int, int]) -> Tensor:
+        """Anomaly maps `(N, H, W)` of normalised error maps `(N, h, w)`."""
+        return resize_map(normalized_maps, image_size)
 
 
 class PaperScoring(Scoring):
@@ -70,10 +86,72 @@ class PaperScoring(Scoring):
 
     name: ClassVar[str] = "paper"
 
-    def image_score(self, error_maps: Tensor) -> Tensor:
+    def image_score(self, normalized_maps: Tensor) -> Tensor:
         """The whole squared error, `(N, h, w)` to `(N,)`."""
-        return error_maps.sum(dim=(1, 2))
+        return normalized_maps.sum(dim=(1, 2))
 
-    def anomaly_map(self, error_maps: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """The error map at the image's size, `(N, H, W)`."""
-        return resize_map(error_maps, image_size)
+
+class TopKScoring(Scoring):
+    """The mean of the highest part of a map that is divided by what is normal at each position.
+
+    The sum dilutes small defects. And some positions reconstruct worse than others whatever the
+    image; held-out normal images show by how much. Both were found by experiment.
+
+    Attributes:
+        expected: `(h, w)` float32, what maps are divided by; empty before `fit`.
+    """
+
+    name: ClassVar[str] = "topk"
+    expected: Tensor
+
+    def __init__(self, top_fraction: float, position_norm: float, n_folds: int) -> None:
+        """Store settings.
+
+        Args:
+            top_fraction: The share of the map, its highest cells, whose mean is the image score.
+            position_norm: The power of the expected error that maps are divided by: 0 leaves
+                them, 1 makes all positions equal, 0.5 lies between.
+            n_folds: Into how many folds training images are dealt to find the expected error.
+
+        Raises:
+            ConfigError: If a setting is out of range.
+        """
+        super().__init__()
+        if not 0 < top_fraction <= 1 or not 0 <= position_norm <= 1 or n_folds < 2:
+            msg = (
+                f"scoring.top_fraction={top_fraction} must lie in (0, 1], scoring.position_norm="
+                f"{position_norm} in [0, 1], and scoring.n_folds={n_folds} be at least 2."
+            )
+            raise ConfigError(msg)
+        self.top_fraction = top_fraction
+        self.position_norm = position_norm
+        self.n_folds = n_folds
+        self.register_buffer("expected", torch.empty(0))
+
+    def fit(self, held_out_maps: Tensor) -> None:
+        """Learn what error is normal where, from `(N, h, w)` maps of held-out normal images."""
+        mean = held_out_maps.mean(dim=0)
+        smooth = F.avg_pool2d(mean[None], 3, stride=1, padding=1, count_include_pad=False)[0]
+        # No position is so dull that the least error there would outshine everything.
+        expected = smooth.clamp(min=1e-3 * float(smooth.mean())) ** self.position_norm
+        # A second factor puts normal images at 1, whatever the layer and the category.
+        self.expected = (expected * (mean / expected).mean()).to(self.expected.device)
+
+    def normalize(self, error_maps: Tensor) -> Tensor:
+        """Divide `(N, h, w)` maps by the expected error; before `fit`, leave them."""
+        return error_maps / self.expected if len(self.expected) else error_maps
+
+    def image_score(self, normalized_maps: Tensor) -> Tensor:
+        """The mean of each map's highest cells, `(N, h, w)` to `(N,)`."""
+        cells = normalized_maps.flatten(1)
+        n_top = max(1, round(self.top_fraction * cells.shape[1]))
+        return cells.topk(n_top, dim=1).values.mean(dim=1)
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
+        """Take the stored shape, which is known only after fitting."""
+        stored = state_dict.get(prefix + "expected")
+        if stored is not None:
+            self.expected = torch.empty_like(stored, device=self.expected.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)

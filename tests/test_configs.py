@@ -8,15 +8,16 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from fre_lightning import backbones, datasets, reducers
+from fre_lightning import backbones, datasets, reducers, scoring
 from fre_lightning.backbones import Backbone
 from fre_lightning.cli import CONFIG_DIR
 from fre_lightning.datasets import AnomalyDataset
 from fre_lightning.reducers import Reducer
+from fre_lightning.scoring import Scoring
 
 OWN_GROUPS = ("model", "reducer", "dataset", "scoring")
 PATHS = sorted(path for group in OWN_GROUPS for path in (CONFIG_DIR / group).glob("*.yaml"))
-BASES = {backbones: Backbone, datasets: AnomalyDataset, reducers: Reducer}
+BASES = {backbones: Backbone, datasets: AnomalyDataset, reducers: Reducer, scoring: Scoring}
 
 
 def stems(group: str) -> list[str]:
@@ -36,7 +37,8 @@ def test_yaml_keys_are_constructor_parameters_without_defaults(path: Path):
 
 @pytest.mark.parametrize("package", BASES, ids=lambda package: package.__name__)
 def test_every_class_has_a_yaml(package):
-    public = [getattr(package, name) for name in package.__all__]
+    names = getattr(package, "__all__", vars(package))
+    public = [getattr(package, name) for name in names]
     concrete = {
         kind
         for kind in public

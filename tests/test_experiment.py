@@ -94,10 +94,11 @@ def test_a_changed_image_is_noticed(make_config, mvtec, caplog):
 
 
 @pytest.mark.parametrize("reducer", ["pca", "ae"])
+@pytest.mark.parametrize("scoring", ["paper", "topk"])
 def test_a_checkpoint_gives_the_same_scores_in_a_fresh_process(
-    make_config, settings, output_dir, tmp_path, reducer
+    make_config, settings, output_dir, tmp_path, reducer, scoring
 ):
-    run(make_config(f"reducer={reducer}"))
+    run(make_config(f"reducer={reducer}", f"scoring={scoring}"))
     again = tmp_path / "again"
     command = [sys.executable, "-m", "fre_lightning", *settings, f"ckpt_path={output_dir}"]
     subprocess.run([*command, f"hydra.run.dir={again}"], check=True, capture_output=True)
@@ -109,6 +110,7 @@ def test_a_checkpoint_gives_the_same_scores_in_a_fresh_process(
     assert not (again / "model.ckpt").exists()
     summary = json.loads((again / "metrics.json").read_text())
     assert (summary["reducer"], summary["n_train"]) == (reducer, 16)
+    assert summary["scoring"] == scoring
 
 
 def test_tensorboard_holds_metrics_losses_pictures_curves_and_hparams(make_config, output_dir):
@@ -204,6 +206,11 @@ def test_without_test_images_the_detector_is_stored(make_config, mvtec, output_d
     shutil.rmtree(mvtec / "part/ground_truth")
     assert run(make_config())["n_test"] == 0
     assert (output_dir / "model.ckpt").is_file()
+
+
+def test_two_training_images_are_scored_without_holding_one_out(make_config, caplog):
+    run(make_config("datamodule.limit_images=2", "scoring=topk"))
+    assert "With 2 training images none can be held out" in caplog.text
 
 
 def test_one_training_image(make_config):

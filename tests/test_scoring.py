@@ -1,7 +1,9 @@
+import pytest
 import torch
 from torchvision.transforms.functional import resize
 
-from fre_lightning.scoring import PaperScoring, error_map, pool_features
+from fre_lightning.errors import ConfigError
+from fre_lightning.scoring import PaperScoring, TopKScoring, error_map, pool_features
 
 
 def test_error_map_and_score_by_hand():
@@ -24,3 +26,54 @@ def test_anomaly_map_is_the_published_resize():
     for size in ((64, 50), (5, 4)):
         expected = resize(maps, list(size), antialias=True)
         torch.testing.assert_close(PaperScoring().anomaly_map(maps, size), expected)
+
+
+def draw_maps(n=50, seed=0):
+    """Normal maps whose left half reconstructs four times as badly as the right one."""
+    generator = torch.Generator().manual_seed(seed)
+    maps = torch.rand(n, 6, 8, generator=generator) + 0.5
+    maps[:, :, :4] *= 4
+    return maps
+
+
+def test_the_top_score_by_hand():
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 10.0]], [[0.0, 0.0], [0.0, 4.0]]])
+    scores = [TopKScoring(q, 0.0, 4).image_score(maps).tolist() for q in (0.01, 0.5, 1.0)]
+    assert scores == [[10.0, 4.0], [6.5, 2.0], [4.0, 1.0]]
+
+
+@pytest.mark.parametrize(("power", "ratio"), [(0.0, 4.0), (0.5, 2.0), (1.0, 1.0)])
+def test_maps_are_divided_by_a_power_of_the_expected_error(power, ratio):
+    scoring = TopKScoring(0.1, power, 4)
+    scoring.fit(draw_maps())
+    mean = scoring.normalize(draw_maps(seed=1)).mean(dim=0)
+    # Away from the border between the halves, where the expected error is smoothed.
+    assert (mean[:, :3].mean() / mean[:, 5:].mean()).item() == pytest.approx(ratio, rel=0.1)
+
+
+@pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
+def test_normal_maps_end_at_one_whatever_their_scale(scale):
+    scoring = TopKScoring(0.1, 0.5, 4)
+    scoring.fit(draw_maps() * scale)
+    assert scoring.normalize(draw_maps(seed=1) * scale).mean().item() == pytest.approx(1, rel=0.05)
+
+
+def test_a_position_without_any_error_stays_finite():
+    maps = draw_maps()
+    maps[:, :4] = 0
+    scoring = TopKScoring(0.1, 1.0, 4)
+    scoring.fit(maps)
+    assert scoring.normalize(maps).isfinite().all()
+
+
+def test_what_was_learnt_is_stored():
+    scoring, other = TopKScoring(0.1, 0.5, 4), TopKScoring(0.1, 0.5, 4)
+    scoring.fit(draw_maps())
+    other.load_state_dict(scoring.state_dict())
+    assert torch.equal(other.normalize(draw_maps()), scoring.normalize(draw_maps()))
+
+
+@pytest.mark.parametrize("wrong", [(0.0, 0.5, 4), (1.1, 0.5, 4), (0.1, 1.5, 4), (0.1, 0.5, 1)])
+def test_settings_out_of_range(wrong):
+    with pytest.raises(ConfigError, match=r"scoring\.top_fraction"):
+        TopKScoring(*wrong)

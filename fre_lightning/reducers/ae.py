@@ -67,8 +67,11 @@ class Autoencoder(GradientReducer):
         self.trainee: _Trainee | None = None
 
     @torch.no_grad()
-    def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> None:
+    def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
         """Find the span and the rank of `(N, D)` features, and draw initial weights.
+
+        Returns:
+            The span.
 
         Raises:
             FeatureError: If there are fewer than two images, or the features do not vary.
@@ -79,6 +82,7 @@ class Autoencoder(GradientReducer):
         in_span = self.space == "span"
         inputs = subspace.coordinates() if in_span else features.block(slice(None))
         self.trainee = _Trainee(subspace, inputs.float(), rank, tied=self.tied).to(device)
+        return subspace
 
     @torch.no_grad()
     def training_epoch(self) -> Tensor:

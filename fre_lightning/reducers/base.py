@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from fre_lightning.errors import FREError
 from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.subspace import Subspace
 
 
 class NotFittedError(FREError):
@@ -44,8 +45,12 @@ class Reducer(nn.Module, ABC):
             self.register_buffer(name, torch.empty(0))
 
     @abstractmethod
-    def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> None:
-        """Learn from `(N, D)` training features, forgetting any earlier fit."""
+    def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
+        """Learn from `(N, D)` training features, forgetting any earlier fit.
+
+        Returns:
+            What the features span, for whoever wants to refit without some of them.
+        """
 
     @property
     def n_components(self) -> int:

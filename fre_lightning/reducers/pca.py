@@ -6,7 +6,7 @@ import torch
 
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.reducers.base import Reducer
-from fre_lightning.subspace import choose_rank, find_subspace
+from fre_lightning.subspace import Subspace, choose_rank, find_subspace
 
 
 class PCA(Reducer):
@@ -24,8 +24,11 @@ class PCA(Reducer):
         super().__init__(n_components)
 
     @torch.no_grad()
-    def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> None:
+    def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
         """Find the leading principal axes of `(N, D)` features.
+
+        Returns:
+            What they span.
 
         Raises:
             FeatureError: If there are fewer than two images, or the features do not vary.
@@ -35,3 +38,4 @@ class PCA(Reducer):
         rank = choose_rank(self.n_components_requested, subspace.variances)
         axes = subspace.lift(torch.eye(rank, len(subspace.variances)))
         self.set_weights(subspace.mean, axes)
+        return subspace

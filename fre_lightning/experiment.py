@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     """
     watch = Stopwatch()
     pl.seed_everything(cfg.seed, verbose=False)
+    if cfg.datamodule.n_threads:
+        torch.set_num_threads(cfg.datamodule.n_threads)
     checkpoint = read_checkpoint(cfg.ckpt_path) if cfg.ckpt_path else None
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)
@@ -85,9 +88,9 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     if datamodule.splits.test:
         draw = prepare_pictures(cfg, output_dir, trainer, module, datamodule, summary)
         if wait:
-            draw()
-        else:
-            background.start(draw)
+            draw(datamodule.n_threads)
+        else:  # the next run wants cores, too
+            background.start(partial(draw, max(1, datamodule.n_threads // 2)))
     return summary
 
 
@@ -124,8 +127,11 @@ def prepare_pictures(
     module: FREModule,
     datamodule: AnomalyDataModule,
     summary: dict[str, Any],
-) -> Callable[[], None]:
-    """What draws heat maps and what TensorBoard shows of a test; it doesn't hold the module."""
+) -> Callable[[int], None]:
+    """What draws heat maps and what TensorBoard shows of a test, on so many threads.
+
+    It does not hold the module, which is large.
+    """
     samples, root = datamodule.test_samples, datamodule.dataset.files_root
     scores, error_maps = torch.cat(module.scores), torch.cat(module.error_maps)
     counts = {
@@ -136,13 +142,12 @@ def prepare_pictures(
     metrics, hyperparameters = module.metrics, _hyperparameters(cfg, summary)
     artist = PanelArtist(error_maps, module.scoring, module.backbone.image_size)
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    n_threads = datamodule.n_threads
 
-    def draw() -> None:
+    def draw(n_threads: int) -> None:
         for logger in loggers:
             tensorboard.log_hyperparameters(logger, hyperparameters, metrics)
             tensorboard.log_curves(logger, counts)
-            tensorboard.log_panels(logger, samples, scores, artist)
+            tensorboard.log_panels(logger, samples, scores, artist, n_threads)
             logger.finalize("success")
         if cfg.heatmaps:
             write_heatmaps(output_dir / "heatmaps", samples, root, artist, n_threads)

@@ -2,17 +2,18 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from io import BytesIO
 from typing import Any
 
-import numpy as np
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from fre_lightning.curves import auroc, merge_counts, pr_curve_counts, roc_curve
 from fre_lightning.datasets import Sample
 from fre_lightning.heatmaps import PanelArtist
-from fre_lightning.threads import default_n_threads, thread_pool
+from fre_lightning.threads import thread_pool
 
 MAX_PANELS = 12
 _MAX_CURVE_BINS = 127  # what TensorBoard shows of a PR curve
@@ -26,17 +27,30 @@ def log_hyperparameters(
 
 
 def log_panels(
-    logger: TensorBoardLogger, samples: Sequence[Sample], scores: Tensor, artist: PanelArtist
+    logger: TensorBoardLogger,
+    samples: Sequence[Sample],
+    scores: Tensor,
+    artist: PanelArtist,
+    n_threads: int,
 ) -> None:
-    """Log a few heat maps; event files are never pruned, so at most `MAX_PANELS`."""
+    """Log a few heat maps; event files are never pruned, so at most `MAX_PANELS`, as JPEGs."""
 
     def add(index: int) -> None:
-        panel = np.asarray(artist.draw(index, samples[index]))
+        panel = artist.draw(index, samples[index])
+        encoded = BytesIO()
+        panel.save(encoded, format="jpeg", quality=90)
+        image = Summary.Image(
+            height=panel.height,
+            width=panel.width,
+            colorspace=3,
+            encoded_image_string=encoded.getvalue(),
+        )
         tag = f"{samples[index].defect_type}/{samples[index].path.stem}"
-        logger.experiment.add_image(tag, panel, dataformats="HWC")
+        value = Summary.Value(tag=tag, image=image)
+        logger.experiment.file_writer.add_summary(Summary(value=[value]))
 
     # Decoding and encoding take the time; the writer takes events from any thread.
-    with thread_pool(default_n_threads()) as pool:
+    with thread_pool(n_threads) as pool:
         list(pool.map(add, choose_panels(samples, scores)))
 
 

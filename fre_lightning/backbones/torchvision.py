@@ -72,6 +72,7 @@ class TorchvisionBackbone(Backbone):
         self.engine = engine
         self.tf32 = tf32
         self._run: Engine | None = None
+        self._built_for: tuple[torch.device, int, str] | None = None
         if weights == RANDOM:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
@@ -109,6 +110,7 @@ class TorchvisionBackbone(Backbone):
         needed = self.network.state_dict()
         _check_fit(needed, state, f"model.weights={self.weights}", self.name)
         self.network.load_state_dict({key: state.get(key, value) for key, value in needed.items()})
+        self._run = None
 
     def engine_on(self, device: str) -> str:
         """The engine that computes the network on a type of device.
@@ -124,12 +126,16 @@ class TorchvisionBackbone(Backbone):
         return n_images_together(self.engine_on("cpu"), self.image_size)
 
     def accelerate(self, n_threads: int, precision: str) -> None:
-        """Build the engine, on the weights and the device as they are now.
+        """Build the engine, on the weights and the device as they are now, unless it is there.
 
         Args:
             n_threads: How many CPU threads may call `forward` at the same time.
             precision: The trainer's; bfloat16 if it starts with `bf16`.
         """
+        built_for = (self.pixel_mean.device, n_threads, precision)
+        if self._run is not None and self._built_for == built_for:
+            return
+        self._built_for = built_for
         self._run = build_engine(
             self.engine_on(self.pixel_mean.device.type),
             self.network,

@@ -80,6 +80,16 @@ def test_a_convolution_that_is_used_twice_is_not_folded():
     torch.testing.assert_close(folded, expected)
 
 
+def test_an_engine_is_built_once_for_a_precision():
+    backbone = make()
+    backbone.accelerate(1, "32-true")
+    engine = backbone._run
+    backbone.accelerate(1, "32-true")
+    assert backbone._run is engine
+    backbone.accelerate(1, "bf16-mixed")
+    assert backbone._run is not engine
+
+
 def test_the_weights_in_a_checkpoint_are_torchvisions():
     backbone = make()
     before = set(backbone.state_dict())

@@ -13,7 +13,7 @@ from fre_lightning.errors import CheckpointError
 
 KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
-DETECTOR_GROUPS = ("model", "reducer", "scoring")
+DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration")
 """The configuration groups that make up a detector, and that its checkpoint brings along."""
 
 
@@ -21,7 +21,7 @@ class Checkpoint(NamedTuple):
     """What a checkpoint holds.
 
     Attributes:
-        config: The groups `model`, `reducer` and `scoring`, resolved, that rebuild the module.
+        config: The groups that make up a detector, resolved, that rebuild the module.
         n_train: How many images it was fitted on.
         state_dict: The module's parameters and buffers.
     """
@@ -53,7 +53,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
         about = content[KEY]
-        return Checkpoint(about["config"], about["n_train"], content["state_dict"])
+        config = {group: about["config"][group] for group in DETECTOR_GROUPS}
+        return Checkpoint(config, about["n_train"], content["state_dict"])
     except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
         msg = (
             f"{path} is not a checkpoint that fre_lightning can load "

@@ -17,12 +17,13 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from fre_lightning import artifacts, background, tensorboard
 from fre_lightning.checkpoint import DETECTOR_GROUPS, FILE_NAME, Checkpoint, read_checkpoint
 from fre_lightning.datamodule import AnomalyDataModule
-from fre_lightning.errors import OutputError
+from fre_lightning.errors import ConfigError, OutputError
 from fre_lightning.extraction import load_features, load_masks
 from fre_lightning.factory import build, build_module, make_trainer
 from fre_lightning.feature_cache import FeatureCache
 from fre_lightning.heatmaps import PanelArtist, write_heatmaps
 from fre_lightning.module import FREModule
+from fre_lightning.threshold import decision_metrics, n_images_needed
 
 log = logging.getLogger(__name__)
 
@@ -111,13 +112,40 @@ def summarize(cfg: DictConfig, module: FREModule, datamodule: AnomalyDataModule)
         "seed": cfg.seed,
         "tags": list(cfg.tags),
         **module.metrics,
+        **_decisions(cfg.false_alarm_rate, module),
     }
 
 
+def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
+    """The thresholds for a false-alarm rate, and how the test images fare at it."""
+    if not 0 < rate < 1:
+        msg = f"false_alarm_rate={rate} must lie between 0 and 1."
+        raise ConfigError(msg)
+    threshold = module.calibration.image_threshold(rate)
+    pixel_threshold = module.calibration.pixel_threshold(rate)
+    if threshold is None or pixel_threshold is None:
+        return {}
+    if threshold.is_extrapolated:
+        log.warning(
+            "A false-alarm rate of %g takes %d training images to observe and there are %d: the "
+            "threshold is extrapolated.",
+            rate,
+            n_images_needed(rate),
+            module.n_train,
+        )
+    values = {"threshold": threshold.value, "pixel_threshold": pixel_threshold.value}
+    if not module.scores:
+        return values
+    labels = torch.cat(module.image_metrics.labels).cpu()
+    return values | decision_metrics(torch.cat(module.scores), labels, threshold.value)
+
+
 def write_scores(output_dir: Path, module: FREModule, datamodule: AnomalyDataModule) -> None:
-    """Write the image scores of a test."""
-    scores, root = torch.cat(module.scores).tolist(), datamodule.dataset.files_root
-    artifacts.write_scores(output_dir / "scores.csv", datamodule.test_samples, scores, root)
+    """Write the image scores of a test, and how well each defect type is found."""
+    samples, root = datamodule.test_samples, datamodule.dataset.files_root
+    scores = torch.cat(module.scores)
+    artifacts.write_scores(output_dir / "scores.csv", samples, scores.tolist(), root)
+    artifacts.write_defect_types(output_dir / "defect_types.csv", samples, scores)
 
 
 def prepare_pictures(

@@ -31,7 +31,8 @@ def build_module(cfg: DictConfig, checkpoint: Checkpoint | None = None) -> FREMo
     detector = {
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in DETECTOR_GROUPS
     }
-    module = FREModule(build(cfg.model), build(cfg.reducer), build(cfg.scoring), detector)
+    backbone, reducer, scoring, calibration = (build(cfg[group]) for group in DETECTOR_GROUPS)
+    module = FREModule(backbone, reducer, scoring, calibration, detector)
     if checkpoint:
         module.load_state_dict(checkpoint.state_dict)
         module.n_train = checkpoint.n_train

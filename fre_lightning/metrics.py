@@ -16,9 +16,16 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from fre_lightning import curves
+from fre_lightning.bootstrap import bootstrap_interval
 from fre_lightning.regions import image_weights, region_weights
 from fre_lightning.score_bins import bin_thresholds
 from fre_lightning.score_histogram import ScoreHistogram, add_bins
+
+IMAGE_STATISTICS = {
+    "image_auroc": curves.auroc,
+    "image_aupr": curves.average_precision,
+    "image_f1_max": curves.f1_max,
+}
 
 
 class ImageMetrics(Metric):
@@ -48,18 +55,26 @@ class ImageMetrics(Metric):
 
     def counts(self) -> tuple[Tensor, Tensor, Tensor]:
         """Distinct scores ascending, defective and good images at each, `(K,)` each."""
-        if len(self.scores) == 0:
-            return torch.zeros(0), *torch.zeros(2, 0, dtype=torch.int64)
-        return curves.count(dim_zero_cat(self.scores).cpu(), dim_zero_cat(self.labels).cpu())
+        return curves.count(*self._seen())
 
     def compute(self) -> dict[str, float]:
         """`image_auroc`, `image_aupr` and `image_f1_max`."""
         _, defective, good = self.counts()
-        return {
-            "image_auroc": float(curves.auroc(defective, good)),
-            "image_aupr": float(curves.average_precision(defective, good)),
-            "image_f1_max": float(curves.f1_max(defective, good)),
-        }
+        return {name: float(value(defective, good)) for name, value in IMAGE_STATISTICS.items()}
+
+    def intervals(self) -> dict[str, float]:
+        """95 % bootstrap interval of each number over the test images, as `_low` and `_high`."""
+        ends: dict[str, float] = {}
+        for name, statistic in IMAGE_STATISTICS.items():
+            low, high = bootstrap_interval(*self._seen(), statistic)
+            ends |= {f"{name}_low": low, f"{name}_high": high}
+        return ends
+
+    def _seen(self) -> tuple[Tensor, Tensor]:
+        """Scores and labels of all images, `(N,)` each."""
+        if len(self.scores) == 0:
+            return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
+        return dim_zero_cat(self.scores).cpu(), dim_zero_cat(self.labels).cpu()
 
 
 class PixelMetrics(ScoreHistogram):

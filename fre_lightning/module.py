@@ -10,25 +10,23 @@ from pytorch_lightning import LightningModule
 from torch import Tensor
 
 from fre_lightning.backbones import Backbone
+from fre_lightning.calibration import Calibration
 from fre_lightning.checkpoint import KEY, describe
-from fre_lightning.cross_fit import draw_folds, held_out_error_maps
 from fre_lightning.datamodule import TestBatch
 from fre_lightning.errors import FeatureError
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.image_loader import ImageBatch
-from fre_lightning.metrics import ImageMetrics, PixelMetrics
+from fre_lightning.metrics import ImageMetrics, PixelAUPIMO, PixelMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring, error_map, pool_features
-from fre_lightning.subspace import Subspace
 from fre_lightning.threads import ImageParallel
 
 log = logging.getLogger(__name__)
 
 EPOCHS_A_STEP = 10
 
-# Two images are needed to learn from when the third is held out.
-_MIN_CROSS_FIT = 3
+_ENDS = ("_low", "_high")
 
 
 class FREModule(LightningModule):
@@ -48,6 +46,7 @@ class FREModule(LightningModule):
         backbone: Backbone,
         reducer: Reducer,
         scoring: Scoring,
+        calibration: Calibration,
         config: Mapping[str, Any],
     ) -> None:
         """Hold the parts, ready-made.
@@ -56,7 +55,8 @@ class FREModule(LightningModule):
             backbone: Where features come from.
             reducer: What learns their subspace.
             scoring: What makes scores and maps of its errors.
-            config: Plain containers from which the three can be built again; goes into checkpoints.
+            calibration: What knows how normal images score.
+            config: Plain containers from which the four can be built again; goes into checkpoints.
         """
         super().__init__()
         self.config = config
@@ -65,8 +65,10 @@ class FREModule(LightningModule):
         self.backbone = backbone
         self.reducer = reducer
         self.scoring = scoring
+        self.calibration = calibration
         self.image_metrics = ImageMetrics()
         self.pixel_metrics = PixelMetrics()
+        self.pixel_aupimo = PixelAUPIMO()
         self.scores: list[Tensor] = []
         self.error_maps: list[Tensor] = []
         self.metrics: dict[str, float] = {}
@@ -129,29 +131,12 @@ class FREModule(LightningModule):
         standardizer.fit(features, n_channels=self._train_rows.row_shape[0])
         device = self.trainer.strategy.root_device
         subspace = self.reducer.fit(features.with_transform(standardizer), device)
-        self._fit_scoring(subspace)
-        if not isinstance(self.reducer, GradientReducer):
-            self.trainer.fit_loop.max_epochs = 0
-
-    def _fit_scoring(self, subspace: Subspace) -> None:
-        """Show the scoring held-out error maps of the training images, if it learns from them.
-
-        For autoencoders, which would have to be trained again for each fold, PCA stands in: their
-        optimum.
-        """
-        if self.scoring.n_folds == 0:
-            return
-        if self.n_train < _MIN_CROSS_FIT:
-            log.warning(
-                "With %d training images none can be held out to normalise maps by position.",
-                self.n_train,
-            )
-            return
-        folds = draw_folds(self.n_train, min(self.scoring.n_folds, self.n_train))
         n_components, shape = self.reducer.n_components_requested, self._train_rows.row_shape
         n_channels, height, width = shape
-        maps = held_out_error_maps(subspace, n_components, (n_channels, height, width), folds)
-        self.scoring.fit(maps)
+        feature_shape = (n_channels, height, width)
+        self.calibration.fit(subspace, n_components, feature_shape, self.scoring)
+        if not isinstance(self.reducer, GradientReducer):
+            self.trainer.fit_loop.max_epochs = 0
 
     def configure_optimizers(self) -> None:
         """Leave optimization to the reducer."""
@@ -191,6 +176,7 @@ class FREModule(LightningModule):
         if batch.masks is not None:
             anomaly_maps = self.scoring.anomaly_map(error_maps, self.backbone.image_size)
             self.pixel_metrics.update(anomaly_maps, batch.masks)
+            self.pixel_aupimo.update(anomaly_maps, batch.masks)
         self.scores.append(scores.cpu())
         self.error_maps.append(error_maps.cpu())
 
@@ -202,9 +188,11 @@ class FREModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics that are defined."""
-        values = self.image_metrics.compute() | self.pixel_metrics.compute()
+        values = self.image_metrics.compute() | self.image_metrics.intervals()
+        values |= self.pixel_metrics.compute() | self.pixel_aupimo.compute()
         self.metrics = {name: value for name, value in values.items() if not math.isnan(value)}
-        undefined = [name for name in values if name not in self.metrics]
+        missing = values.keys() - self.metrics.keys()
+        undefined = [name for name in values if name in missing and not name.endswith(_ENDS)]
         if undefined:
             log.warning(
                 "Left out, for want of good or defective test data: %s", ", ".join(undefined)

@@ -3,11 +3,11 @@
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError
+from fre_lightning.learnt import LearntBuffers
 
 
 def pool_features(feature_map: Tensor, pool: int) -> Tensor:
@@ -54,16 +54,14 @@ def resize_map(error_maps: Tensor, image_size: tuple[int, int]) -> Tensor:
     return resized[:, 0]
 
 
-class Scoring(nn.Module, ABC):
-    """How image scores and anomaly maps are made of error maps.
-
-    Attributes:
-        n_folds: Into how many folds the training images are dealt to find out what `fit` learns
-            from: their error maps under subspaces of the other folds. 0 if nothing is learnt.
-    """
+class Scoring(LearntBuffers, ABC):
+    """How image scores and anomaly maps are made of error maps."""
 
     name: ClassVar[str]
-    n_folds: int = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_learnt()
 
     def fit(self, held_out_maps: Tensor) -> None:
         """Learn from held-out error maps of normal images, `(N, h, w)`."""
@@ -104,29 +102,27 @@ class TopKScoring(Scoring):
     name: ClassVar[str] = "topk"
     expected: Tensor
 
-    def __init__(self, top_fraction: float, position_norm: float, n_folds: int) -> None:
+    def __init__(self, top_fraction: float, position_norm: float) -> None:
         """Store settings.
 
         Args:
             top_fraction: The share of the map, its highest cells, whose mean is the image score.
             position_norm: The power of the expected error that maps are divided by: 0 leaves
                 them, 1 makes all positions equal, 0.5 lies between.
-            n_folds: Into how many folds training images are dealt to find the expected error.
 
         Raises:
             ConfigError: If a setting is out of range.
         """
         super().__init__()
-        if not 0 < top_fraction <= 1 or not 0 <= position_norm <= 1 or n_folds < 2:
+        if not 0 < top_fraction <= 1 or not 0 <= position_norm <= 1:
             msg = (
-                f"scoring.top_fraction={top_fraction} must lie in (0, 1], scoring.position_norm="
-                f"{position_norm} in [0, 1], and scoring.n_folds={n_folds} be at least 2."
+                f"scoring.top_fraction={top_fraction} must lie in (0, 1], and "
+                f"scoring.position_norm={position_norm} in [0, 1]."
             )
             raise ConfigError(msg)
         self.top_fraction = top_fraction
         self.position_norm = position_norm
-        self.n_folds = n_folds
-        self.register_buffer("expected", torch.empty(0))
+        self.add_learnt("expected")
 
     def fit(self, held_out_maps: Tensor) -> None:
         """Learn what error is normal where, from `(N, h, w)` maps of held-out normal images."""
@@ -146,12 +142,3 @@ class TopKScoring(Scoring):
         cells = normalized_maps.flatten(1)
         n_top = max(1, round(self.top_fraction * cells.shape[1]))
         return cells.topk(n_top, dim=1).values.mean(dim=1)
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Tensor], prefix: str, *args: object
-    ) -> None:
-        """Take the stored shape, which is known only after fitting."""
-        stored = state_dict.get(prefix + "expected")
-        if stored is not None:
-            self.expected = torch.empty_like(stored, device=self.expected.device)
-        super()._load_from_state_dict(state_dict, prefix, *args)

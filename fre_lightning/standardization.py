@@ -3,10 +3,11 @@
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.learnt import LearntBuffers
 
 COMPRESSIONS = ("none", "sqrt", "cbrt", "log")
 
@@ -16,7 +17,7 @@ _LOG_OFFSET = 0.2
 _LEAST_VARIATION = 1e-6
 
 
-class ChannelStandardizer(nn.Module):
+class ChannelStandardizer(LearntBuffers):
     """Compress each feature, then divide each channel by its standard deviation.
 
     `none` leaves the features as they are, unscaled: what the published procedure does.
@@ -41,8 +42,7 @@ class ChannelStandardizer(nn.Module):
             raise ConfigError(msg)
         self.compression = compression
         self.n_positions = 1
-        self.register_buffer("scale", torch.ones(0))
-        self.register_buffer("channel_mean", torch.ones(0))
+        self.add_learnt("scale", "channel_mean")
 
     def fit(self, features: FeatureMatrix, n_channels: int) -> None:
         """Learn the scale of each channel from `(N, C * h * w)` training features."""
@@ -104,13 +104,3 @@ class ChannelStandardizer(nn.Module):
     def set_extra_state(self, state: int) -> None:
         """Restore `get_extra_state`'s number."""
         self.n_positions = state
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Tensor], prefix: str, *args: object
-    ) -> None:
-        """Take the stored number of channels, which is known only after fitting."""
-        for name in ("scale", "channel_mean"):
-            stored = state_dict.get(prefix + name)
-            if stored is not None:
-                setattr(self, name, torch.empty_like(stored, device=self.scale.device))
-        super()._load_from_state_dict(state_dict, prefix, *args)

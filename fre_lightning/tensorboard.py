@@ -34,6 +34,7 @@ def log_panels(
     n_threads: int,
 ) -> None:
     """Log a few heat maps; event files are never pruned, so at most `MAX_PANELS`, as JPEGs."""
+    writer = logger.experiment._get_file_writer()  # add_image encodes slowly, as PNG
 
     def add(index: int) -> None:
         panel = artist.draw(index, samples[index])
@@ -47,7 +48,7 @@ def log_panels(
         )
         tag = f"{samples[index].defect_type}/{samples[index].path.stem}"
         value = Summary.Value(tag=tag, image=image)
-        logger.experiment.file_writer.add_summary(Summary(value=[value]))
+        writer.add_summary(Summary(value=[value]))
 
     # Decoding and encoding take the time; the writer takes events from any thread.
     with thread_pool(n_threads) as pool:

@@ -75,6 +75,29 @@ def find_threshold(calibration: Tensor, rate: float) -> Threshold:
     return Threshold(_tail_quantile(ordered, rate), rate, is_extrapolated=True)
 
 
+def decision_metrics(scores: Tensor, labels: Tensor, threshold: float) -> dict[str, float]:
+    """How calling images above a threshold defective does.
+
+    Args:
+        scores: `(N,)`.
+        labels: `(N,)`, 1 for defective images.
+        threshold: A score.
+
+    Returns:
+        `accuracy`, `precision`, `recall` and `false_alarm_rate` (of good images), those defined.
+    """
+    called, defective = scores > threshold, labels.bool()
+    n_hits, n_called = int((called & defective).sum()), int(called.sum())
+    n_defective, n_good = int(defective.sum()), int((~defective).sum())
+    parts = {
+        "accuracy": (int((called == defective).sum()), len(scores)),
+        "precision": (n_hits, n_called),
+        "recall": (n_hits, n_defective),
+        "false_alarm_rate": (n_called - n_hits, n_good),
+    }
+    return {name: part / whole for name, (part, whole) in parts.items() if whole}
+
+
 def _tail_quantile(descending: Tensor, rate: float) -> float:
     """The score that a share `rate` exceeds, by a tail fitted to the highest of `(N,)` scores."""
     n_tail = min(max(_MIN_TAIL, round(_TAIL_SHARE * len(descending))), len(descending) - 1)

@@ -7,6 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from fre_lightning import curves
 from fre_lightning.bootstrap import bootstrap_interval
+from fre_lightning.metrics import ImageMetrics
 
 
 def random_scores(n):
@@ -33,6 +34,18 @@ def test_any_statistic_of_counts_works(statistic):
     scores, labels = random_scores(100)
     lower, upper = bootstrap_interval(scores, labels, statistic, n_resamples=50)
     assert 0 < lower < statistic(*curves.count(scores, labels)[1:]) < upper < 1
+
+
+def test_image_metrics_report_intervals_around_their_values():
+    scores, labels = random_scores(80)
+    metric = ImageMetrics()
+    metric.update(scores[:50], labels[:50])
+    metric.update(scores[50:], labels[50:])
+    values, ends = metric.compute(), metric.intervals()
+    for name, value in values.items():
+        assert ends[f"{name}_low"] < value < ends[f"{name}_high"]
+    expected = bootstrap_interval(scores, labels, curves.auroc)
+    assert (ends["image_auroc_low"], ends["image_auroc_high"]) == expected
 
 
 def test_the_seed_decides():

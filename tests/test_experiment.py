@@ -48,6 +48,15 @@ def test_a_run_writes_what_it_returns(make_config, output_dir):
     assert summary["image_auroc"] == pytest.approx(roc_auc_score(labels, scores), abs=1e-9)
     for row in rows:
         assert (output_dir / "heatmaps" / row["path"]).with_suffix(".png").is_file()
+    for defect_type in ("dent", "spot"):
+        chosen = [row for row in rows if row["defect_type"] in {defect_type, "good"}]
+        pairs = [(float(row["label"]), float(row["score"])) for row in chosen]
+        expected = roc_auc_score(*zip(*pairs, strict=True))
+        with (output_dir / "defect_types.csv").open() as stream:
+            row = next(r for r in csv.DictReader(stream) if r["defect_type"] == defect_type)
+        assert (row["n_images"], float(row["image_auroc"])) == ("3", pytest.approx(expected))
+        assert float(row["low"]) <= expected <= float(row["high"])
+    assert summary["image_auroc_low"] <= summary["image_auroc"] <= summary["image_auroc_high"]
     assert "n_components: 0.97" in (output_dir / "config.yaml").read_text()
     assert list(output_dir.glob("**/*.tmp")) == []
 
@@ -211,6 +220,29 @@ def test_without_test_images_the_detector_is_stored(make_config, mvtec, output_d
 def test_two_training_images_are_scored_without_holding_one_out(make_config, caplog):
     run(make_config("datamodule.limit_images=2", "scoring=topk"))
     assert "With 2 training images none can be held out" in caplog.text
+
+
+@pytest.mark.parametrize("scoring", ["paper", "topk"])
+def test_the_threshold_comes_from_training_images_alone(make_config, output_dir, scoring, mvtec):
+    summary = run(make_config("false_alarm_rate=0.2", f"scoring={scoring}"))
+    rows = read_scores(output_dir)
+    called = [float(row["score"]) > summary["threshold"] for row in rows]
+    labels = [row["label"] == "1" for row in rows]
+    assert summary["accuracy"] == np.mean(np.equal(called, labels))
+    assert summary["recall"] == np.mean([c for c, bad in zip(called, labels, strict=True) if bad])
+    for path in (mvtec / "part/test").glob("*/*.png"):  # other test images, same threshold
+        Image.open(path).rotate(90).save(path)
+    shutil.rmtree(mvtec / "part/ground_truth")
+    again = run(make_config("false_alarm_rate=0.2", f"scoring={scoring}"))
+    assert again["threshold"] == summary["threshold"]
+
+
+def test_a_rate_that_too_few_images_can_show_is_extrapolated(make_config, caplog):
+    summary = run(make_config("false_alarm_rate=0.01"))
+    assert "takes 99 training images" in caplog.text
+    assert summary["threshold"] > 0
+    with pytest.raises(ConfigError, match="false_alarm_rate"):
+        run(make_config("false_alarm_rate=2"))
 
 
 def test_one_training_image(make_config):

@@ -38,13 +38,13 @@ def draw_maps(n=50, seed=0):
 
 def test_the_top_score_by_hand():
     maps = torch.tensor([[[1.0, 2.0], [3.0, 10.0]], [[0.0, 0.0], [0.0, 4.0]]])
-    scores = [TopKScoring(q, 0.0, 4).image_score(maps).tolist() for q in (0.01, 0.5, 1.0)]
+    scores = [TopKScoring(q, 0.0).image_score(maps).tolist() for q in (0.01, 0.5, 1.0)]
     assert scores == [[10.0, 4.0], [6.5, 2.0], [4.0, 1.0]]
 
 
 @pytest.mark.parametrize(("power", "ratio"), [(0.0, 4.0), (0.5, 2.0), (1.0, 1.0)])
 def test_maps_are_divided_by_a_power_of_the_expected_error(power, ratio):
-    scoring = TopKScoring(0.1, power, 4)
+    scoring = TopKScoring(0.1, power)
     scoring.fit(draw_maps())
     mean = scoring.normalize(draw_maps(seed=1)).mean(dim=0)
     # Away from the border between the halves, where the expected error is smoothed.
@@ -53,7 +53,7 @@ def test_maps_are_divided_by_a_power_of_the_expected_error(power, ratio):
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_normal_maps_end_at_one_whatever_their_scale(scale):
-    scoring = TopKScoring(0.1, 0.5, 4)
+    scoring = TopKScoring(0.1, 0.5)
     scoring.fit(draw_maps() * scale)
     assert scoring.normalize(draw_maps(seed=1) * scale).mean().item() == pytest.approx(1, rel=0.05)
 
@@ -61,19 +61,19 @@ def test_normal_maps_end_at_one_whatever_their_scale(scale):
 def test_a_position_without_any_error_stays_finite():
     maps = draw_maps()
     maps[:, :4] = 0
-    scoring = TopKScoring(0.1, 1.0, 4)
+    scoring = TopKScoring(0.1, 1.0)
     scoring.fit(maps)
     assert scoring.normalize(maps).isfinite().all()
 
 
 def test_what_was_learnt_is_stored():
-    scoring, other = TopKScoring(0.1, 0.5, 4), TopKScoring(0.1, 0.5, 4)
+    scoring, other = TopKScoring(0.1, 0.5), TopKScoring(0.1, 0.5)
     scoring.fit(draw_maps())
     other.load_state_dict(scoring.state_dict())
     assert torch.equal(other.normalize(draw_maps()), scoring.normalize(draw_maps()))
 
 
-@pytest.mark.parametrize("wrong", [(0.0, 0.5, 4), (1.1, 0.5, 4), (0.1, 1.5, 4), (0.1, 0.5, 1)])
+@pytest.mark.parametrize("wrong", [(0.0, 0.5), (1.1, 0.5), (0.1, 1.5)])
 def test_settings_out_of_range(wrong):
     with pytest.raises(ConfigError, match=r"scoring\.top_fraction"):
         TopKScoring(*wrong)

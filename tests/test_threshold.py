@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from fre_lightning.threshold import find_threshold, n_images_needed, p_values
+from fre_lightning.threshold import decision_metrics, find_threshold, n_images_needed, p_values
 
 
 def draw(n, seed=0):
@@ -49,6 +49,18 @@ def test_the_fitted_tail_is_near_the_true_quantile():
 def test_few_or_equal_scores_give_a_number_not_below_the_highest(n):
     for scores in (draw(n), torch.full((n,), 2.0)):
         assert find_threshold(scores, 0.01).value >= scores.max()
+
+
+def test_decisions_by_hand():
+    scores, labels = torch.tensor([1.0, 2.0, 3.0, 4.0, 5.0]), torch.tensor([0, 0, 1, 0, 1])
+    metrics = decision_metrics(scores, labels, 3.0)
+    assert metrics == {
+        "accuracy": 3 / 5,
+        "precision": 1 / 2,
+        "recall": 1 / 2,
+        "false_alarm_rate": 1 / 3,
+    }
+    assert decision_metrics(scores[:2], labels[:2], 3.0) == {"accuracy": 1, "false_alarm_rate": 0}
 
 
 @pytest.mark.parametrize(("scores", "rate"), [(draw(5), 0.0), (draw(5), 1.0), (draw(0), 0.1)])

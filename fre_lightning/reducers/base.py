@@ -4,10 +4,11 @@ from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fre_lightning.errors import FREError
 from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.learnt import LearntBuffers
 from fre_lightning.subspace import Subspace
 
 
@@ -15,7 +16,7 @@ class NotFittedError(FREError):
     """A reducer was asked to encode before it was fitted."""
 
 
-class Reducer(nn.Module, ABC):
+class Reducer(LearntBuffers, ABC):
     """A linear map to `n_components` values and back.
 
     `encode(x) = (x - mean) E^T + a` and `decode(z) = z F + b`. Subclasses differ in how they find
@@ -41,8 +42,8 @@ class Reducer(nn.Module, ABC):
     def __init__(self, n_components: float) -> None:
         super().__init__()
         self.n_components_requested = n_components
-        for name in self._buffer_names():
-            self.register_buffer(name, torch.empty(0))
+        names = ("mean", "encoder_weight", "encoder_bias", "decoder_bias")
+        self.add_learnt(*names, *(() if self.tied else ("untied_decoder_weight",)))
 
     @abstractmethod
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
@@ -94,21 +95,6 @@ class Reducer(nn.Module, ABC):
     def forward(self, features: Tensor) -> Tensor:
         """Reconstruct `(N, D)` features."""
         return self.decode(self.encode(features))
-
-    @classmethod
-    def _buffer_names(cls) -> list[str]:
-        names = ["mean", "encoder_weight", "encoder_bias", "decoder_bias"]
-        return names if cls.tied else [*names, "untied_decoder_weight"]
-
-    def _load_from_state_dict(
-        self, state_dict: dict[str, Tensor], prefix: str, *args: object
-    ) -> None:
-        """Take the stored shapes: D and k are known only after fitting."""
-        for name in self._buffer_names():
-            stored = state_dict.get(prefix + name)
-            if stored is not None:
-                self._buffers[name] = torch.empty_like(stored, device=self.mean.device)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
 
 class GradientReducer(Reducer, ABC):

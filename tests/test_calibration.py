@@ -1,0 +1,59 @@
+import pytest
+import torch
+
+from fre_lightning.calibration import Calibration
+from fre_lightning.cross_fit import draw_folds, held_out_error_maps
+from fre_lightning.errors import ConfigError
+from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.scoring import PaperScoring, TopKScoring
+from fre_lightning.subspace import find_subspace
+
+SHAPE = (4, 3, 2)
+
+
+def find(n=40):
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.randn(5, 24, generator=generator)
+    features = torch.randn(n, 5, generator=generator) @ mixing
+    noisy = features + 0.1 * torch.randn(n, 24, generator=generator)
+    return find_subspace(FeatureMatrix([noisy]))
+
+
+@pytest.mark.parametrize("scoring", [PaperScoring(), TopKScoring(0.5, 0.5)])
+def test_calibration_scores_are_those_of_held_out_images(scoring):
+    subspace = find()
+    calibration = Calibration(4)
+    calibration.fit(subspace, 0.97, SHAPE, scoring)
+    maps = held_out_error_maps(subspace, 0.97, SHAPE, draw_folds(40, 4))
+    normalized = scoring.normalize(maps)
+    torch.testing.assert_close(calibration.image_scores, scoring.image_score(normalized))
+    torch.testing.assert_close(calibration.map_maxima, normalized.flatten(1).amax(1))
+    assert calibration.image_threshold(0.1).value in calibration.image_scores
+    assert calibration.pixel_threshold(0.1).value in calibration.map_maxima
+
+
+def test_scores_are_stored_and_rates_stay_free():
+    calibration, other = Calibration(4), Calibration(4)
+    calibration.fit(find(), 0.97, SHAPE, PaperScoring())
+    other.load_state_dict(calibration.state_dict())
+    for rate in (0.05, 0.2):
+        assert other.image_threshold(rate) == calibration.image_threshold(rate)
+    assert calibration.image_threshold(0.2).value < calibration.image_threshold(0.05).value
+
+
+def test_without_enough_images_there_is_no_threshold(caplog):
+    calibration = Calibration(4)
+    calibration.fit(find(2), 0.97, SHAPE, PaperScoring())
+    assert "With 2 training images" in caplog.text
+    assert calibration.image_threshold(0.05) is None
+
+
+def test_three_images_suffice():
+    calibration = Calibration(4)
+    calibration.fit(find(3), 0.97, SHAPE, PaperScoring())
+    assert len(calibration.image_scores) == 3
+
+
+def test_one_fold_is_refused():
+    with pytest.raises(ConfigError, match="n_folds"):
+        Calibration(1)

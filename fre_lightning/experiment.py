@@ -55,6 +55,7 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     Raises:
         FREError: For anything that the user can mend.
     """
+    _check_rate(cfg.false_alarm_rate)
     watch = Stopwatch()
     pl.seed_everything(cfg.seed, verbose=False)
     if cfg.datamodule.n_threads:
@@ -118,9 +119,6 @@ def summarize(cfg: DictConfig, module: FREModule, datamodule: AnomalyDataModule)
 
 def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
     """The thresholds for a false-alarm rate, and how the test images fare at it."""
-    if not 0 < rate < 1:
-        msg = f"false_alarm_rate={rate} must lie between 0 and 1."
-        raise ConfigError(msg)
     threshold = module.calibration.image_threshold(rate)
     pixel_threshold = module.calibration.pixel_threshold(rate)
     if threshold is None or pixel_threshold is None:
@@ -209,6 +207,13 @@ def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:
             cfg[group] = checkpoint.config[group]
     log.info("The checkpoint decides on %s; they are not fitted again.", ", ".join(DETECTOR_GROUPS))
     return cfg
+
+
+def _check_rate(rate: float) -> None:
+    """Refuse a rate that is none before anything is computed."""
+    if not 0 < rate < 1:
+        msg = f"false_alarm_rate={rate} must lie between 0 and 1."
+        raise ConfigError(msg)
 
 
 def _make_output_dir(cfg: DictConfig) -> Path:

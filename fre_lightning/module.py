@@ -3,7 +3,7 @@
 import logging
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
@@ -27,6 +27,18 @@ log = logging.getLogger(__name__)
 EPOCHS_A_STEP = 10
 
 _ENDS = ("_low", "_high")
+
+
+class Detection(NamedTuple):
+    """What a fitted module says of images.
+
+    Attributes:
+        scores: `(N,)` float32, image scores.
+        anomaly_maps: `(N, H, W)` float32.
+    """
+
+    scores: Tensor
+    anomaly_maps: Tensor
 
 
 class FREModule(LightningModule):
@@ -121,6 +133,19 @@ class FREModule(LightningModule):
     def extract(self, images: Tensor) -> Tensor:
         """Pooled features `(N, C, h, w)` of `(N, 3, H, W)` uint8 images."""
         return pool_features(self.backbone(images), self.backbone.pool)
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """`(H, W)` of the images that `forward` takes."""
+        return self.backbone.image_size
+
+    def forward(self, images: Tensor) -> Detection:
+        """Detect: from `(N, 3, H, W)` uint8 images to scores and anomaly maps."""
+        features = self.extract(images).float()
+        with self._full_precision():
+            error_maps = self.scoring.normalize(self.error_maps_of(features))
+            anomaly_maps = self.scoring.anomaly_map(error_maps, self.image_size)
+        return Detection(self.scoring.image_score(error_maps), anomaly_maps)
 
     def setup(self, stage: str) -> None:
         """Before `fit`: fit what has a closed form, on the trainer's device."""

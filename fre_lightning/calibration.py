@@ -1,14 +1,14 @@
 """What normal images score when they are not trained on, from which decisions follow."""
 
 import logging
+from collections.abc import Sequence
 
 from torch import Tensor
 
-from fre_lightning.cross_fit import draw_folds, held_out_error_maps
+from fre_lightning.cross_fit import draw_folds
 from fre_lightning.errors import ConfigError
 from fre_lightning.learnt import LearntBuffers
 from fre_lightning.scoring import Scoring
-from fre_lightning.subspace import Subspace
 from fre_lightning.threshold import Threshold, find_threshold
 
 log = logging.getLogger(__name__)
@@ -45,35 +45,28 @@ class Calibration(LearntBuffers):
         self.n_folds = n_folds
         self.add_learnt("image_scores", "map_maxima")
 
-    def fit(
-        self,
-        subspace: Subspace,
-        n_components: float,
-        feature_shape: tuple[int, int, int],
-        scoring: Scoring,
-    ) -> None:
-        """Hold out each training image once, and show the scoring the error maps.
-
-        Autoencoders would have to be trained again for each fold; PCA, their optimum, stands in.
-
-        Args:
-            subspace: Of all training features.
-            n_components: As the reducer was asked for.
-            feature_shape: `(C, h, w)`.
-            scoring: Learns what is normal from the maps, and scores them.
-        """
-        n_images = subspace.features.shape[0]
+    def draw_folds(self, n_images: int) -> Tensor | None:
+        """Which fold each training image is held out with, `(N,)`; None if there are too few."""
         if n_images < _MIN_IMAGES:
             log.warning(
                 "With %d training images none can be held out: no threshold, and maps are not "
                 "normalised by position.",
                 n_images,
             )
-            return
-        folds = draw_folds(n_images, min(self.n_folds, n_images))
-        error_maps = held_out_error_maps(subspace, n_components, feature_shape, folds)
+            return None
+        return draw_folds(n_images, min(self.n_folds, n_images))
+
+    def fit(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
+        """Score held-out training images.
+
+        Autoencoders would have to be trained again for each fold; PCA, their optimum, stands in.
+
+        Args:
+            error_maps: `(N, h, w)` of each layer, held out.
+            scoring: Learns what is normal from the maps, and scores them.
+        """
         scoring.fit(error_maps)
-        maps = scoring.normalize(error_maps.to(self.image_scores.device))
+        maps = scoring.normalize([m.to(self.image_scores.device) for m in error_maps])
         self.image_scores = scoring.image_score(maps)
         self.map_maxima = maps.amax(dim=(1, 2))
 

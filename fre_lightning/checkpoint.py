@@ -13,7 +13,7 @@ from fre_lightning.errors import CheckpointError
 
 KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
-DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration")
+DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 """The configuration groups that make up a detector, and that its checkpoint brings along."""
 
 

@@ -23,12 +23,13 @@ class TestBatch(NamedTuple):
     """Some test images, as features.
 
     Attributes:
-        features: `(N, C, h, w)` float32, pooled but not standardised.
+        features: Of each layer `(N, T, C, h, w)` float32, pooled but not standardised, of the T
+            tiles of each image.
         labels: `(N,)` int64, 1 for defective.
         masks: `(N, H, W)` bool; None if the dataset has no masks.
     """
 
-    features: Tensor
+    features: list[Tensor]
     labels: Tensor
     masks: Tensor | None
 
@@ -87,21 +88,22 @@ class AnomalyDataModule(LightningDataModule):
         image_size: tuple[int, int],
         first: int,
         *,
+        n_tiles: int = 1,
         pin_memory: bool = False,
     ) -> ImageLoader:
-        """Images of a split from sample `first` on."""
+        """Images of a split from sample `first` on, fewer at a time if each is many tiles."""
         return ImageLoader(
             samples,
             image_size,
-            self.batch_size,
+            max(1, self.batch_size // n_tiles),
             self.n_threads,
             first=first,
             skip_unreadable=self.dataset.skip_unreadable,
             pin_memory=pin_memory,
         )
 
-    def attach(self, features: CachedRows) -> None:
-        """Hand over what the cache holds of the test split: features `(C, h, w)`."""
+    def attach(self, features: Sequence[CachedRows]) -> None:
+        """Hand over what the cache holds of the test split: each layer's `(T, C, h, w)`."""
         self._features = features
         self._masks: CachedRows | None = None
 
@@ -112,7 +114,7 @@ class AnomalyDataModule(LightningDataModule):
     @property
     def test_samples(self) -> list[Sample]:
         """The test images that have features: all but unreadable ones."""
-        return [self.splits.test[index] for index in self._features.indices]
+        return [self.splits.test[index] for index in self._features[0].indices]
 
     def test_dataloader(self) -> "TestBatches":
         """Batches over `test_samples`."""
@@ -130,11 +132,10 @@ class TestBatches:
     """Cached features and masks of the test images, in order."""
 
     def __init__(
-        self, samples: Sequence[Sample], features: CachedRows, masks: CachedRows | None
+        self, samples: Sequence[Sample], features: Sequence[CachedRows], masks: CachedRows | None
     ) -> None:
         self._labels = torch.tensor([sample.label for sample in samples])
-        self._features = FeatureMatrix(features.shards)
-        self._feature_shape = features.row_shape
+        self._layers = [(FeatureMatrix(rows.shards), rows.row_shape) for rows in features]
         self._masks = masks
         self._mask_shards = None if masks is None else FeatureMatrix(masks.shards)
 
@@ -151,7 +152,7 @@ class TestBatches:
             n_masks = int(labels.sum())
             masks = self._read_masks(labels, slice(first_mask, first_mask + n_masks))
             first_mask += n_masks
-            features = self._features.block(rows).view(-1, *self._feature_shape)
+            features = [matrix.block(rows).view(-1, *shape) for matrix, shape in self._layers]
             yield TestBatch(features, labels, masks)
 
     def _read_masks(self, labels: Tensor, rows: slice) -> Tensor | None:

@@ -75,7 +75,7 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
         attach_features(FeatureCache(cfg.paths.cache_dir), trainer, module, datamodule)
     with watch("fit"):
         if not checkpoint:
-            trainer.fit(module, train_dataloaders=module.fit_steps)
+            trainer.fit(module, train_dataloaders=module.fit_steps())
             trainer.save_checkpoint(output_dir / FILE_NAME, weights_only=True)
     with watch("test"):
         if datamodule.splits.test:
@@ -99,15 +99,16 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
 def summarize(cfg: DictConfig, module: FREModule, datamodule: AnomalyDataModule) -> dict[str, Any]:
     """The run in flat keys: what was run on what, and the metrics."""
     backbone = module.backbone
+    ranks = [reducer.n_components for reducer in module.reducers]
     return {
         "category": datamodule.dataset.category,
         "model": backbone.name,
-        "layer": backbone.layer,
+        "layers": "+".join(backbone.layers),
         "weights": backbone.weights_label,
-        "image_size": list(backbone.image_size),
-        "reducer": module.reducer.name,
+        "image_size": list(module.image_size),
+        "reducer": module.reducers[0].name,
         "scoring": module.scoring.name,
-        "n_components": module.reducer.n_components,
+        "n_components": ranks[0] if len(ranks) == 1 else ranks,
         "n_train": module.n_train,
         "n_test": len(datamodule.test_samples) if datamodule.splits.test else 0,
         "seed": cfg.seed,
@@ -166,7 +167,13 @@ def prepare_pictures(
         for _, positives, negatives in [metric.counts()]
     }
     metrics, hyperparameters = module.metrics, _hyperparameters(cfg, summary)
-    artist = PanelArtist(error_maps, module.scoring, module.backbone.image_size)
+    artist = PanelArtist(
+        error_maps,
+        partial(
+            module.scoring.anomaly_map, tile_size=module.backbone.image_size, tiling=module.tiling
+        ),
+        module.image_size,
+    )
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
 
     def draw(n_threads: int) -> None:
@@ -192,11 +199,11 @@ def attach_features(
     cache: FeatureCache, trainer: pl.Trainer, module: FREModule, datamodule: AnomalyDataModule
 ) -> None:
     """Give the module its training features, unless it is fitted, and the datamodule its own."""
-    if not module.reducer.n_components:
+    if not module.reducers[0].n_components:
         module.attach(load_features("train", module, datamodule, cache, trainer))
     if datamodule.splits.test:
         datamodule.attach(load_features("test", module, datamodule, cache, trainer))
-        datamodule.attach_masks(load_masks(datamodule, module.backbone.image_size, cache))
+        datamodule.attach_masks(load_masks(datamodule, module.image_size, cache))
 
 
 def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:

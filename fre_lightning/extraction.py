@@ -1,7 +1,7 @@
 """Features and masks of a split: from the cache, or computed and put there."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pytorch_lightning import LightningModule, Trainer
@@ -12,7 +12,7 @@ from tqdm import tqdm
 from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import FeatureError
-from fre_lightning.feature_cache import CachedRows, FeatureCache, ShardWriter
+from fre_lightning.feature_cache import CachedRows, Entry, FeatureCache, ShardWriter
 from fre_lightning.image_loader import ImageBatch
 from fre_lightning.images import PREPROCESSING, read_image, read_mask
 from fre_lightning.module import FREModule
@@ -24,30 +24,31 @@ log = logging.getLogger(__name__)
 class FeatureWriter(BasePredictionWriter):
     """Passes each batch of features on to the cache as soon as it is computed."""
 
-    def __init__(self, writer: ShardWriter, samples: Sequence[Sample]) -> None:
+    def __init__(self, writers: Sequence[ShardWriter], samples: Sequence[Sample]) -> None:
         super().__init__(write_interval="batch")
-        self._writer = writer
+        self._writers = writers
         self._samples = samples
 
     def write_on_batch_end(  # noqa: D102 - documented by Lightning
         self,
         trainer: Trainer,  # noqa: ARG002 - this and the other names are Lightning's
         pl_module: LightningModule,  # noqa: ARG002
-        prediction: Tensor,
+        prediction: Sequence[Tensor],
         batch_indices: Sequence[int] | None,  # noqa: ARG002
         batch: ImageBatch,
         batch_idx: int,  # noqa: ARG002
         dataloader_idx: int,  # noqa: ARG002
     ) -> None:
-        finite = prediction.isfinite().flatten(1).all(dim=1)
-        if not finite.all():
-            path = self._samples[batch.indices[int((~finite).nonzero()[0])]].path
-            msg = (
-                f"The backbone's features of {path} are not all finite numbers. Check the weights "
-                "file, and run with trainer.precision=32-true."
-            )
-            raise FeatureError(msg)
-        self._writer.append(prediction.float().cpu().numpy(), batch.indices)
+        for features, writer in zip(prediction, self._writers, strict=True):
+            finite = features.isfinite().flatten(1).all(dim=1)
+            if not finite.all():
+                path = self._samples[batch.indices[int((~finite).nonzero()[0])]].path
+                msg = (
+                    f"The backbone's features of {path} are not all finite numbers. Check the "
+                    "weights file, and run with trainer.precision=32-true."
+                )
+                raise FeatureError(msg)
+            writer.append(features.float().cpu().numpy(), batch.indices)
 
 
 def load_features(
@@ -56,39 +57,50 @@ def load_features(
     datamodule: AnomalyDataModule,
     cache: FeatureCache,
     trainer: Trainer,
-) -> CachedRows:
-    """Pooled features `(C, h, w)` of a split, read from the cache or computed into it.
+) -> list[CachedRows]:
+    """Pooled features `(T, C, h, w)` of a split, read from the cache or computed into it.
 
     Args:
         split: `train` or `test`.
         module: Holds the backbone.
         datamodule: Holds the samples.
-        cache: Where features are kept.
+        cache: Where features are kept, those of each layer in an entry of their own.
         trainer: Runs the backbone; not called if nothing is missing.
+
+    Returns:
+        The rows of each layer, as `module.sources` lists them.
 
     Raises:
         UnreadableImageError: If an image cannot be decoded and is not to be left out.
         FeatureError: If a feature is not a finite number.
         CacheError: If the cache cannot be written.
     """
-    samples = getattr(datamodule.splits, split)
-    backbone, dataset = module.backbone, datamodule.dataset
+    samples, dataset = getattr(datamodule.splits, split), datamodule.dataset
     device = trainer.strategy.root_device.type
-    key = {
-        **backbone.fingerprint(),
-        "pool": backbone.pool,
-        "preprocessing": PREPROCESSING,
-        "precision": str(trainer.precision),
-        "device": device,
-        "engine": backbone.engine_on(device),
-        "files": [_file_key(sample.path, dataset.files_root) for sample in samples],
-    }
+    files = [_file_key(sample.path, dataset.files_root) for sample in samples]
+    entries = []
+    for backbone, layer in module.sources:
+        key = {
+            **backbone.fingerprint(layer),
+            **module.tiling.fingerprint(),
+            "preprocessing": PREPROCESSING,
+            "precision": str(trainer.precision),
+            "device": device,
+            "engine": backbone.engine_on(device),
+            "files": files,
+        }
+        entries.append(Entry(f"{dataset.category}-{split}-{backbone.name}-{layer}", key))
 
-    def compute(writer: ShardWriter) -> None:
+    def compute(writers: Mapping[int, ShardWriter]) -> None:
+        module.wanted = [module.sources[index] for index in writers]
         loader = datamodule.image_loader(
-            samples, backbone.image_size, writer.first, pin_memory=device == "cuda"
+            samples,
+            module.image_size,
+            first=min(writer.first for writer in writers.values()),
+            n_tiles=module.tiling.n_tiles,
+            pin_memory=device == "cuda",
         )
-        callback = FeatureWriter(writer, samples)
+        callback = FeatureWriter(list(writers.values()), samples)
         callbacks: list[Callback] = trainer.callbacks  # type: ignore[attr-defined]  # set by name
         callbacks.append(callback)
         try:
@@ -96,14 +108,17 @@ def load_features(
         finally:
             callbacks.remove(callback)
 
-    name = f"{dataset.category}-{split}-{backbone.name}"
-    rows = cache.load_or_compute(name, key, len(samples), compute)
-    verb = "computed" if rows.was_computed else "read from the cache"
-    log.info("Features of %d %s images: %s", len(rows.indices), split, verb)
+    layers = cache.load_or_compute(entries, len(samples), compute)
+    rows = layers[0]
+    n_computed = sum(layer.was_computed for layer in layers)
+    source = "computed" if n_computed else "read from the cache"
+    if 0 < n_computed < len(layers):
+        source = f"{n_computed} of {len(layers)} layers computed"
+    log.info("Features of %d %s images: %s", len(rows.indices), split, source)
     if rows.skipped and not dataset.skip_unreadable:
         # An earlier run was told to leave them out; this one wasn't.
-        read_image(samples[rows.skipped[0]].path, backbone.image_size)
-    return rows
+        read_image(samples[rows.skipped[0]].path, module.image_size)
+    return layers
 
 
 def load_masks(
@@ -123,15 +138,16 @@ def load_masks(
         "files": [_file_key(path, root) for pair in pairs for path in pair],
     }
 
-    def compute(writer: ShardWriter) -> None:
+    def compute(writers: Mapping[int, ShardWriter]) -> None:
+        writer = writers[0]
         with thread_pool(datamodule.n_threads) as pool:
             masks = pool.map(lambda pair: read_mask(pair[0], pair[1], image_size), pairs)
             for index, mask in enumerate(tqdm(masks, "Masks", len(pairs), disable=None)):
                 if index >= writer.first:
                     writer.append(mask.numpy()[None], [index])
 
-    name = f"{datamodule.dataset.category}-masks"
-    rows = cache.load_or_compute(name, key, len(pairs), compute)
+    entry = Entry(f"{datamodule.dataset.category}-masks", key)
+    (rows,) = cache.load_or_compute([entry], len(pairs), compute)
     n_empty = sum(int((~shard.any(axis=(1, 2))).sum()) for shard in rows.shards)
     if n_empty:
         log.warning(

@@ -7,9 +7,13 @@ from hydra.errors import InstantiationException
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
+from fre_lightning.backbones import Backbone
+from fre_lightning.branch import Branch
 from fre_lightning.checkpoint import DETECTOR_GROUPS, Checkpoint
 from fre_lightning.errors import ConfigError, FREError
 from fre_lightning.module import FREModule
+from fre_lightning.standardization import ChannelStandardizer
+from fre_lightning.tiling import Tiling
 
 
 def build(node: DictConfig, **kwargs: Any) -> Any:
@@ -31,13 +35,24 @@ def build_module(cfg: DictConfig, checkpoint: Checkpoint | None = None) -> FREMo
     detector = {
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in DETECTOR_GROUPS
     }
-    backbone, reducer, scoring, calibration = (build(cfg[group]) for group in DETECTOR_GROUPS)
-    module = FREModule(backbone, reducer, scoring, calibration, detector)
+    backbone: Backbone = build(cfg.model)
+    tiling: Tiling = build(cfg.tiling)
+    branches = [
+        Branch(
+            ChannelStandardizer(part.compression),
+            [build(cfg.reducer) for _ in range(tiling.n_subspaces)],
+            tiling,
+        )
+        for part in backbone.parts
+        for _ in part.layers
+    ]
+    scoring, calibration = build(cfg.scoring), build(cfg.calibration)
+    module = FREModule(backbone, branches, scoring, calibration, tiling, detector)
     if checkpoint:
         module.load_state_dict(checkpoint.state_dict)
         module.n_train = checkpoint.n_train
     else:
-        module.backbone.load_weights()
+        backbone.load_weights()
     return module.eval()
 
 

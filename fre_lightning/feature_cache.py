@@ -11,9 +11,10 @@ import json
 import logging
 import shutil
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from filelock import FileLock, Timeout
@@ -79,38 +80,45 @@ class CachedRows:
 
 
 class ShardWriter:
-    """Gathers rows into shards and puts them on disk."""
+    """Gathers rows into shards and puts them on disk.
+
+    Attributes:
+        first: The first item that was still to be computed when the writer was made.
+    """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.first = manifest.n_done
         self._folder = folder
         self._manifest = manifest
         self._rows: list[np.ndarray] = []
         self._indices: list[int] = []
 
-    @property
-    def first(self) -> int:
-        """The first item that is still to be computed."""
-        return self._manifest.n_done
-
-    def append(self, rows: np.ndarray, indices: list[int]) -> None:
+    def append(self, rows: np.ndarray, indices: Sequence[int]) -> None:
         """Add `(n, *row_shape)` rows of the items `indices`, in ascending order.
+
+        Items before `first` are passed over.
 
         Raises:
             OSError: If a shard cannot be written.
         """
-        self._rows.append(rows)
-        self._indices += indices
+        n_known = sum(index < self.first for index in indices)
+        if n_known == len(indices):
+            return
+        self._rows.append(rows[n_known:])
+        self._indices += indices[n_known:]
         n_bytes = sum(part.nbytes for part in self._rows)
         if len(self._indices) >= SHARD_ROWS or n_bytes >= SHARD_BYTES:
             self._flush(self._indices[-1] + 1)
 
     def close(self) -> None:
         """Write what is left; items that never came are recorded as skipped."""
-        if self.first < self._manifest.n_items and (self._indices or self._manifest.shards):
+        if self._manifest.n_done < self._manifest.n_items and (
+            self._indices or self._manifest.shards
+        ):
             self._flush(self._manifest.n_items)
 
     def _flush(self, stop: int) -> None:
-        first = self.first
+        first = self._manifest.n_done
         if self._indices:
             rows = np.ascontiguousarray(np.concatenate(self._rows))
         else:  # only skipped items are left
@@ -127,6 +135,18 @@ class ShardWriter:
         self._rows, self._indices = [], []
 
 
+class Entry(NamedTuple):
+    """What to find in the cache.
+
+    Attributes:
+        name: For people: the log and the folder's name.
+        key: Everything that determines the rows; must survive JSON.
+    """
+
+    name: str
+    key: Mapping[str, object]
+
+
 class FeatureCache:
     """A folder of entries, each of which is found by a key that holds all that determines it."""
 
@@ -135,33 +155,36 @@ class FeatureCache:
 
     def load_or_compute(
         self,
-        name: str,
-        key: Mapping[str, object],
+        entries: Sequence[Entry],
         n_items: int,
-        compute: Callable[[ShardWriter], None],
-    ) -> CachedRows:
-        """Read an entry, or compute what is missing of it.
+        compute: Callable[[Mapping[int, ShardWriter]], None],
+    ) -> list[CachedRows]:
+        """Read entries that belong together, or compute what is missing of them.
 
         Args:
-            name: For people: the log and the folder's name.
-            key: Everything that determines the rows; must survive JSON.
-            n_items: How many items the entry covers.
-            compute: Appends the rows from the writer's `first` item on.
+            entries: All of the same items.
+            n_items: How many items each covers.
+            compute: Appends rows to the writers of incomplete entries, which it gets by their
+                number, each from the writer's `first` item on.
 
         Returns:
-            The complete entry.
+            The complete entries.
 
         Raises:
             CacheError: If the cache cannot be written, or no item gave a row.
         """
-        digest = hashlib.sha256(json.dumps(key, sort_keys=True).encode()).hexdigest()[:16]
-        folder = self.cache_dir / f"{name.replace('/', '-')}-{digest}"
+        folders = [self.cache_dir / _folder_name(entry) for entry in entries]
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
-            with _locked(folder, name):
-                return self._load_or_compute(folder, Manifest(key, n_items), compute)
+            with contextlib.ExitStack() as stack:
+                # In one order for everybody, so that no two wait for each other.
+                for folder in sorted(set(folders)):
+                    stack.enter_context(_locked(folder))
+                manifests = [Manifest(entry.key, n_items) for entry in entries]
+                return _load_or_compute(folders, manifests, compute)
         except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
+            for folder in folders:
+                _remove_unfinished(folder)
             msg = (
                 f"The feature cache {self.cache_dir} cannot be written: {error}. The unfinished "
                 "entry was removed. Free some space, or choose another place with "
@@ -169,24 +192,54 @@ class FeatureCache:
             )
             raise CacheError(msg) from error
 
-    @staticmethod
-    def _load_or_compute(
-        folder: Path, fresh: Manifest, compute: Callable[[ShardWriter], None]
-    ) -> CachedRows:
-        manifest = _read_manifest(folder, fresh)
-        n_read = manifest.n_done
-        if n_read < manifest.n_items:
-            folder.mkdir(exist_ok=True)
-            writer = ShardWriter(folder, manifest)
-            compute(writer)
+
+def _folder_name(entry: Entry) -> str:
+    digest = hashlib.sha256(json.dumps(entry.key, sort_keys=True).encode()).hexdigest()[:16]
+    return f"{entry.name.replace('/', '-')}-{digest}"
+
+
+def _load_or_compute(
+    folders: Sequence[Path],
+    fresh: Sequence[Manifest],
+    compute: Callable[[Mapping[int, ShardWriter]], None],
+) -> list[CachedRows]:
+    manifests = [_read_manifest(*pair) for pair in zip(folders, fresh, strict=True)]
+    writers = {
+        index: ShardWriter(folders[index], manifest)
+        for index, manifest in enumerate(manifests)
+        if manifest.n_done < manifest.n_items
+    }
+    if writers:
+        for index in writers:
+            folders[index].mkdir(exist_ok=True)
+        compute(writers)
+        for writer in writers.values():
             writer.close()
-        if not manifest.shards:
-            msg = "None of the images can be read; see the warnings above."
-            raise CacheError(msg)
-        shards = [np.load(folder / shard.file, mmap_mode="r") for shard in manifest.shards]
-        skipped = [item for shard in manifest.shards for item in shard.skipped]
-        indices = sorted(set(range(manifest.n_items)) - set(skipped))
-        return CachedRows(shards, indices, skipped, was_computed=n_read < manifest.n_items)
+    return [
+        _open(folder, manifest, was_computed=index in writers)
+        for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True))
+    ]
+
+
+def _open(folder: Path, manifest: Manifest, *, was_computed: bool) -> CachedRows:
+    if not manifest.shards:
+        msg = "None of the images can be read; see the warnings above."
+        raise CacheError(msg)
+    shards = [np.load(folder / shard.file, mmap_mode="r") for shard in manifest.shards]
+    skipped = [item for shard in manifest.shards for item in shard.skipped]
+    indices = sorted(set(range(manifest.n_items)) - set(skipped))
+    return CachedRows(shards, indices, skipped, was_computed)
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """Remove an entry that a full disk cut short; complete ones stay."""
+    try:
+        content = json.loads((folder / "manifest.json").read_text())
+        is_complete = content["shards"][-1]["stop"] == content["n_items"]
+    except (OSError, ValueError, LookupError):
+        is_complete = False
+    if not is_complete:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _read_manifest(folder: Path, fresh: Manifest) -> Manifest:
@@ -226,13 +279,13 @@ def _write_json(path: Path, content: object) -> None:
 
 
 @contextlib.contextmanager
-def _locked(folder: Path, name: str) -> Iterator[None]:
+def _locked(folder: Path) -> Iterator[None]:
     """Hold the entry's lock; say so if another process has it."""
     lock = FileLock(folder.with_name(folder.name + ".lock"))
     try:
         lock.acquire(timeout=0)
     except Timeout:
-        log.info("Another process is computing %s; waiting for it.", name)
+        log.info("Another process is computing %s; waiting for it.", folder.name)
         lock.acquire()
     try:
         yield

@@ -1,6 +1,6 @@
 """Pictures of anomaly maps: an image, its mask and its heat map side by side."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,7 +15,6 @@ from fre_lightning.artifacts import relative_path
 from fre_lightning.atomic import replacing
 from fre_lightning.datasets import Sample
 from fre_lightning.images import read_image, read_mask
-from fre_lightning.scoring import Scoring
 from fre_lightning.threads import thread_pool
 
 _OPACITY = 0.55
@@ -71,16 +70,27 @@ def draw_panel(
 class PanelArtist:
     """Draws the panels of test images on one colour scale."""
 
-    def __init__(self, error_maps: Tensor, scoring: Scoring, image_size: tuple[int, int]) -> None:
-        """Find the scale of `(N, h, w)` error maps."""
+    def __init__(
+        self,
+        error_maps: Tensor,
+        to_anomaly_maps: Callable[[Tensor], Tensor],
+        image_size: tuple[int, int],
+    ) -> None:
+        """Find the scale.
+
+        Args:
+            error_maps: `(N, h, w)`, normalised.
+            to_anomaly_maps: Maps `(n, h, w)` of them to `(n, H, W)`.
+            image_size: `(H, W)`.
+        """
         self._error_maps = error_maps
-        self._scoring = scoring
+        self._to_anomaly_maps = to_anomaly_maps
         self._image_size = image_size
         self.scale = find_color_scale(error_maps)
 
     def draw(self, index: int, sample: Sample) -> Image.Image:
         """The panel of the test image `index`."""
-        anomaly_map = self._scoring.anomaly_map(self._error_maps[index][None], self._image_size)[0]
+        anomaly_map = self._to_anomaly_maps(self._error_maps[index][None])[0]
         mask = None
         if sample.mask_path is not None:
             mask = read_mask(sample.mask_path, sample.path, self._image_size)

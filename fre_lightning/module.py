@@ -2,25 +2,27 @@
 
 import logging
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from pytorch_lightning import LightningModule
-from torch import Tensor
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
 
 from fre_lightning.backbones import Backbone
+from fre_lightning.branch import Branch
 from fre_lightning.calibration import Calibration
 from fre_lightning.checkpoint import KEY, describe
 from fre_lightning.datamodule import TestBatch
 from fre_lightning.errors import FeatureError
+from fre_lightning.extractor import Extractor
 from fre_lightning.feature_cache import CachedRows
-from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.image_loader import ImageBatch
 from fre_lightning.metrics import ImageMetrics, PixelAUPIMO, PixelMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
-from fre_lightning.scoring import Scoring, error_map, pool_features
-from fre_lightning.threads import ImageParallel
+from fre_lightning.scoring import Scoring
+from fre_lightning.tiling import Tiling
 
 log = logging.getLogger(__name__)
 
@@ -42,151 +44,188 @@ class Detection(NamedTuple):
 
 
 class FREModule(LightningModule):
-    """Extracts features, fits the reducer, and tests it.
+    """Extracts features, fits the reducers, and tests them.
 
-    `predict` takes images and gives features, `fit` trains the reducer on the training features,
-    `test` takes test features and gives scores, error maps and metrics.
+    `predict` takes images and gives features, `fit` trains the reducers on the training features,
+    `test` takes test features and gives scores, error maps and metrics; the module itself is a
+    detector: it takes images and gives scores and anomaly maps.
 
     Attributes:
+        sources: The backbone and layer that each branch has its features from.
+        wanted: Those of them that `predict` gives the features of.
         scores: `(n,)` image scores of each test batch, after a test.
-        error_maps: `(n, h, w)` of each test batch as the scoring normalises them, after a test.
+        error_maps: `(n, h, w)` of each test batch as the scoring normalises and fuses them, after
+            a test.
         metrics: The metrics that are defined, after a test.
     """
 
     def __init__(
         self,
         backbone: Backbone,
-        reducer: Reducer,
+        branches: Sequence[Branch],
         scoring: Scoring,
         calibration: Calibration,
+        tiling: Tiling,
         config: Mapping[str, Any],
     ) -> None:
         """Hold the parts, ready-made.
 
         Args:
             backbone: Where features come from.
-            reducer: What learns their subspace.
-            scoring: What makes scores and maps of its errors.
+            branches: What learns their subspaces: one for each of the backbone's layers.
+            scoring: What makes scores and maps of their errors.
             calibration: What knows how normal images score.
-            config: Plain containers from which the four can be built again; goes into checkpoints.
+            tiling: How images are cut.
+            config: Plain containers from which all can be built again; goes into checkpoints.
         """
         super().__init__()
         self.config = config
         self.n_train = 0
         self.automatic_optimization = False
         self.backbone = backbone
-        self.reducer = reducer
+        self.branches = nn.ModuleList(branches)
         self.scoring = scoring
         self.calibration = calibration
+        self.tiling = tiling
+        self.sources = [(part, layer) for part in backbone.parts for layer in part.layers]
+        self.wanted = self.sources
         self.image_metrics = ImageMetrics()
         self.pixel_metrics = PixelMetrics()
         self.pixel_aupimo = PixelAUPIMO()
         self.scores: list[Tensor] = []
         self.error_maps: list[Tensor] = []
         self.metrics: dict[str, float] = {}
-        self._parallel: ImageParallel | None = None
+        self._extractors: list[Extractor] = []
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """`(H, W)` of the images that `forward` takes."""
+        return self.tiling.image_size(self.backbone.image_size)
+
+    @property
+    def reducers(self) -> list[Reducer]:
+        """Those of all branches."""
+        return [reducer for branch in self._branches for reducer in branch.reducers]
+
+    @property
+    def _branches(self) -> list[Branch]:
+        return list(self.branches)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
     @property
     def description(self) -> str:
         """Backbone, weights and reducer, for the log."""
         backbone = self.backbone
-        height, width = backbone.image_size
-        source = f"{backbone.name} {backbone.layer} ({backbone.weights_label})"
-        return f"{source} at {height}x{width}, {self.reducer.name}"
+        height, width = self.image_size
+        source = f"{backbone.name} {'+'.join(backbone.layers)} ({backbone.weights_label})"
+        return f"{source} at {height}x{width}, {self.reducers[0].name}"
 
-    @property
-    def fit_steps(self) -> list[range]:
-        """What `fit` loops over: the reducer's epochs, if it has any, some to a step.
+    def fit_steps(self) -> DataLoader[tuple[int, int, int]]:
+        """What `fit` loops over: of each reducer the epochs from one to another, some to a step.
 
         A step of Lightning's loop costs some milliseconds, as much as several epochs on few images.
         """
-        epochs = range(self.reducer.epochs if isinstance(self.reducer, GradientReducer) else 1)
-        return [epochs[start : start + EPOCHS_A_STEP] for start in epochs[::EPOCHS_A_STEP]]
+        steps = [
+            (index, first, min(first + EPOCHS_A_STEP, reducer.epochs))
+            for index, reducer in enumerate(self.reducers)
+            if isinstance(reducer, GradientReducer)
+            for first in range(0, reducer.epochs, EPOCHS_A_STEP)
+        ]
+        no_steps = [(0, 0, 0)]  # Lightning's loop wants one, which it is then told to leave out
+        return DataLoader(steps or no_steps, batch_size=None, collate_fn=tuple)  # type: ignore[arg-type]
 
-    def attach(self, rows: CachedRows) -> None:
-        """Hand over the training features `(C, h, w)`; needed by `fit`."""
-        self._train_rows = rows
-        self.n_train = len(rows.indices)
+    def attach(self, layers: Sequence[CachedRows]) -> None:
+        """Hand over each layer's training features `(T, C, h, w)`; needed by `fit`."""
+        self._train_rows = layers
+        self.n_train = len(layers[0].indices)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the module."""
         checkpoint[KEY] = describe(self.config, self.n_train)
 
     def on_predict_start(self) -> None:
-        """Build the backbone's engine and start its threads."""
-        n_threads = torch.get_num_threads()
-        self.backbone.accelerate(n_threads, str(self.trainer.precision))
-        n_together = self.backbone.n_together if self.device.type == "cpu" else None
-        if n_together is not None:
-            self._parallel = ImageParallel(self.extract, n_threads, n_together)
+        """Build the backbones' engines and start their threads."""
+        by_backbone: dict[Backbone, list[str]] = {}
+        for backbone, layer in self.wanted:
+            by_backbone.setdefault(backbone, []).append(layer)
+        n_threads, precision = torch.get_num_threads(), str(self.trainer.precision)
+        self._extractors = [
+            Extractor(backbone, layers, self.device, n_threads, precision)
+            for backbone, layers in by_backbone.items()
+        ]
 
-    def predict_step(self, batch: ImageBatch) -> Tensor:
-        """Pooled features `(N, C, h, w)` of images."""
-        return (self._parallel or self.extract)(batch.images)
+    def predict_step(self, batch: ImageBatch) -> list[Tensor]:
+        """Pooled features `(N, T, C, h, w)` of images, of each of the `wanted` layers."""
+        tiles = self.tiling.cut(batch.images, self.backbone.image_size)
+        features = [layer for extract in self._extractors for layer in extract(tiles)]
+        return [_by_image(layer, len(batch.images)) for layer in features]
 
     def on_predict_end(self) -> None:
         """End the threads."""
-        if self._parallel is not None:
-            self._parallel.close()
-            self._parallel = None
-
-    def extract(self, images: Tensor) -> Tensor:
-        """Pooled features `(N, C, h, w)` of `(N, 3, H, W)` uint8 images."""
-        return pool_features(self.backbone(images), self.backbone.pool)
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """`(H, W)` of the images that `forward` takes."""
-        return self.backbone.image_size
+        for extractor in self._extractors:
+            extractor.close()
+        self._extractors = []
 
     def forward(self, images: Tensor) -> Detection:
         """Detect: from `(N, 3, H, W)` uint8 images to scores and anomaly maps."""
-        features = self.extract(images).float()
+        tiles = self.tiling.cut(images, self.backbone.image_size)
+        features = [f.float() for part in self.backbone.parts for f in part.features(tiles)]
         with self._full_precision():
-            error_maps = self.scoring.normalize(self.error_maps_of(features))
-            anomaly_maps = self.scoring.anomaly_map(error_maps, self.image_size)
-        return Detection(self.scoring.image_score(error_maps), anomaly_maps)
+            maps = self.error_maps_of([_by_image(layer, len(images)) for layer in features])
+            return Detection(self.scoring.image_score(maps), self.anomaly_maps_of(maps))
+
+    def error_maps_of(self, features: Sequence[Tensor]) -> Tensor:
+        """Normalised, fused error maps `(N, h, w)` of each layer's features `(N, T, C, h, w)`."""
+        return self.scoring.normalize(
+            [branch(layer) for branch, layer in zip(self._branches, features, strict=True)]
+        )
+
+    def anomaly_maps_of(self, error_maps: Tensor) -> Tensor:
+        """Anomaly maps `(N, H, W)` of normalised error maps `(N, h, w)`."""
+        return self.scoring.anomaly_map(error_maps, self.backbone.image_size, self.tiling)
 
     def setup(self, stage: str) -> None:
         """Before `fit`: fit what has a closed form, on the trainer's device."""
         if stage != "fit":
             return
-        features = FeatureMatrix(self._train_rows.shards)
-        standardizer = self.backbone.standardizer
-        standardizer.fit(features, n_channels=self._train_rows.row_shape[0])
         device = self.trainer.strategy.root_device
-        subspace = self.reducer.fit(features.with_transform(standardizer), device)
-        n_components, shape = self.reducer.n_components_requested, self._train_rows.row_shape
-        n_channels, height, width = shape
-        feature_shape = (n_channels, height, width)
-        self.calibration.fit(subspace, n_components, feature_shape, self.scoring)
-        if not isinstance(self.reducer, GradientReducer):
+        folds = self.calibration.draw_folds(self.n_train)
+        held_out = [
+            branch.fit(rows, folds, device)
+            for branch, rows in zip(self._branches, self._train_rows, strict=True)
+        ]
+        if folds is not None:
+            self.calibration.fit([maps for maps in held_out if maps is not None], self.scoring)
+        if not isinstance(self.reducers[0], GradientReducer):
             self.trainer.fit_loop.max_epochs = 0
 
     def configure_optimizers(self) -> None:
         """Leave optimization to the reducer."""
 
-    def training_step(self, epochs: range) -> None:
-        """Some epochs of the reducer.
+    def training_step(self, step: tuple[int, int, int]) -> None:
+        """Some epochs of a reducer.
 
         Raises:
             FeatureError: If the loss is no longer a finite number.
         """
-        assert isinstance(self.reducer, GradientReducer)
-        for epoch in epochs:
+        index, first, stop = step
+        reducer = self.reducers[index]
+        assert isinstance(reducer, GradientReducer)
+        name = "train/loss" if len(self.reducers) == 1 else f"train/loss_{index}"
+        for epoch in range(first, stop):
             with self._full_precision():
-                loss = float(self.reducer.training_epoch())
+                loss = float(reducer.training_epoch())
             if not math.isfinite(loss):
                 msg = f"The loss became {loss} in epoch {epoch}. Choose a smaller reducer.lr."
                 raise FeatureError(msg)
             for logger in self.loggers:
-                logger.log_metrics({"train/loss": loss}, step=epoch)
+                logger.log_metrics({name: loss}, step=epoch)
         self.log("train/loss", loss, prog_bar=True, logger=False)
 
     def on_train_end(self) -> None:
         """Take the trained weights to feature space."""
-        assert isinstance(self.reducer, GradientReducer)
-        self.reducer.finish()
+        for reducer in self.reducers:
+            if isinstance(reducer, GradientReducer):
+                reducer.finish()
 
     def on_test_start(self) -> None:
         """Forget an earlier test."""
@@ -195,21 +234,15 @@ class FREModule(LightningModule):
     def test_step(self, batch: TestBatch) -> None:
         """Score some test images."""
         with self._full_precision():
-            error_maps = self.scoring.normalize(self.error_maps_of(batch.features))
+            error_maps = self.error_maps_of(batch.features)
         scores = self.scoring.image_score(error_maps)
         self.image_metrics.update(scores, batch.labels)
         if batch.masks is not None:
-            anomaly_maps = self.scoring.anomaly_map(error_maps, self.backbone.image_size)
+            anomaly_maps = self.anomaly_maps_of(error_maps)
             self.pixel_metrics.update(anomaly_maps, batch.masks)
             self.pixel_aupimo.update(anomaly_maps, batch.masks)
         self.scores.append(scores.cpu())
         self.error_maps.append(error_maps.cpu())
-
-    def error_maps_of(self, features: Tensor) -> Tensor:
-        """Error maps `(N, h, w)` of pooled features `(N, C, h, w)`."""
-        flat = self.backbone.standardizer(features.flatten(1))
-        _, n_channels, height, width = features.shape
-        return error_map(flat - self.reducer(flat), (n_channels, height, width))
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics that are defined."""
@@ -227,3 +260,8 @@ class FREModule(LightningModule):
     def _full_precision(self) -> torch.autocast:
         """Reducers work in float32 whatever the backbone's precision."""
         return torch.autocast(self.device.type, enabled=False)
+
+
+def _by_image(features: Tensor, n_images: int) -> Tensor:
+    """Features `(N * T, C, h, w)` of tiles as `(N, T, C, h, w)`."""
+    return features.view(n_images, -1, *features.shape[1:])

@@ -1,26 +1,18 @@
-"""From feature maps to scores and anomaly maps: pure functions of tensors."""
+"""From reconstruction errors to image scores and anomaly maps."""
 
-from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchvision.transforms.functional import gaussian_blur
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.learnt import LearntBuffers
+from fre_lightning.tiling import Tiling, resize_map
 
-
-def pool_features(feature_map: Tensor, pool: int) -> Tensor:
-    """Average-pool a feature map without overlap.
-
-    Args:
-        feature_map: `(N, C, h, w)`.
-        pool: Kernel and stride; rows and columns that fill no kernel are dropped.
-
-    Returns:
-        `(N, C, h // pool, w // pool)`.
-    """
-    return feature_map if pool == 1 else F.avg_pool2d(feature_map, kernel_size=pool, stride=pool)
+STATISTICS = ("sum", "max", "top")
+FUSIONS = ("mean", "max")
 
 
 def error_map(error: Tensor, feature_shape: tuple[int, int, int]) -> Tensor:
@@ -36,109 +28,140 @@ def error_map(error: Tensor, feature_shape: tuple[int, int, int]) -> Tensor:
     return error.view(-1, *feature_shape).square().sum(dim=1)
 
 
-def resize_map(error_maps: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Resize error maps bilinearly with antialias, as published.
+class Scoring(LearntBuffers):
+    """How image scores and anomaly maps are made of the error maps of one layer or several.
 
-    Args:
-        error_maps: `(N, h, w)`.
-        image_size: `(H, W)`.
-
-    Returns:
-        `(N, H, W)`.
-    """
-    # Antialias changes nothing when a map grows, and costs several times as much.
-    shrinks = error_maps.shape[1] > image_size[0] or error_maps.shape[2] > image_size[1]
-    resized = F.interpolate(
-        error_maps[:, None], size=image_size, mode="bilinear", antialias=shrinks
-    )
-    return resized[:, 0]
-
-
-class Scoring(LearntBuffers, ABC):
-    """How image scores and anomaly maps are made of error maps."""
-
-    name: ClassVar[str]
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_learnt()
-
-    def fit(self, held_out_maps: Tensor) -> None:
-        """Learn from held-out error maps of normal images, `(N, h, w)`."""
-
-    def normalize(self, error_maps: Tensor) -> Tensor:
-        """Make `(N, h, w)` error maps comparable between positions, layers and categories."""
-        return error_maps
-
-    @abstractmethod
-    def image_score(self, normalized_maps: Tensor) -> Tensor:
-        """Image scores `(N,)` of normalised error maps `(N, h, w)`."""
-
-    def anomaly_map(self, normalized_maps: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """Anomaly maps `(N, H, W)` of normalised error maps `(N, h, w)`."""
-        return resize_map(normalized_maps, image_size)
-
-
-class PaperScoring(Scoring):
-    """The published procedure: the sum of the squared error, and its map resized."""
-
-    name: ClassVar[str] = "paper"
-
-    def image_score(self, normalized_maps: Tensor) -> Tensor:
-        """The whole squared error, `(N, h, w)` to `(N,)`."""
-        return normalized_maps.sum(dim=(1, 2))
-
-
-class TopKScoring(Scoring):
-    """The mean of the highest part of a map that is divided by what is normal at each position.
-
-    The sum dilutes small defects. And some positions reconstruct worse than others whatever the
-    image; held-out normal images show by how much. Both were found by experiment.
+    Layers differ in scale and some positions reconstruct worse than others whatever the image. So
+    maps are divided by what held-out normal images show: for each layer `level * profile`, where
+    the profile is the smoothed mean map to the power of `position_norm`, and the level puts normal
+    images at a mean of 1. Maps of several layers are then brought to the finest one's grid and
+    fused.
 
     Attributes:
-        expected: `(h, w)` float32, what maps are divided by; empty before `fit`.
+        expected: What the layers' maps are divided by, `(h, w)` each, flattened and concatenated,
+            float32; empty before `fit`, or where maps are left as they are.
     """
 
-    name: ClassVar[str] = "topk"
     expected: Tensor
 
-    def __init__(self, top_fraction: float, position_norm: float) -> None:
+    def __init__(
+        self,
+        name: str,
+        statistic: str,
+        top_fraction: float,
+        position_norm: float | None,
+        fusion: str,
+        weights: Sequence[float] | None,
+        smoothing: float,
+    ) -> None:
         """Store settings.
 
         Args:
-            top_fraction: The share of the map, its highest cells, whose mean is the image score.
-            position_norm: The power of the expected error that maps are divided by: 0 leaves
-                them, 1 makes all positions equal, 0.5 lies between.
+            name: What tables call it.
+            statistic: Of a map, its image score: `sum`, `max`, or `top`, the mean of its highest
+                cells. The sum dilutes small defects.
+            top_fraction: The share of the map that `top` averages.
+            position_norm: The power of the expected error at each position: 0 leaves positions as
+                they are, 1 makes all equal. None: the map of a single layer is not divided at all.
+            fusion: Of several layers: `mean` or `max`.
+            weights: Of the layers, if not all are the same.
+            smoothing: Standard deviation of a Gaussian that smooths anomaly maps, in pixels.
 
         Raises:
             ConfigError: If a setting is out of range.
         """
         super().__init__()
-        if not 0 < top_fraction <= 1 or not 0 <= position_norm <= 1:
+        for key, value, known in (
+            ("statistic", statistic, STATISTICS),
+            ("fusion", fusion, FUSIONS),
+        ):
+            if value not in known:
+                msg = f"scoring.{key}={value} is unknown; choose one of {', '.join(known)}."
+                raise ConfigError(msg)
+        if not 0 < top_fraction <= 1 or not 0 <= (position_norm or 0) <= 1 or smoothing < 0:
             msg = (
-                f"scoring.top_fraction={top_fraction} must lie in (0, 1], and "
-                f"scoring.position_norm={position_norm} in [0, 1]."
+                f"scoring.top_fraction={top_fraction} must lie in (0, 1], "
+                f"scoring.position_norm={position_norm} in [0, 1], and "
+                f"scoring.smoothing={smoothing} not be negative."
             )
             raise ConfigError(msg)
+        self.name = name
+        self.statistic = statistic
         self.top_fraction = top_fraction
         self.position_norm = position_norm
+        self.fusion = fusion
+        self.weights = None if weights is None else tuple(weights)
+        self.smoothing = smoothing
         self.add_learnt("expected")
 
-    def fit(self, held_out_maps: Tensor) -> None:
-        """Learn what error is normal where, from `(N, h, w)` maps of held-out normal images."""
-        mean = held_out_maps.mean(dim=0)
-        smooth = F.avg_pool2d(mean[None], 3, stride=1, padding=1, count_include_pad=False)[0]
-        # No position is so dull that the least error there would outshine everything.
-        expected = smooth.clamp(min=1e-3 * float(smooth.mean())) ** self.position_norm
-        # A second factor puts normal images at 1, whatever the layer and the category.
-        self.expected = (expected * (mean / expected).mean()).to(self.expected.device)
+    def fit(self, held_out_maps: Sequence[Tensor]) -> None:
+        """Learn from held-out error maps of normal images, `(N, h, w)` of each layer.
 
-    def normalize(self, error_maps: Tensor) -> Tensor:
-        """Divide `(N, h, w)` maps by the expected error; before `fit`, leave them."""
-        return error_maps / self.expected if len(self.expected) else error_maps
+        Raises:
+            ConfigError: If there are not as many weights as layers.
+        """
+        if self.weights is not None and len(self.weights) != len(held_out_maps):
+            msg = f"scoring.weights must be {len(held_out_maps)} numbers, one for each layer."
+            raise ConfigError(msg)
+        if self.position_norm is None and len(held_out_maps) == 1:
+            return
+        expected = [
+            _expected(maps.mean(dim=0), self.position_norm or 0.0) for maps in held_out_maps
+        ]
+        self.expected = torch.cat([m.flatten() for m in expected]).to(self.expected.device)
+
+    def normalize(self, error_maps: Sequence[Tensor]) -> Tensor:
+        """Make error maps comparable between positions and layers, and fuse the layers.
+
+        Args:
+            error_maps: `(N, h, w)` of each layer.
+
+        Returns:
+            `(N, h, w)`, of the finest layer's size.
+        """
+        maps = list(error_maps)
+        if len(self.expected):
+            sizes = [m[0].numel() for m in maps]
+            expected = torch.split(self.expected, sizes)
+            maps = [m / e.view(m.shape[1:]) for m, e in zip(maps, expected, strict=True)]
+        if len(maps) == 1:
+            return maps[0]
+        finest = max((m.shape[1:] for m in maps), key=lambda size: size[0] * size[1])
+        stack = torch.stack([resize_map(m, (finest[0], finest[1])) for m in maps])
+        weights = stack.new_tensor(self.weights or [1.0] * len(maps))
+        stack = stack * weights.view(-1, 1, 1, 1)
+        return stack.amax(dim=0) if self.fusion == "max" else stack.sum(dim=0) / weights.sum()
 
     def image_score(self, normalized_maps: Tensor) -> Tensor:
-        """The mean of each map's highest cells, `(N, h, w)` to `(N,)`."""
+        """Image scores `(N,)` of normalised maps `(N, h, w)`."""
         cells = normalized_maps.flatten(1)
-        n_top = max(1, round(self.top_fraction * cells.shape[1]))
+        if self.statistic == "sum":
+            return cells.sum(dim=1)
+        n_top = max(1, round(self.top_fraction * cells.shape[1])) if self.statistic == "top" else 1
         return cells.topk(n_top, dim=1).values.mean(dim=1)
+
+    def anomaly_map(
+        self, normalized_maps: Tensor, tile_size: tuple[int, int], tiling: Tiling
+    ) -> Tensor:
+        """Anomaly maps `(N, H, W)`.
+
+        Args:
+            normalized_maps: `(N, h, w)`, the maps of an image's tiles side by side.
+            tile_size: `(H, W)` of a tile in pixels; of the image if it is not tiled.
+            tiling: How tiles lie.
+        """
+        maps = tiling.resize_map(normalized_maps, tile_size)
+        if self.smoothing == 0:
+            return maps
+        reach = min(round(4 * self.smoothing), min(maps.shape[1:]) - 1)
+        kernel = 2 * reach + 1
+        blurred: Tensor = gaussian_blur(maps[:, None], [kernel, kernel], [self.smoothing] * 2)
+        return blurred[:, 0]
+
+
+def _expected(mean: Tensor, position_norm: float) -> Tensor:
+    """What to divide maps by, whose mean over held-out normal images is `(h, w)`."""
+    smooth = F.avg_pool2d(mean[None], 3, stride=1, padding=1, count_include_pad=False)[0]
+    # No position is so dull that the least error there would outshine everything.
+    profile = smooth.clamp(min=1e-3 * float(smooth.mean())) ** position_norm
+    return profile * (mean / profile).mean()

@@ -57,12 +57,13 @@ class ImageParallel:
     """
 
     def __init__(
-        self, function: Callable[[Tensor], Tensor], n_threads: int, n_together: int
+        self, function: Callable[[Tensor], list[Tensor]], n_threads: int, n_together: int
     ) -> None:
         """Start the threads.
 
         Args:
-            function: Maps `(n, ...)` to `(n, ...)`, each image by itself; called from threads.
+            function: Maps `(n, ...)` to tensors `(n, ...)`, each image by itself; called from
+                threads.
             n_threads: How many images are worked on at the same time, or groups of images.
             n_together: How many images a call gets at most.
         """
@@ -70,17 +71,18 @@ class ImageParallel:
         self._n_together = n_together
         self._pool = start_threads(n_threads, "compute")
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """The function's value for `(N, ...)` images."""
+    def __call__(self, images: Tensor) -> list[Tensor]:
+        """The function's values for `(N, ...)` images."""
         # Both are settings of a thread, which the pool's threads would not know of.
         dtype, is_mixed = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
 
-        def compute(part: Tensor) -> Tensor:
+        def compute(part: Tensor) -> list[Tensor]:
             with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=is_mixed):
                 return self._function(part)
 
         with intra_op_threads(1):
-            return torch.cat(list(self._pool.map(compute, torch.split(images, self._n_together))))
+            parts = self._pool.map(compute, torch.split(images, self._n_together))
+            return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
     def close(self) -> None:
         """End the threads."""

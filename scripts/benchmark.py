@@ -32,6 +32,7 @@ from fre_lightning.cli import CONFIG_DIR
 from fre_lightning.cross_fit import draw_folds, held_out_error_maps
 from fre_lightning.datasets import Splits
 from fre_lightning.experiment import run
+from fre_lightning.extractor import Extractor
 from fre_lightning.factory import build, build_module
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.image_loader import ImageLoader
@@ -133,7 +134,7 @@ def run_published(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any
     backbone: TorchvisionBackbone = build(cfg.model)
     backbone.load_weights()
     state = dict(backbone.network.state_dict())
-    network = published.load_network(backbone.name, backbone.layer, state).to(arguments.device)
+    network = published.load_network(backbone.name, backbone.layers[0], state).to(arguments.device)
     result: dict[str, Any] = {}
     with PeakMemory() as memory:
         start = time.perf_counter()
@@ -146,7 +147,7 @@ def run_published(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any
                 [sample.mask_path for sample in splits.test],
                 labels=[sample.label for sample in splits.test],
                 image_size=backbone.image_size[0],
-                pool=backbone.pool,
+                pool=backbone.pools[0],
                 device=arguments.device,
             )
             console.print(f"published {reducer}: {result[reducer]['seconds']['total']:.1f} s")
@@ -231,19 +232,18 @@ def measure_inference(arguments: argparse.Namespace, scratch: Path) -> dict[str,
     start = time.perf_counter()
     images = torch.cat([batch.images for batch in loader])
     decode_seconds = (time.perf_counter() - start) / len(images)
-    module.backbone.accelerate(n_threads, "32-true")
     images = images.to(arguments.device)
-    n_together = module.backbone.n_together if arguments.device == "cpu" else None
-    parallel = ImageParallel(module.extract, n_threads, n_together) if n_together else None
+    backbone, layers = module.backbone, module.backbone.layers
+    extract = Extractor(backbone, layers, images.device, n_threads, "32-true")
 
     def detect(batch: torch.Tensor) -> torch.Tensor:
-        features = (parallel or module.extract)(batch) if len(batch) > 1 else module.extract(batch)
-        return module.error_maps_of(features).sum(dim=(1, 2)).cpu()
+        features = extract(batch) if len(batch) > 1 else backbone.features(batch)
+        error_maps = module.error_maps_of([layer[:, None] for layer in features])
+        return module.scoring.image_score(error_maps).cpu()
 
     with torch.inference_mode():
         single, batch = (best_seconds(lambda n=n: detect(images[:n])) for n in (1, len(images)))
-    if parallel:
-        parallel.close()
+    extract.close()
     return {
         "decode_ms": 1000 * decode_seconds,
         "single_ms": 1000 * single,

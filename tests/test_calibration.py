@@ -2,11 +2,11 @@ import pytest
 import torch
 
 from fre_lightning.calibration import Calibration
-from fre_lightning.cross_fit import draw_folds, held_out_error_maps
+from fre_lightning.cross_fit import held_out_error_maps
 from fre_lightning.errors import ConfigError
 from fre_lightning.feature_matrix import FeatureMatrix
-from fre_lightning.scoring import PaperScoring, TopKScoring
 from fre_lightning.subspace import find_subspace
+from tests.test_scoring import make, paper
 
 SHAPE = (4, 3, 2)
 
@@ -19,13 +19,18 @@ def find(n=40):
     return find_subspace(FeatureMatrix([noisy]))
 
 
-@pytest.mark.parametrize("scoring", [PaperScoring(), TopKScoring(0.5, 0.5)])
-def test_calibration_scores_are_those_of_held_out_images(scoring):
-    subspace = find()
+def calibrate(n=40, scoring=None):
     calibration = Calibration(4)
-    calibration.fit(subspace, 0.97, SHAPE, scoring)
-    maps = held_out_error_maps(subspace, 0.97, SHAPE, draw_folds(40, 4))
-    normalized = scoring.normalize(maps)
+    folds = calibration.draw_folds(n)
+    maps = held_out_error_maps(find(n), 0.97, SHAPE, folds)
+    calibration.fit([maps], scoring or paper())
+    return calibration, maps
+
+
+@pytest.mark.parametrize("scoring", [paper(), make()])
+def test_calibration_scores_are_those_of_held_out_images(scoring):
+    calibration, maps = calibrate(scoring=scoring)
+    normalized = scoring.normalize([maps])
     torch.testing.assert_close(calibration.image_scores, scoring.image_score(normalized))
     torch.testing.assert_close(calibration.map_maxima, normalized.flatten(1).amax(1))
     assert calibration.image_threshold(0.1).value in calibration.image_scores
@@ -33,8 +38,7 @@ def test_calibration_scores_are_those_of_held_out_images(scoring):
 
 
 def test_scores_are_stored_and_rates_stay_free():
-    calibration, other = Calibration(4), Calibration(4)
-    calibration.fit(find(), 0.97, SHAPE, PaperScoring())
+    (calibration, _), other = calibrate(), Calibration(4)
     other.load_state_dict(calibration.state_dict())
     for rate in (0.05, 0.2):
         assert other.image_threshold(rate) == calibration.image_threshold(rate)
@@ -43,14 +47,13 @@ def test_scores_are_stored_and_rates_stay_free():
 
 def test_without_enough_images_there_is_no_threshold(caplog):
     calibration = Calibration(4)
-    calibration.fit(find(2), 0.97, SHAPE, PaperScoring())
+    assert calibration.draw_folds(2) is None
     assert "With 2 training images" in caplog.text
     assert calibration.image_threshold(0.05) is None
 
 
 def test_three_images_suffice():
-    calibration = Calibration(4)
-    calibration.fit(find(3), 0.97, SHAPE, PaperScoring())
+    calibration, _ = calibrate(3)
     assert len(calibration.image_scores) == 3
 
 

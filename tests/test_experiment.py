@@ -259,7 +259,7 @@ def test_nan_in_features_names_the_image(make_config, monkeypatch):
     predict_step = FREModule.predict_step
 
     def broken(self, batch):
-        return predict_step(self, batch).index_fill(0, torch.tensor([2]), torch.nan)
+        return [f.index_fill(0, torch.tensor([2]), torch.nan) for f in predict_step(self, batch)]
 
     monkeypatch.setattr(FREModule, "predict_step", broken)
     with pytest.raises(FeatureError, match=r"002\.png"):
@@ -300,3 +300,54 @@ def test_a_malicious_pickle_is_not_run(make_config, tmp_path):
     with pytest.raises(CheckpointError):
         run(make_config(f"ckpt_path={tmp_path / 'evil.ckpt'}"))
     assert not (tmp_path / "owned").exists()
+
+
+SEVERAL = ("model=resnet18", "model.weights=random", "model.image_size=64")
+TOGETHER = (
+    "model=scattering_resnet18",
+    "model.backbones.resnet18.weights=random",
+    "model.backbones.resnet18.image_size=32",
+    "model.backbones.scattering.image_size=32",
+    "model.backbones.scattering.n_scales=2",
+)
+
+
+def test_adding_a_layer_extracts_only_that_one(make_config, caplog):
+    caplog.set_level(logging.INFO)
+    run(make_config("model.layers=[layer2]", model=SEVERAL))
+    summary = run(make_config("model.layers=[layer1,layer2]", "model.pool=[4,2]", model=SEVERAL))
+    assert "1 of 2 layers computed" in caplog.text
+    assert summary["layers"] == "layer1+layer2"
+    assert len(summary["n_components"]) == 2
+
+
+@pytest.mark.parametrize("scoring", ["paper", "topk"])
+def test_backbones_work_together(make_config, scoring, mvtec, output_dir):
+    summary = run(make_config(f"scoring={scoring}", model=TOGETHER))
+    assert summary["layers"] == "scattering.order2+resnet18.layer2+resnet18.layer3"
+    assert summary["image_auroc"] > 0.9
+    again = run(make_config(f"ckpt_path={output_dir}"))
+    assert again["image_auroc"] == summary["image_auroc"]
+
+
+def test_backbones_with_different_sizes_are_refused(make_config):
+    with pytest.raises(ConfigError, match="image_size"):
+        run(make_config("model.backbones.scattering.image_size=64", model=TOGETHER))
+
+
+@pytest.mark.parametrize("shared", [True, False])
+@pytest.mark.parametrize("reducer", ["pca", "tae"])
+def test_tiles_have_subspaces_of_their_own_or_one(make_config, shared, reducer):
+    tiles = ("tiling.grid=[2,2]", "tiling.overlap=0.25", f"tiling.shared={shared}")
+    summary = run(
+        make_config(
+            *tiles,
+            f"reducer={reducer}",
+            "reducer.epochs=20" * (reducer == "tae") or "seed=0",
+            "model.image_size=16",
+        )
+    )
+    assert summary["image_size"] == [28, 28]
+    assert shared == isinstance(summary["n_components"], int)
+    assert summary["image_auroc"] > 0.8
+    assert summary["pixel_auroc"] > 0.8

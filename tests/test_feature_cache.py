@@ -8,7 +8,7 @@ import pytest
 
 from fre_lightning import feature_cache
 from fre_lightning.errors import CacheError
-from fre_lightning.feature_cache import FeatureCache
+from fre_lightning.feature_cache import Entry, FeatureCache
 
 ROWS = np.arange(10 * 6, dtype=np.float32).reshape(10, 2, 3)
 
@@ -21,7 +21,8 @@ class Source:
         self.skip = set(skip)
         self.computed = []
 
-    def __call__(self, writer):
+    def __call__(self, writers):
+        (writer,) = writers.values()
         for start in range(writer.first, 10, 3):
             if self.stop_before is not None and start >= self.stop_before:
                 raise KeyboardInterrupt
@@ -43,7 +44,8 @@ def cache(tmp_path):
 
 
 def load(cache, source, key="key"):
-    return cache.load_or_compute("part-train", {"key": key}, 10, source)
+    (rows,) = cache.load_or_compute([Entry("part-train", {"key": key})], 10, source)
+    return rows
 
 
 def stored(rows):
@@ -155,9 +157,9 @@ def test_two_at_once_compute_it_once(cache):
     entered, sources, results = threading.Event(), [], []
 
     class Slow(Source):
-        def __call__(self, writer):
+        def __call__(self, writers):
             entered.set()
-            super().__call__(writer)
+            super().__call__(writers)
 
     def work():
         source = Slow()
@@ -173,3 +175,29 @@ def test_two_at_once_compute_it_once(cache):
     assert sum(len(source.computed) for source in sources) == 10
     for rows in results:
         np.testing.assert_array_equal(stored(rows), ROWS)
+
+
+def test_entries_of_the_same_items_are_completed_together(cache):
+    """The second entry is new, the first was stopped half-way: what is missing is computed once."""
+
+    def load_both(compute, names):
+        entries = [Entry(f"part-{name}", {"layer": name}) for name in names]
+        return cache.load_or_compute(entries, 10, compute)
+
+    with pytest.raises(KeyboardInterrupt):
+        load_both(Source(stop_before=6), ["a"])
+    seen = {}
+
+    def compute(writers):
+        seen.update({index: writer.first for index, writer in writers.items()})
+        for start in range(min(seen.values()), 10, 2):
+            indices = [start, start + 1]
+            for index, writer in writers.items():
+                writer.append(ROWS[indices] + 100 * index, indices)
+
+    first, second = load_both(compute, ["a", "b"])
+    assert seen == {0: 6, 1: 0}
+    np.testing.assert_array_equal(stored(first), ROWS)
+    np.testing.assert_array_equal(stored(second), ROWS + 100)
+    third = load_both(pytest.fail, ["b", "a"])
+    np.testing.assert_array_equal(stored(third[0]), ROWS + 100)

@@ -2,15 +2,28 @@ import pytest
 import torch
 from torchvision.transforms.functional import resize
 
+from fre_lightning.backbones.base import pool_features
 from fre_lightning.errors import ConfigError
-from fre_lightning.scoring import PaperScoring, TopKScoring, error_map, pool_features
+from fre_lightning.scoring import Scoring, error_map
+from fre_lightning.tiling import Tiling
+
+UNTILED = Tiling([1, 1], 0.0, shared=False)
+
+
+def make(statistic="top", top_fraction=0.1, position_norm=0.5, **others):
+    settings = {"fusion": "mean", "weights": None, "smoothing": 0.0} | others
+    return Scoring("test", statistic, top_fraction, position_norm, **settings)
+
+
+def paper():
+    return make("sum", position_norm=None)
 
 
 def test_error_map_and_score_by_hand():
     error = torch.tensor([[1.0, 2.0, 3.0, 4.0, 0.0, -1.0, 0.0, 2.0]])  # C=2, h=2, w=2
     maps = error_map(error, (2, 2, 2))
     torch.testing.assert_close(maps, torch.tensor([[[1.0, 5.0], [9.0, 20.0]]]))
-    torch.testing.assert_close(PaperScoring().image_score(maps), torch.tensor([35.0]))
+    torch.testing.assert_close(paper().image_score(maps), torch.tensor([35.0]))
 
 
 def test_pooling_is_a_plain_mean_and_drops_the_rest():
@@ -25,7 +38,7 @@ def test_anomaly_map_is_the_published_resize():
     maps = torch.rand(3, 8, 6, generator=torch.Generator().manual_seed(0))
     for size in ((64, 50), (5, 4)):
         expected = resize(maps, list(size), antialias=True)
-        torch.testing.assert_close(PaperScoring().anomaly_map(maps, size), expected)
+        torch.testing.assert_close(paper().anomaly_map(maps, size, UNTILED), expected)
 
 
 def draw_maps(n=50, seed=0):
@@ -38,42 +51,97 @@ def draw_maps(n=50, seed=0):
 
 def test_the_top_score_by_hand():
     maps = torch.tensor([[[1.0, 2.0], [3.0, 10.0]], [[0.0, 0.0], [0.0, 4.0]]])
-    scores = [TopKScoring(q, 0.0).image_score(maps).tolist() for q in (0.01, 0.5, 1.0)]
+    scores = [make(top_fraction=q).image_score(maps).tolist() for q in (0.01, 0.5, 1.0)]
     assert scores == [[10.0, 4.0], [6.5, 2.0], [4.0, 1.0]]
 
 
 @pytest.mark.parametrize(("power", "ratio"), [(0.0, 4.0), (0.5, 2.0), (1.0, 1.0)])
 def test_maps_are_divided_by_a_power_of_the_expected_error(power, ratio):
-    scoring = TopKScoring(0.1, power)
-    scoring.fit(draw_maps())
-    mean = scoring.normalize(draw_maps(seed=1)).mean(dim=0)
+    scoring = make(position_norm=power)
+    scoring.fit([draw_maps()])
+    mean = scoring.normalize([draw_maps(seed=1)]).mean(dim=0)
     # Away from the border between the halves, where the expected error is smoothed.
     assert (mean[:, :3].mean() / mean[:, 5:].mean()).item() == pytest.approx(ratio, rel=0.1)
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
 def test_normal_maps_end_at_one_whatever_their_scale(scale):
-    scoring = TopKScoring(0.1, 0.5)
-    scoring.fit(draw_maps() * scale)
-    assert scoring.normalize(draw_maps(seed=1) * scale).mean().item() == pytest.approx(1, rel=0.05)
+    scoring = make()
+    scoring.fit([draw_maps() * scale])
+    assert scoring.normalize([draw_maps(seed=1) * scale]).mean().item() == pytest.approx(
+        1, rel=0.05
+    )
 
 
 def test_a_position_without_any_error_stays_finite():
     maps = draw_maps()
     maps[:, :4] = 0
-    scoring = TopKScoring(0.1, 1.0)
-    scoring.fit(maps)
-    assert scoring.normalize(maps).isfinite().all()
+    scoring = make(position_norm=1.0)
+    scoring.fit([maps])
+    assert scoring.normalize([maps]).isfinite().all()
 
 
 def test_what_was_learnt_is_stored():
-    scoring, other = TopKScoring(0.1, 0.5), TopKScoring(0.1, 0.5)
-    scoring.fit(draw_maps())
+    scoring, other = make(), make()
+    scoring.fit([draw_maps()])
     other.load_state_dict(scoring.state_dict())
-    assert torch.equal(other.normalize(draw_maps()), scoring.normalize(draw_maps()))
+    assert torch.equal(other.normalize([draw_maps()]), scoring.normalize([draw_maps()]))
 
 
-@pytest.mark.parametrize("wrong", [(0.0, 0.5), (1.1, 0.5), (0.1, 1.5)])
-def test_settings_out_of_range(wrong):
-    with pytest.raises(ConfigError, match=r"scoring\.top_fraction"):
-        TopKScoring(*wrong)
+def test_paper_leaves_the_maps_of_one_layer_as_they_are():
+    scoring = paper()
+    scoring.fit([draw_maps()])
+    assert scoring.normalize([draw_maps()]) is not None
+    assert torch.equal(scoring.normalize([draw_maps()]), draw_maps())
+
+
+@pytest.mark.parametrize("scoring", [paper(), make()])
+def test_no_layer_outweighs_another_for_its_scale(scoring):
+    fine, coarse = draw_maps(), draw_maps(seed=2)[:, ::2, ::2]
+    scoring.fit([fine, coarse])
+    fused = scoring.normalize([fine, coarse])
+    scoring.fit([1e4 * fine, 1e-4 * coarse])
+    torch.testing.assert_close(scoring.normalize([1e4 * fine, 1e-4 * coarse]), fused)
+    assert fused.shape == fine.shape
+    assert fused.mean().item() == pytest.approx(1, rel=0.05)
+
+
+def test_fusion_by_hand():
+    maps = [torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[5.0, 1.0]]])]
+    assert make().normalize(maps).tolist() == [[[3.0, 2.0]]]
+    assert make(fusion="max").normalize(maps).tolist() == [[[5.0, 3.0]]]
+    assert make(weights=[3.0, 1.0]).normalize(maps).tolist() == [[[2.0, 2.5]]]
+
+
+def test_smoothing_is_a_gaussian_that_keeps_what_is_flat():
+    maps = torch.zeros(1, 33, 33)
+    maps[0, 16, 16] = 1
+    smooth = make(smoothing=2.0).anomaly_map(maps, (33, 33), UNTILED)[0]
+    assert smooth.sum().item() == pytest.approx(1, abs=1e-3)
+    squares = (torch.arange(33) - 16.0).square()
+    assert (smooth.sum(dim=0) * squares).sum().item() == pytest.approx(4.0, rel=0.02)
+    flat = torch.ones(1, 8, 8)
+    torch.testing.assert_close(
+        make(smoothing=2.0).anomaly_map(flat, (16, 16), UNTILED)[0, 4, 4].item(), 1.0
+    )
+
+
+@pytest.mark.parametrize(
+    ("wrong", "match"),
+    [
+        ({"top_fraction": 0.0}, r"scoring\.top_fraction"),
+        ({"top_fraction": 1.1}, r"scoring\.top_fraction"),
+        ({"position_norm": 1.5}, r"scoring\.position_norm"),
+        ({"smoothing": -1.0}, r"scoring\.smoothing"),
+        ({"statistic": "median"}, "sum, max, top"),
+        ({"fusion": "product"}, "mean, max"),
+    ],
+)
+def test_settings_out_of_range(wrong, match):
+    with pytest.raises(ConfigError, match=match):
+        make(**wrong)
+
+
+def test_as_many_weights_as_layers():
+    with pytest.raises(ConfigError, match="one for each layer"):
+        make(weights=[1.0]).fit([draw_maps(), draw_maps()])

@@ -12,10 +12,12 @@ def test_images_keep_their_order_and_their_values():
 
     def slow_first(part):
         time.sleep(0.02 if part[0] == 0 else 0)
-        return part * 2
+        return [part * 2, -part]
 
     parallel = ImageParallel(slow_first, n_threads=3, n_together=2)
-    assert torch.equal(parallel(images), images * 2)
+    doubled, negated = parallel(images)
+    assert torch.equal(doubled, images * 2)
+    assert torch.equal(negated, -images)
     parallel.close()
 
 
@@ -25,7 +27,7 @@ def test_each_thread_computes_on_one_core_under_the_callers_precision():
     def look(part):
         mixed = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
         seen.append((threading.get_ident(), torch.get_num_threads(), *mixed, part.is_inference()))
-        return part
+        return [part]
 
     before = torch.get_num_threads()
     parallel = ImageParallel(look, n_threads=2, n_together=1)

@@ -8,7 +8,7 @@ import importlib.util
 import sys
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -23,8 +23,8 @@ TOLERANCE = 1e-4
 # A CPU's caches hold the activations of about this many pixels of a small network.
 _PIXELS_TOGETHER = 2**17
 
-Engine = Callable[[Tensor], Tensor]
-"""Maps normalised images `(N, 3, H, W)` to the layer's output."""
+Engine = Callable[[Tensor], list[Tensor]]
+"""Maps normalised images `(N, 3, H, W)` to the layers' outputs."""
 
 
 def resolve_engine(engine: str, device: str) -> str:
@@ -66,7 +66,7 @@ def build_engine(
 
     Args:
         engine: `eager`, `compile` or `openvino`.
-        network: Returns `{"map": output}`, as torchvision's feature extractors do.
+        network: Returns `{layer: output}`, as torchvision's feature extractors do.
         image_size: `(H, W)`.
         n_threads: How many threads may call the engine at the same time.
         bf16: Whether OpenVINO may compute in bfloat16; PyTorch is told by autocast.
@@ -76,7 +76,26 @@ def build_engine(
     # Channels last is what convolutions work in, on CPUs and on tensor cores.
     folded = fold_batch_norm(network).to(memory_format=torch.channels_last)
     run = torch.compile(folded) if engine == "compile" else folded
-    return lambda images: run(images.contiguous(memory_format=torch.channels_last))["map"]
+    return lambda images: list(run(images.contiguous(memory_format=torch.channels_last)).values())
+
+
+def keep_layers(network: nn.Module, layers: Sequence[str]) -> nn.Module:
+    """What of a feature extractor some of its layers need; it shares the parameters.
+
+    Args:
+        network: Returns `{layer: output}`.
+        layers: Some of its layers.
+    """
+    if not isinstance(network, fx.GraphModule):
+        return network
+    kept = fx.GraphModule(network, copy.deepcopy(network.graph))
+    output = next(node for node in kept.graph.nodes if node.op == "output")
+    outputs = output.args[0]
+    output.args = ({layer: outputs[layer] for layer in layers},)
+    kept.graph.eliminate_dead_code()
+    kept.delete_all_unused_submodules()
+    kept.recompile()
+    return kept.eval()
 
 
 def fold_batch_norm(network: nn.Module) -> nn.Module:
@@ -123,16 +142,15 @@ def _fold_graph(network: fx.GraphModule) -> None:
     network.recompile()
 
 
-class _OneOutput(nn.Module):
-    """A feature extractor that returns its map as such."""
+class _Outputs(nn.Module):
+    """A feature extractor that returns its maps as a tuple."""
 
     def __init__(self, network: nn.Module) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, images: Tensor) -> Tensor:
-        feature_map: Tensor = self.network(images)["map"]
-        return feature_map
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        return tuple(self.network(images).values())
 
 
 class _OpenVINO:
@@ -149,7 +167,7 @@ class _OpenVINO:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # torch's, of how OpenVINO traces
             model = ov.convert_model(
-                _OneOutput(fold_batch_norm(network)).eval(),
+                _Outputs(fold_batch_norm(network)).eval(),
                 example_input=torch.zeros(1, 3, *image_size),
                 input=[-1, 3, *image_size],
             )
@@ -162,9 +180,9 @@ class _OpenVINO:
         self._compiled = ov.Core().compile_model(model, "CPU", settings)
         self._requests = threading.local()
 
-    def __call__(self, images: Tensor) -> Tensor:
+    def __call__(self, images: Tensor) -> list[Tensor]:
         if not hasattr(self._requests, "own"):
             self._requests.own = self._compiled.create_infer_request()
         request = self._requests.own
         request.infer([images.contiguous().numpy()], share_inputs=True)
-        return torch.from_numpy(request.get_output_tensor(0).data.copy())
+        return [torch.from_numpy(output.data.copy()) for output in request.output_tensors]

@@ -74,30 +74,27 @@ class Scattering(Backbone):
         """There are none."""
         return "none (scattering)"
 
-    def fingerprint(self) -> dict[str, object]:
+    def fingerprint(self, layer: str) -> dict[str, object]:
         """All that changes a feature map; a part of the cache key."""
-        return {
-            "backbone": self.name,
-            "layer": self.layer,
-            "image_size": list(self.image_size),
+        return super().fingerprint(layer) | {
             "n_scales": self.n_scales,
             "n_orientations": self.n_orientations,
             "weights": TRANSFORM,
         }
 
     @torch.no_grad()
-    def forward(self, images: Tensor) -> Tensor:
-        """Compute feature maps; see the class for the channels.
+    def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:  # noqa: ARG002
+        """Compute the feature map; see the class for the channels.
 
         Args:
             images: `(N, 3, H, W)` uint8, RGB.
+            layers: There is one only.
 
         Returns:
-            `(N, C, H // 2^J, W // 2^J)` float32, not compressed.
+            One map `(N, C, H // 2^J, W // 2^J)` float32, not compressed.
         """
-        return torch.cat(
-            [self._features(part) for part in torch.split(images, self._n_together(images))]
-        )
+        parts = torch.split(images, self._n_together(images))
+        return [torch.cat([self._scatter_colours(part) for part in parts])]
 
     def _n_together(self, planes: Tensor, j: int = 0) -> int:
         """How many images, or planes of a spectrum, to filter to scale j at a time."""
@@ -105,7 +102,7 @@ class Scattering(Backbone):
         block = _CPU_BLOCK if planes.device.type == "cpu" else _GPU_BLOCK
         return max(1, block // (self.n_orientations * (height >> j) * (width >> j)))
 
-    def _features(self, images: Tensor) -> Tensor:
+    def _scatter_colours(self, images: Tensor) -> Tensor:
         levels = images.permute(0, 2, 3, 1).float() / 255
         maps = [self._scatter(levels @ levels.new_tensor(_LUMINANCE), order=2)]
         is_grey = bool((images[:, :1] == images[:, 1:]).all())

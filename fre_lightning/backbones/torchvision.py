@@ -1,8 +1,9 @@
-"""Any torchvision network, cut at a layer: the backbones with weights."""
+"""Any torchvision network, cut at some layers: the backbones with weights."""
 
 import difflib
 import pickle
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 import safetensors.torch
@@ -12,10 +13,11 @@ from torch import Tensor, fx, nn
 from torchvision.models import get_model, get_model_weights, list_models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from fre_lightning.backbones.base import Backbone
+from fre_lightning.backbones.base import Backbone, state_digest
 from fre_lightning.backbones.engines import (
     Engine,
     build_engine,
+    keep_layers,
     n_images_together,
     resolve_engine,
 )
@@ -29,10 +31,10 @@ _FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 class TorchvisionBackbone(Backbone):
-    """A torchvision network up to one layer, frozen, in evaluation mode.
+    """A torchvision network up to some layers, frozen, in evaluation mode.
 
     Attributes:
-        network: The part of the network that the layer needs; keys of its state are torchvision's.
+        network: The part of the network that the layers need; keys of its state are torchvision's.
     """
 
     pixel_mean: Tensor
@@ -41,8 +43,8 @@ class TorchvisionBackbone(Backbone):
     def __init__(
         self,
         name: str,
-        layer: str,
-        pool: int,
+        layers: str | Sequence[str],
+        pool: int | Sequence[int],
         image_size: int | Sequence[int],
         weights: str,
         seed: int,
@@ -53,8 +55,9 @@ class TorchvisionBackbone(Backbone):
 
         Args:
             name: The network's name in torchvision, for example `resnet18`.
-            layer: The layer whose output is wanted, for example `layer3` or `features.6`.
-            pool: Kernel and stride of the average pooling.
+            layers: The layer whose output is wanted, for example `layer3` or `features.6`; or
+                several, from the shallowest to the deepest.
+            pool: Kernel and stride of the average pooling, or one number for each layer.
             image_size: One number or `[height, width]`.
             weights: A name of torchvision's such as IMAGENET1K_V1, downloaded at first use; a
                 `.pth` or `.safetensors` file; or `random`.
@@ -66,20 +69,20 @@ class TorchvisionBackbone(Backbone):
         Raises:
             BackboneError: If torchvision has no such network, or the network no such layer.
         """
-        super().__init__(name, layer, pool, image_size)
+        super().__init__(name, layers, pool, image_size)
         self.weights = weights
         self.seed = seed
         self.engine = engine
         self.tf32 = tf32
-        self._run: Engine | None = None
+        self._engines: dict[tuple[str, ...], Engine] = {}
         self._built_for: tuple[torch.device, int, str] | None = None
         if weights == RANDOM:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
-                self.network = _cut(_build(name), layer)
+                self.network = _cut(_build(name), self.layers)
         else:  # drawing numbers that are then overwritten takes longer than reading the file
             with torch.device("meta"):
-                self.network = _cut(_build(name), layer)
+                self.network = _cut(_build(name), self.layers)
             self.network.to_empty(device="cpu")
             for buffer in self.network.buffers():
                 buffer.zero_()
@@ -110,7 +113,7 @@ class TorchvisionBackbone(Backbone):
         needed = self.network.state_dict()
         _check_fit(needed, state, f"model.weights={self.weights}", self.name)
         self.network.load_state_dict({key: state.get(key, value) for key, value in needed.items()})
-        self._run = None
+        self._engines = {}
 
     def engine_on(self, device: str) -> str:
         """The engine that computes the network on a type of device.
@@ -125,54 +128,61 @@ class TorchvisionBackbone(Backbone):
         """How many images a CPU thread works on at a time; None: the engine threads by itself."""
         return n_images_together(self.engine_on("cpu"), self.image_size)
 
-    def accelerate(self, n_threads: int, precision: str) -> None:
+    def accelerate(
+        self, n_threads: int, precision: str, layers: Sequence[str] | None = None
+    ) -> None:
         """Build the engine, on the weights and the device as they are now, unless it is there.
 
         Args:
             n_threads: How many CPU threads may call `forward` at the same time.
             precision: The trainer's; bfloat16 if it starts with `bf16`.
+            layers: Those that `forward` will be asked for; all if None.
         """
         built_for = (self.pixel_mean.device, n_threads, precision)
-        if self._run is not None and self._built_for == built_for:
-            return
-        self._built_for = built_for
-        self._run = build_engine(
-            self.engine_on(self.pixel_mean.device.type),
-            self.network,
-            self.image_size,
-            n_threads=n_threads,
-            bf16=precision.startswith("bf16"),
-        )
+        if self._built_for != built_for:
+            self._engines, self._built_for = {}, built_for
+        chosen = self.layers if layers is None else tuple(layers)
+        if chosen not in self._engines:
+            self._engines[chosen] = build_engine(
+                self.engine_on(self.pixel_mean.device.type),
+                keep_layers(self.network, chosen),
+                self.image_size,
+                n_threads=n_threads,
+                bf16=precision.startswith("bf16"),
+            )
 
-    def fingerprint(self) -> dict[str, object]:
-        """All that changes a feature map, weights by content; a part of the cache key."""
-        return super().fingerprint() | {"tf32": self.tf32}
+    def fingerprint(self, layer: str) -> dict[str, object]:
+        """All that changes a layer's features, weights by content; a part of the cache key."""
+        weights = state_digest(keep_layers(self.network, [layer]))
+        return super().fingerprint(layer) | {"weights": weights, "tf32": self.tf32}
 
-    def _run_plainly(self, images: Tensor) -> Tensor:
-        feature_map: Tensor = self.network(images)["map"]
-        return feature_map
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Feature maps `(N, C, h, w)` of `(N, 3, H, W)` uint8 images.
+    def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
+        """Feature maps `(N, C, h, w)` of some layers, of `(N, 3, H, W)` uint8 images.
 
         Raises:
-            BackboneError: If the layer's output is not a map.
+            BackboneError: If a layer's output is not a map.
         """
+        chosen = self.layers if layers is None else tuple(layers)
         normalized = images.float().sub_(self.pixel_mean).div_(self.pixel_std)
-        run = self._run or self._run_plainly
+        run = self._engines.get(chosen) or partial(self._run_plainly, chosen)
         if images.is_cuda:
             with torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32):
-                feature_map = run(normalized)
+                feature_maps = run(normalized)
         else:
-            feature_map = run(normalized)
-        if feature_map.ndim != 4:
-            msg = (
-                f"The output of {self.name}'s layer {self.layer} has shape "
-                f"{tuple(feature_map.shape)}: FRE needs a map of (N, C, h, w). "
-                "Choose model.layer before the network's pooling and classifier."
-            )
-            raise BackboneError(msg)
-        return feature_map
+            feature_maps = run(normalized)
+        for layer, feature_map in zip(chosen, feature_maps, strict=True):
+            if feature_map.ndim != 4:
+                msg = (
+                    f"The output of {self.name}'s layer {layer} has shape "
+                    f"{tuple(feature_map.shape)}: FRE needs a map of (N, C, h, w). "
+                    "Choose model.layers before the network's pooling and classifier."
+                )
+                raise BackboneError(msg)
+        return feature_maps
+
+    def _run_plainly(self, layers: Sequence[str], images: Tensor) -> list[Tensor]:
+        outputs = self.network(images)
+        return [outputs[layer] for layer in layers]
 
 
 def _build(name: str) -> nn.Module:
@@ -186,20 +196,21 @@ def _build(name: str) -> nn.Module:
     return network.eval()
 
 
-def _cut(network: nn.Module, layer: str) -> nn.Module:
-    """The part of a network that ends at a layer; it returns `{"map": output}`."""
-    layers = [name for name, _ in network.named_modules() if name]
-    if layer not in layers:
-        top = [name for name, _ in network.named_children()]
-        msg = (
-            f"{type(network).__name__} has no layer called {layer}.{_near(layer, layers)} "
-            f"Its top-level layers are {', '.join(top)}."
-        )
-        raise BackboneError(msg)
+def _cut(network: nn.Module, layers: Sequence[str]) -> nn.Module:
+    """The part of a network that ends at some layers; it returns `{layer: output}`."""
+    known = [name for name, _ in network.named_modules() if name]
+    for layer in layers:
+        if layer not in known:
+            top = [name for name, _ in network.named_children()]
+            msg = (
+                f"{type(network).__name__} has no layer called {layer}.{_near(layer, known)} "
+                f"Its top-level layers are {', '.join(top)}."
+            )
+            raise BackboneError(msg)
     try:
-        extractor: nn.Module = create_feature_extractor(network, {layer: "map"})
+        extractor: nn.Module = create_feature_extractor(network, {name: name for name in layers})
     except (ValueError, fx.proxy.TraceError) as error:
-        msg = f"{type(network).__name__} cannot be cut at layer {layer}: {error}"
+        msg = f"{type(network).__name__} cannot be cut at {', '.join(layers)}: {error}"
         raise BackboneError(msg) from error
     return extractor
 
@@ -256,12 +267,12 @@ def _download_weights(name: str, weights: str) -> Mapping[str, Tensor]:
 def _check_fit(
     needed: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str, name: str
 ) -> None:
-    """Refuse a state that lacks something below the layer or is of another network."""
+    """Refuse a state that lacks something below the layers or is of another network."""
     missing = [k for k in needed if k not in state and not k.endswith("num_batches_tracked")]
     if missing:
         msg = (
             f"{source} does not fit {name}: {len(missing)} of the {len(needed)} tensors that the "
-            f"chosen layer needs are missing, {missing[0]} the first. "
+            f"chosen layers need are missing, {missing[0]} the first. "
             f"It looks like weights of another network; give a file of torchvision's {name}."
         )
         raise BackboneError(msg)

@@ -6,6 +6,7 @@ from fre_lightning.backbones import TorchvisionBackbone
 from fre_lightning.backbones.engines import (
     TOLERANCE,
     fold_batch_norm,
+    keep_layers,
     n_images_together,
     resolve_engine,
 )
@@ -45,9 +46,9 @@ def test_engines_agree_with_the_network_itself(name, layer, engine):
         pytest.importorskip("openvino")
     backbone = make(name, layer, engine)
     with torch.inference_mode():
-        plain = backbone(draw())
+        (plain,) = backbone(draw())
         backbone.accelerate(2, "32-true")
-        fast = backbone(draw())
+        (fast,) = backbone(draw())
     assert fast.shape == plain.shape
     assert (fast - plain).abs().max() <= TOLERANCE * plain.abs().max()
     assert not torch.equal(fast, plain)  # it was another program that ran
@@ -83,11 +84,31 @@ def test_a_convolution_that_is_used_twice_is_not_folded():
 def test_an_engine_is_built_once_for_a_precision():
     backbone = make()
     backbone.accelerate(1, "32-true")
-    engine = backbone._run
+    engines = dict(backbone._engines)
     backbone.accelerate(1, "32-true")
-    assert backbone._run is engine
+    assert backbone._engines == engines
     backbone.accelerate(1, "bf16-mixed")
-    assert backbone._run is not engine
+    assert backbone._engines.keys() == engines.keys()
+    assert backbone._engines != engines
+
+
+@pytest.mark.parametrize("engine", ["eager", "openvino"])
+def test_some_layers_take_only_what_they_need(engine):
+    if engine == "openvino":
+        pytest.importorskip("openvino")
+    backbone = TorchvisionBackbone(
+        "resnet18", ["layer1", "layer2", "layer3"], [2, 1, 1], 64, "random", 0, engine, tf32=False
+    )
+    with torch.inference_mode():
+        first, _, third = backbone.features(draw())
+        backbone.accelerate(1, "32-true", ["layer3", "layer1"])
+        again_third, again_first = backbone.features(draw(), ["layer3", "layer1"])
+    assert first.shape[1:] == (64, 8, 8)
+    assert third.shape[1:] == (256, 4, 4)
+    torch.testing.assert_close(again_first, first, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(again_third, third, rtol=1e-4, atol=1e-4)
+    small = keep_layers(backbone.network, ["layer1"])
+    assert {key.split(".")[0] for key in small.state_dict()} == {"conv1", "bn1", "layer1"}
 
 
 def test_the_weights_in_a_checkpoint_are_torchvisions():

@@ -8,7 +8,7 @@ from torchvision.models import get_model
 
 from fre_lightning.backbones import TorchvisionBackbone
 from fre_lightning.backbones.torchvision import IMAGENET_MEAN, IMAGENET_STD
-from fre_lightning.errors import BackboneError
+from fre_lightning.errors import BackboneError, ConfigError
 
 
 def make(weights="random", name="resnet18", layer="layer1", seed=0, engine="eager"):
@@ -38,7 +38,7 @@ def test_features_are_those_of_the_whole_network_with_imagenet_normalisation(
     network.layer1.register_forward_hook(lambda _module, _inputs, output: seen.append(output))
     with torch.inference_mode():
         network((images / 255 - mean) / std)
-        torch.testing.assert_close(backbone(images), seen[0], rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(backbone(images)[0], seen[0], rtol=1e-4, atol=1e-5)
 
 
 def test_frozen_and_in_evaluation_mode():
@@ -57,7 +57,7 @@ def test_safetensors_and_missing_keys_above_the_layer(network, images, tmp_path)
         backbone = make(str(tmp_path / name))
         backbone.load_weights()
         assert backbone.weights_label == name
-        fingerprints.add(backbone.fingerprint()["weights"])
+        fingerprints.add(backbone.fingerprint("layer1")["weights"])
     assert len(fingerprints) == 1  # the content counts, not the file
 
 
@@ -126,7 +126,7 @@ def test_a_layer_that_gives_no_map(images):
 def test_random_weights_are_seeded_and_leave_the_generator_alone():
     torch.manual_seed(3)
     state = torch.get_rng_state()
-    digests = [make(seed=seed).fingerprint()["weights"] for seed in (0, 0, 1)]
+    digests = [make(seed=seed).fingerprint("layer1")["weights"] for seed in (0, 0, 1)]
     assert torch.equal(state, torch.get_rng_state())
     assert digests[0] == digests[1] != digests[2]
     assert make(seed=7).weights_label == "random (seed 7)"
@@ -147,4 +147,15 @@ def test_shipped_networks(name, layer, shape):
     backbone = TorchvisionBackbone(name, layer, 2, 456, "random", 0, "auto", tf32=False)
     images = torch.zeros(1, 3, 456, 456, dtype=torch.uint8)
     with torch.inference_mode():
-        assert backbone(images).shape[1:] == shape
+        assert backbone(images)[0].shape[1:] == shape
+
+
+def test_a_layer_keeps_its_fingerprint_when_others_join_it():
+    alone = make()
+    several = TorchvisionBackbone(
+        "resnet18", ["layer1", "layer2"], [2, 1], 64, "random", 0, "eager", tf32=False
+    )
+    assert several.fingerprint("layer1") == alone.fingerprint("layer1")
+    assert several.fingerprint("layer2") != alone.fingerprint("layer1")
+    with pytest.raises(ConfigError, match="one for each"):
+        TorchvisionBackbone("resnet18", ["layer1"], [2, 1], 64, "random", 0, "eager", tf32=False)

@@ -1,0 +1,90 @@
+"""From the features of one layer to error maps: a standardizer and a subspace, or one a tile."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fre_lightning.cross_fit import held_out_error_maps
+from fre_lightning.feature_cache import CachedRows
+from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.reducers import Reducer
+from fre_lightning.scoring import error_map
+from fre_lightning.standardization import ChannelStandardizer
+from fre_lightning.tiling import Tiling
+
+
+class Branch(nn.Module):
+    """What is learnt of one layer of a backbone.
+
+    Attributes:
+        standardizer: Applied to the pooled, flattened features before the reducers. It learns from
+            the training features, so its result is never cached.
+    """
+
+    def __init__(
+        self, standardizer: ChannelStandardizer, reducers: Sequence[Reducer], tiling: Tiling
+    ) -> None:
+        """Hold the parts, not fitted yet."""
+        super().__init__()
+        self.standardizer = standardizer
+        self._reducers = nn.ModuleList(reducers)
+        self.tiling = tiling
+
+    @property
+    def reducers(self) -> list[Reducer]:
+        """One, or one for each tile."""
+        return list(self._reducers)  # type: ignore[arg-type]  # a ModuleList forgets its type
+
+    def fit(self, rows: CachedRows, folds: Tensor | None, device: torch.device) -> Tensor | None:
+        """Learn from training features.
+
+        Args:
+            rows: Of `(T, C, h, w)` features, T tiles of each image.
+            folds: `(N,)` int64, which fold each image is to be held out with, once; or None.
+            device: Where to compute.
+
+        Returns:
+            Error maps `(N, rows * h, columns * w)` of the images under the subspaces of the images
+            of the other folds; None without folds.
+
+        Raises:
+            FREError: As the reducer does.
+        """
+        n_tiles, n_channels, height, width = rows.row_shape
+        tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
+        self.standardizer.fit(FeatureMatrix(tiles), n_channels)
+        maps = []
+        for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
+            features = FeatureMatrix(shards, self.standardizer)
+            subspace = reducer.fit(features, device)
+            if folds is not None:
+                n_together = n_tiles // self.tiling.n_subspaces
+                maps.append(
+                    held_out_error_maps(
+                        subspace,
+                        reducer.n_components_requested,
+                        (n_channels, height, width),
+                        folds.repeat_interleave(n_together),
+                    ).view(-1, n_together, height, width)
+                )
+        return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Error maps `(N, rows * h, columns * w)` of features `(N, T, C, h, w)`."""
+        n, _, n_channels, height, width = features.shape
+        maps = []
+        for group, reducer in zip(
+            features.chunk(self.tiling.n_subspaces, dim=1), self.reducers, strict=True
+        ):
+            flat = self.standardizer(group.flatten(0, 1).flatten(1))
+            error = flat - reducer(flat)
+            maps.append(error_map(error, (n_channels, height, width)).view(n, -1, height, width))
+        return self.tiling.lay_out(torch.cat(maps, dim=1))
+
+    def _split(self, rows: CachedRows) -> list[list[Any]]:
+        """The shards of each subspace's features: all tiles of all images, or of one position."""
+        if self.tiling.shared:
+            return [[shard.reshape(-1, *shard.shape[2:]) for shard in rows.shards]]
+        return [[shard[:, tile] for shard in rows.shards] for tile in range(rows.row_shape[0])]

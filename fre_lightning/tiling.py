@@ -1,0 +1,125 @@
+"""Large and oblong images in tiles, each of the size that the backbone sees.
+
+An image is resized to the whole of its tiles, not to one of them, so that small defects stay.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from fre_lightning.errors import ConfigError
+
+
+class Tiling:
+    """A grid of tiles that may overlap.
+
+    Attributes:
+        grid: How many rows and columns of tiles there are.
+        overlap: The share of a tile's side that it has in common with the next.
+        shared: Whether one subspace serves all tiles (a uniform material), or each position has
+            its own (a part that always lies the same way).
+    """
+
+    def __init__(self, grid: Sequence[int], overlap: float, shared: bool) -> None:
+        """Store settings.
+
+        Raises:
+            ConfigError: If one is out of range.
+        """
+        if len(grid) != 2 or min(grid) < 1 or not 0 <= overlap <= 0.5:
+            msg = (
+                f"tiling.grid={list(grid)} must be two positive numbers, [rows, columns], and "
+                f"tiling.overlap={overlap} lie in [0, 0.5]."
+            )
+            raise ConfigError(msg)
+        self.grid = (grid[0], grid[1])
+        self.overlap = overlap
+        self.shared = shared
+
+    @property
+    def n_tiles(self) -> int:
+        """How many tiles an image has."""
+        return self.grid[0] * self.grid[1]
+
+    @property
+    def n_subspaces(self) -> int:
+        """How many subspaces describe an image."""
+        return 1 if self.shared else self.n_tiles
+
+    def image_size(self, tile_size: tuple[int, int]) -> tuple[int, int]:
+        """`(H, W)` of a whole image, of tiles of `(H, W)`."""
+        height, width = (self._offsets(tile_size, axis)[-1] + tile_size[axis] for axis in range(2))
+        return height, width
+
+    def fingerprint(self) -> dict[str, object]:
+        """All that changes features; a part of the cache key."""
+        return {"grid": list(self.grid), "overlap": self.overlap if self.n_tiles > 1 else 0}
+
+    def cut(self, images: Tensor, tile_size: tuple[int, int]) -> Tensor:
+        """Cut `(N, C, H, W)` images to `(N * T, C, h, w)` tiles, row by row within each image."""
+        if self.n_tiles == 1:
+            return images
+        height, width = tile_size
+        tiles = [
+            images[..., top : top + height, left : left + width]
+            for top in self._offsets(tile_size, 0)
+            for left in self._offsets(tile_size, 1)
+        ]
+        return torch.stack(tiles, dim=1).flatten(0, 1)
+
+    def lay_out(self, tile_maps: Tensor) -> Tensor:
+        """Lay the `(N, T, h, w)` maps of tiles side by side: `(N, rows * h, columns * w)`."""
+        n, _, height, width = tile_maps.shape
+        rows, columns = self.grid
+        grid = tile_maps.view(n, rows, columns, height, width)
+        return grid.transpose(2, 3).reshape(n, rows * height, columns * width)
+
+    def resize_map(self, maps: Tensor, tile_size: tuple[int, int]) -> Tensor:
+        """Anomaly maps `(N, H, W)` of maps that are laid out, blended where tiles overlap.
+
+        Args:
+            maps: `(N, rows * h, columns * w)`.
+            tile_size: In pixels.
+        """
+        full = self.image_size(tile_size)
+        if self.overlap == 0 or self.n_tiles == 1:
+            return resize_map(maps, full)
+        rows, columns = self.grid
+        cell_rows, cell_columns = maps.shape[1] // rows, maps.shape[2] // columns
+        (height, width), total = tile_size, maps.new_zeros(len(maps), *full)
+        weight, tile_weight = maps.new_zeros(full), _tent(tile_size).to(maps)
+        for i, top in enumerate(self._offsets(tile_size, 0)):
+            for j, left in enumerate(self._offsets(tile_size, 1)):
+                part = maps[:, i * cell_rows :, j * cell_columns :][:, :cell_rows, :cell_columns]
+                window = (..., slice(top, top + height), slice(left, left + width))
+                total[window] += tile_weight * resize_map(part, tile_size)
+                weight[window] += tile_weight
+        return total / weight
+
+    def _offsets(self, tile_size: tuple[int, int], axis: int) -> list[int]:
+        stride = tile_size[axis] - round(self.overlap * tile_size[axis])
+        return [i * stride for i in range(self.grid[axis])]
+
+
+def resize_map(maps: Tensor, image_size: tuple[int, int]) -> Tensor:
+    """Resize maps bilinearly with antialias, as published.
+
+    Args:
+        maps: `(N, h, w)`.
+        image_size: `(H, W)`.
+
+    Returns:
+        `(N, H, W)`.
+    """
+    # Antialias changes nothing when a map grows, and costs several times as much.
+    shrinks = maps.shape[1] > image_size[0] or maps.shape[2] > image_size[1]
+    return F.interpolate(maps[:, None], size=image_size, mode="bilinear", antialias=shrinks)[:, 0]
+
+
+def _tent(size: tuple[int, int]) -> Tensor:
+    """Weights `(h, w)` that fall off linearly from the middle, positive everywhere."""
+    sides = (torch.arange(n) + 0.5 for n in size)
+    rows, columns = (torch.minimum(side, n - side) for side, n in zip(sides, size, strict=True))
+    return rows[:, None] * columns

@@ -92,6 +92,10 @@ def print_metrics(metrics: Mapping[str, object], output_dir: Path) -> None:
     values = (_with_interval(metrics, name) for name in names)
     seconds = f"{metrics['seconds_total']:.1f}"
     table.add_row(str(metrics["reducer"]), str(metrics["n_components"]), *values, seconds)
+    if "pixel_auroc" in metrics:
+        size = metrics["pixel_metrics_size"]
+        at = f"{size[0]}x{size[1]}" if isinstance(size, list) else "each mask's size"
+        table.caption = f"pixel metrics at {at} over all {metrics['n_test']} test images"
     console = Console()
     console.print(table)
     console.print(f"Results in {output_dir}", style="dim", soft_wrap=True)

@@ -61,10 +61,11 @@ class Branch(nn.Module):
             subspace = reducer.fit(features, device)
             if folds is not None:
                 n_together = n_tiles // self.tiling.n_subspaces
+                requested = reducer.n_components_requested
                 maps.append(
                     held_out_error_maps(
                         subspace,
-                        reducer.n_components_requested,
+                        reducer.n_components if isinstance(requested, str) else requested,
                         (n_channels, height, width),
                         folds.repeat_interleave(n_together),
                     ).view(-1, n_together, height, width)

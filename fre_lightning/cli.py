@@ -11,7 +11,7 @@ from typing import Any
 import hydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from fre_lightning.errors import FREError
 
@@ -20,6 +20,14 @@ _BUNDLED = _PACKAGE_DIR / "configs"  # exists in an installed wheel only
 CONFIG_DIR = _BUNDLED if _BUNDLED.is_dir() else _PACKAGE_DIR.parent / "configs"
 
 log = logging.getLogger(__name__)
+
+
+def _published(published: Any, other: Any, *, _root_: DictConfig) -> Any:
+    """What `${published:a,b}` in a YAML means: a with `scoring=paper`, else b."""
+    return published if _root_.scoring.name == "paper" else other
+
+
+OmegaConf.register_new_resolver("published", _published, replace=True)
 
 _USER_ERROR = 2
 _PROGRAM_ERROR = 1

@@ -69,23 +69,74 @@ def _residual_combinations(
     gram: Tensor, kept: Tensor, held_out: Tensor, n_components: float
 ) -> Tensor:
     """`(n_held_out, N)` weights over images whose sums are the residuals of those held out."""
-    from_mean = torch.zeros(len(held_out), len(gram), dtype=gram.dtype, device=gram.device)
-    from_mean[:, kept] = -1 / len(kept)
-    from_mean[torch.arange(len(held_out)), held_out] = 1.0
-    centred = _centre(_centre(gram[kept][:, kept]).T)
-    variances, basis = principal_axes(centred, len(kept))
-    rank = _rank(n_components, variances)
-    # The axes are (kept images, centred)^T basis / singular value.
-    scaled = basis[:, :rank] / (variances[:rank] * (len(kept) - 1)).sqrt()
+    from_mean, scaled, variances = _refit(gram, kept, held_out)
+    scaled = scaled[:, : _rank(n_components, variances)]
     coordinates = _centre((from_mean @ gram[:, kept]).T).T @ scaled
     combinations = from_mean
     combinations[:, kept] -= _centre((coordinates @ scaled.T).T).T
     return combinations
 
 
+def _refit(gram: Tensor, kept: Tensor, held_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The subspace of the kept images, all of it in terms of images.
+
+    Returns:
+        `(n_held_out, N)` weights that take the mean of the kept off each image held out;
+        `(n_kept, r)` such that the axes are the centred kept images' sums with these weights;
+        and the variances along the axes, `(r,)`.
+    """
+    from_mean = torch.zeros(len(held_out), len(gram), dtype=gram.dtype, device=gram.device)
+    from_mean[:, kept] = -1 / len(kept)
+    from_mean[torch.arange(len(held_out)), held_out] = 1.0
+    variances, basis = principal_axes(_centre(_centre(gram[kept][:, kept]).T), len(kept))
+    return from_mean, basis / (variances * (len(kept) - 1)).sqrt(), variances
+
+
 def _rank(n_components: float, variances: Tensor) -> int:
     is_share = isinstance(n_components, float) and n_components < 1
     return choose_rank(n_components if is_share else min(n_components, len(variances)), variances)
+
+
+@torch.no_grad()
+def held_out_residuals(subspace: Subspace, folds: Tensor) -> Tensor:
+    """What is left of each training image under ever more axes of the images of other folds.
+
+    Args:
+        subspace: Of all `(N, D)` training features.
+        folds: `(N,)` int64, which fold each image is left out with.
+
+    Returns:
+        `(N, r + 1)` float64, the sum of squared errors after 0, 1, ... r components, as many as
+        every fold has.
+
+    Raises:
+        FeatureError: If the images of the other folds do not vary.
+    """
+    curves: list[tuple[Tensor, Tensor]] = []
+    for fold in torch.unique(folds):
+        held_out, kept = (folds == fold).nonzero()[:, 0], (folds != fold).nonzero()[:, 0]
+        if subspace.in_sample_space:
+            gram = subspace.scatter
+            from_mean, scaled, _ = _refit(gram, kept, held_out)
+            total = (from_mean @ gram * from_mean).sum(dim=1)
+            coordinates = _centre((from_mean @ gram[:, kept]).T).T @ scaled
+            curves.append((held_out, _left_over(total, coordinates)))
+            continue
+        shift, axes, _ = _refit_features(subspace, folds == fold)
+        for index, rows in _rows_of(subspace.features, folds == fold):
+            values = rows.to(axes.device).double() - subspace.mean - shift
+            curves.append((index, _left_over(values.square().sum(dim=1), values @ axes)))
+    n = min(curve.shape[1] for _, curve in curves)
+    residuals = torch.empty(len(folds), n, dtype=torch.float64)
+    for index, curve in curves:
+        residuals[index.cpu()] = curve[:, :n].cpu()
+    return residuals
+
+
+def _left_over(total: Tensor, coordinates: Tensor) -> Tensor:
+    """`(n,)` squared lengths less what the first axes explain: `(n, r + 1)`."""
+    explained = torch.cat([total[:, None] * 0, coordinates.square().cumsum(dim=1)], dim=1)
+    return (total[:, None] - explained).clamp(min=0)
 
 
 def _centre(columns: Tensor) -> Tensor:
@@ -97,24 +148,29 @@ def _in_feature_space(
     subspace: Subspace, n_components: float, feature_shape: tuple[int, int, int], folds: Tensor
 ) -> Tensor:
     """Each fold's part is taken off the `(D, D)` scatter matrix."""
-    device, mean = subspace.scatter.device, subspace.mean
     maps = torch.empty(len(folds), *feature_shape[1:])
     for fold in torch.unique(folds):
-        is_held_out, n_kept = folds == fold, int((folds != fold).sum())
-        scatter, total = subspace.scatter.clone(), torch.zeros_like(mean)
-        for _, rows in _rows_of(subspace.features, is_held_out):
-            values = rows.to(device).double() - mean
-            total += values.sum(dim=0)
-            scatter.addmm_(values.T, values, alpha=-1)
-        shift = -total / n_kept  # from the mean of all to that of the kept
-        scatter -= n_kept * torch.outer(shift, shift)
-        variances, axes = principal_axes(scatter, n_kept)
+        shift, axes, variances = _refit_features(subspace, folds == fold)
         axes = axes[:, : _rank(n_components, variances)]
-        for index, rows in _rows_of(subspace.features, is_held_out):
-            values = rows.to(device).double() - mean - shift
+        for index, rows in _rows_of(subspace.features, folds == fold):
+            values = rows.to(axes.device).double() - subspace.mean - shift
             residual = values - values @ axes @ axes.T
             maps[index] = error_map(residual, feature_shape).float().cpu()
     return maps
+
+
+def _refit_features(subspace: Subspace, is_held_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The subspace without some images: the shift of its mean, axes `(D, r)` and variances."""
+    n_kept, mean = int((~is_held_out).sum()), subspace.mean
+    scatter, total = subspace.scatter.clone(), torch.zeros_like(mean)
+    for _, rows in _rows_of(subspace.features, is_held_out):
+        values = rows.to(scatter.device).double() - mean
+        total += values.sum(dim=0)
+        scatter.addmm_(values.T, values, alpha=-1)
+    shift = -total / n_kept  # from the mean of all to that of the kept
+    scatter -= n_kept * torch.outer(shift, shift)
+    variances, axes = principal_axes(scatter, n_kept)
+    return shift, axes, variances
 
 
 def _rows_of(features: FeatureMatrix, chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:

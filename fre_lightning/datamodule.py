@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from pytorch_lightning import LightningDataModule
 from torch import Tensor
 
@@ -14,6 +15,7 @@ from fre_lightning.errors import ConfigError
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.image_loader import ImageLoader
+from fre_lightning.images import read_mask
 from fre_lightning.threads import default_n_threads
 
 _TEST_BATCH = 64
@@ -26,12 +28,13 @@ class TestBatch(NamedTuple):
         features: Of each layer `(N, T, C, h, w)` float32, pooled but not standardised, of the T
             tiles of each image.
         labels: `(N,)` int64, 1 for defective.
-        masks: `(N, H, W)` bool; None if the dataset has no masks.
+        masks: `(N, H, W)` bool; or a list of `(H, W)`, each of its image file's own size; None if
+            the dataset has no masks.
     """
 
     features: list[Tensor]
     labels: Tensor
-    masks: Tensor | None
+    masks: Tensor | list[Tensor] | None
 
 
 class AnomalyDataModule(LightningDataModule):
@@ -106,10 +109,15 @@ class AnomalyDataModule(LightningDataModule):
         """Hand over what the cache holds of the test split: each layer's `(T, C, h, w)`."""
         self._features = features
         self._masks: CachedRows | None = None
+        self._reads_masks = False
 
     def attach_masks(self, masks: CachedRows | None) -> None:
         """Hand over masks `(H, W)` of the defective ones among `test_samples`."""
         self._masks = masks
+
+    def read_masks(self) -> None:
+        """Have masks read from their files, each at its own size, if the dataset has any."""
+        self._reads_masks = self.splits.has_masks
 
     @property
     def test_samples(self) -> list[Sample]:
@@ -118,7 +126,8 @@ class AnomalyDataModule(LightningDataModule):
 
     def test_dataloader(self) -> "TestBatches":
         """Batches over `test_samples`."""
-        return TestBatches(self.test_samples, self._features, self._masks)
+        masks = self.test_samples if self._reads_masks else self._masks
+        return TestBatches(self.test_samples, self._features, masks)
 
     def _limit(self, samples: list[Sample]) -> list[Sample]:
         """The first `limit_images` of each defect type."""
@@ -132,12 +141,16 @@ class TestBatches:
     """Cached features and masks of the test images, in order."""
 
     def __init__(
-        self, samples: Sequence[Sample], features: Sequence[CachedRows], masks: CachedRows | None
+        self,
+        samples: Sequence[Sample],
+        features: Sequence[CachedRows],
+        masks: CachedRows | Sequence[Sample] | None,
     ) -> None:
+        """Hold what to read; masks from the cache, or from the files of the samples."""
         self._labels = torch.tensor([sample.label for sample in samples])
         self._layers = [(FeatureMatrix(rows.shards), rows.row_shape) for rows in features]
         self._masks = masks
-        self._mask_shards = None if masks is None else FeatureMatrix(masks.shards)
+        self._mask_shards = FeatureMatrix(masks.shards) if isinstance(masks, CachedRows) else None
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -150,17 +163,26 @@ class TestBatches:
             rows = slice(start, min(start + _TEST_BATCH, len(self._labels)))
             labels = self._labels[rows]
             n_masks = int(labels.sum())
-            masks = self._read_masks(labels, slice(first_mask, first_mask + n_masks))
+            masks = self._masks_of(rows, slice(first_mask, first_mask + n_masks))
             first_mask += n_masks
             features = [matrix.block(rows).view(-1, *shape) for matrix, shape in self._layers]
             yield TestBatch(features, labels, masks)
 
-    def _read_masks(self, labels: Tensor, rows: slice) -> Tensor | None:
+    def _masks_of(self, rows: slice, cached: slice) -> Tensor | list[Tensor] | None:
         """Masks of a batch: none of a good image is defective."""
-        if self._masks is None or self._mask_shards is None:
-            return None
-        masks = torch.zeros(len(labels), *self._masks.row_shape, dtype=torch.bool)
-        if rows.stop > rows.start:
-            stored = self._mask_shards.block(rows).view(-1, *self._masks.row_shape)
-            masks[labels == 1] = stored > 0
+        if not isinstance(self._masks, CachedRows):
+            return None if self._masks is None else [_read_mask(s) for s in self._masks[rows]]
+        assert self._mask_shards is not None
+        labels, size = self._labels[rows], self._masks.row_shape
+        masks = torch.zeros(len(labels), *size, dtype=torch.bool)
+        if cached.stop > cached.start:
+            masks[labels == 1] = self._mask_shards.block(cached).view(-1, *size) > 0
         return masks
+
+
+def _read_mask(sample: Sample) -> Tensor:
+    """The mask of a test image at the image's own size, `(H, W)` bool."""
+    if sample.mask_path is not None:
+        return read_mask(sample.mask_path, sample.path)
+    with Image.open(sample.path) as image:
+        return torch.zeros(image.height, image.width, dtype=torch.bool)

@@ -27,6 +27,8 @@ from fre_lightning.threshold import decision_metrics, n_images_needed
 
 log = logging.getLogger(__name__)
 
+METRIC_SIZES = ("image", "mask")
+
 # Lightning says these to programs that train networks; here they are as intended.
 for _message in (
     ".*configure_optimizers` returned `None`",
@@ -55,7 +57,7 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     Raises:
         FREError: For anything that the user can mend.
     """
-    _check_rate(cfg.false_alarm_rate)
+    _check_settings(cfg)
     watch = Stopwatch()
     pl.seed_everything(cfg.seed, verbose=False)
     if cfg.datamodule.n_threads:
@@ -72,7 +74,8 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
         "%s: %s, %s", datamodule.dataset.category, module.description, trainer.strategy.root_device
     )
     with watch("extract"):
-        attach_features(FeatureCache(cfg.paths.cache_dir), trainer, module, datamodule)
+        cache = FeatureCache(cfg.paths.cache_dir)
+        attach_features(cache, trainer, module, datamodule, cfg.metrics.size)
     with watch("fit"):
         if not checkpoint:
             trainer.fit(module, train_dataloaders=module.fit_steps())
@@ -106,6 +109,7 @@ def summarize(cfg: DictConfig, module: FREModule, datamodule: AnomalyDataModule)
         "layers": "+".join(backbone.layers),
         "weights": backbone.weights_label,
         "image_size": list(module.image_size),
+        "pixel_metrics_size": list(module.image_size) if cfg.metrics.size == "image" else "mask",
         "reducer": module.reducers[0].name,
         "scoring": module.scoring.name,
         "n_components": ranks[0] if len(ranks) == 1 else ranks,
@@ -196,14 +200,21 @@ def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]
 
 
 def attach_features(
-    cache: FeatureCache, trainer: pl.Trainer, module: FREModule, datamodule: AnomalyDataModule
+    cache: FeatureCache,
+    trainer: pl.Trainer,
+    module: FREModule,
+    datamodule: AnomalyDataModule,
+    metrics_size: str,
 ) -> None:
     """Give the module its training features, unless it is fitted, and the datamodule its own."""
     if not module.reducers[0].n_components:
         module.attach(load_features("train", module, datamodule, cache, trainer))
     if datamodule.splits.test:
         datamodule.attach(load_features("test", module, datamodule, cache, trainer))
-        datamodule.attach_masks(load_masks(datamodule, module.image_size, cache))
+        if metrics_size == "mask":
+            datamodule.read_masks()
+        else:
+            datamodule.attach_masks(load_masks(datamodule, module.image_size, cache))
 
 
 def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:
@@ -216,10 +227,15 @@ def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:
     return cfg
 
 
-def _check_rate(rate: float) -> None:
-    """Refuse a rate that is none before anything is computed."""
-    if not 0 < rate < 1:
-        msg = f"false_alarm_rate={rate} must lie between 0 and 1."
+def _check_settings(cfg: DictConfig) -> None:
+    """Refuse what would be noticed only after everything is computed."""
+    if not 0 < cfg.false_alarm_rate < 1:
+        msg = f"false_alarm_rate={cfg.false_alarm_rate} must lie between 0 and 1."
+        raise ConfigError(msg)
+    if cfg.metrics.size not in METRIC_SIZES:
+        msg = (
+            f"metrics.size={cfg.metrics.size} is unknown; choose one of {', '.join(METRIC_SIZES)}."
+        )
         raise ConfigError(msg)
 
 

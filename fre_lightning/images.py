@@ -132,7 +132,9 @@ def resize(image: Image.Image, image_size: tuple[int, int]) -> Tensor:
     return torch.from_numpy(levels.reshape(height, width, -1)).permute(2, 0, 1)
 
 
-def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) -> Tensor:
+def read_mask(
+    mask_path: Path, image_path: Path, image_size: tuple[int, int] | None = None
+) -> Tensor:
     """Decode the mask of a defective image and resize it as anomaly maps are resized.
 
     Masks hold 0 and 255, or 0 and 1, or 0 and 65535; they are resized bilinearly with antialias,
@@ -141,7 +143,7 @@ def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) ->
     Args:
         mask_path: The mask file.
         image_path: The image it belongs to, whose size it must have.
-        image_size: `(H, W)` of the result.
+        image_size: `(H, W)` of the result; None for the mask's own.
 
     Returns:
         `(H, W)` bool, True where the image is defective.
@@ -172,6 +174,8 @@ def read_mask(mask_path: Path, image_path: Path, image_size: tuple[int, int]) ->
             "defective ones."
         )
         raise DatasetError(msg)
+    if image_size is None:
+        return torch.from_numpy(levels > 0.5)
     resized = F.interpolate(
         torch.from_numpy(levels)[None, None],
         size=image_size,

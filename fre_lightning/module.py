@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -22,7 +22,7 @@ from fre_lightning.image_loader import ImageBatch
 from fre_lightning.metrics import ImageMetrics, PixelAUPIMO, PixelMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring
-from fre_lightning.tiling import Tiling
+from fre_lightning.tiling import Tiling, resize_map
 
 log = logging.getLogger(__name__)
 
@@ -238,9 +238,9 @@ class FREModule(LightningModule):
         scores = self.scoring.image_score(error_maps)
         self.image_metrics.update(scores, batch.labels)
         if batch.masks is not None:
-            anomaly_maps = self.anomaly_maps_of(error_maps)
-            self.pixel_metrics.update(anomaly_maps, batch.masks)
-            self.pixel_aupimo.update(anomaly_maps, batch.masks)
+            for maps, masks in _at_mask_size(self.anomaly_maps_of(error_maps), batch.masks):
+                self.pixel_metrics.update(maps, masks)
+                self.pixel_aupimo.update(maps, masks)
         self.scores.append(scores.cpu())
         self.error_maps.append(error_maps.cpu())
 
@@ -265,3 +265,12 @@ class FREModule(LightningModule):
 def _by_image(features: Tensor, n_images: int) -> Tensor:
     """Features `(N * T, C, h, w)` of tiles as `(N, T, C, h, w)`."""
     return features.view(n_images, -1, *features.shape[1:])
+
+
+def _at_mask_size(maps: Tensor, masks: Tensor | list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
+    """Anomaly maps `(N, H, W)` and masks of one size: at once, or one by one."""
+    if isinstance(masks, Tensor):
+        yield maps, masks
+        return
+    for anomaly_map, mask in zip(maps, masks, strict=True):
+        yield resize_map(anomaly_map[None], (mask.shape[0], mask.shape[1])), mask[None]

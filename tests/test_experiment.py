@@ -351,3 +351,31 @@ def test_tiles_have_subspaces_of_their_own_or_one(make_config, shared, reducer):
     assert shared == isinstance(summary["n_components"], int)
     assert summary["image_auroc"] > 0.8
     assert summary["pixel_auroc"] > 0.8
+
+
+def test_pixel_metrics_at_mask_size(make_config, mvtec, capsys):
+    """Files three times as large as the model's images, of several sizes, with the same content."""
+    at_image_size = run(make_config())
+    for i, path in enumerate(sorted(mvtec.glob("part/test/*/*.png"))):
+        enlarge(path, 3 + i % 2)
+    for mask in sorted(mvtec.glob("part/ground_truth/*/*.png")):
+        with Image.open(mvtec / "part/test" / mask.parent.name / f"{mask.stem[:3]}.png") as image:
+            enlarge(mask, image.width // 32)
+    summary = run(make_config("metrics.size=mask"))
+    assert summary["pixel_metrics_size"] == "mask"
+    assert "each mask's size over all 11 test images" in " ".join(capsys.readouterr().out.split())
+    for name in ("pixel_auroc", "pixel_aupro"):
+        assert summary[name] == pytest.approx(at_image_size[name], abs=0.02)
+        assert summary[name] != at_image_size[name]
+
+
+def enlarge(path, factor):
+    with Image.open(path) as image:
+        image.resize((factor * image.width, factor * image.height), Image.Resampling.NEAREST).save(
+            path
+        )
+
+
+def test_an_unknown_metrics_size(make_config):
+    with pytest.raises(ConfigError, match="image, mask"):
+        run(make_config("metrics.size=screen"))

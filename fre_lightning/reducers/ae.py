@@ -10,8 +10,9 @@ from torch.optim.adam import adam
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.rank import find_rank
 from fre_lightning.reducers.base import GradientReducer
-from fre_lightning.subspace import Subspace, choose_rank, find_subspace
+from fre_lightning.subspace import Subspace, find_subspace
 from fre_lightning.threads import intra_op_threads
 
 _MIN_THREADED_WEIGHTS = 2**17
@@ -35,7 +36,7 @@ class Autoencoder(GradientReducer):
     tied: ClassVar[bool] = False
 
     def __init__(
-        self, n_components: float, epochs: int, lr: float, batch_size: int, space: str
+        self, n_components: float | str, epochs: int, lr: float, batch_size: int, space: str
     ) -> None:
         """Store settings.
 
@@ -78,7 +79,7 @@ class Autoencoder(GradientReducer):
             ConfigError: If more components are asked for than the features have.
         """
         subspace = find_subspace(features, device)
-        rank = choose_rank(self.n_components_requested, subspace.variances)
+        rank = find_rank(self.n_components_requested, subspace)
         in_span = self.space == "span"
         inputs = subspace.coordinates() if in_span else features.block(slice(None))
         self.trainee = _Trainee(subspace, inputs.float(), rank, tied=self.tied).to(device)

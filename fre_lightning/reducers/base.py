@@ -39,7 +39,7 @@ class Reducer(LearntBuffers, ABC):
     encoder_bias: Tensor
     decoder_bias: Tensor
 
-    def __init__(self, n_components: float) -> None:
+    def __init__(self, n_components: float | str) -> None:
         super().__init__()
         self.n_components_requested = n_components
         names = ("mean", "encoder_weight", "encoder_bias", "decoder_bias")

@@ -5,8 +5,9 @@ from typing import ClassVar
 import torch
 
 from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.rank import find_rank
 from fre_lightning.reducers.base import Reducer
-from fre_lightning.subspace import Subspace, choose_rank, find_subspace
+from fre_lightning.subspace import Subspace, find_subspace
 
 
 class PCA(Reducer):
@@ -15,11 +16,12 @@ class PCA(Reducer):
     name: ClassVar[str] = "pca"
     tied: ClassVar[bool] = True
 
-    def __init__(self, n_components: float) -> None:
+    def __init__(self, n_components: float | str) -> None:
         """Store settings.
 
         Args:
-            n_components: A share of the variance in (0, 1), or a number of components.
+            n_components: A share of the variance in (0, 1), a number of components, or
+                `held_out`, see `find_rank`.
         """
         super().__init__(n_components)
 
@@ -35,7 +37,7 @@ class PCA(Reducer):
             ConfigError: If more components are asked for than the features have.
         """
         subspace = find_subspace(features, device)
-        rank = choose_rank(self.n_components_requested, subspace.variances)
+        rank = find_rank(self.n_components_requested, subspace)
         axes = subspace.lift(torch.eye(rank, len(subspace.variances)))
         self.set_weights(subspace.mean, axes)
         return subspace

@@ -1,0 +1,55 @@
+import pytest
+import torch
+from sklearn.decomposition import PCA
+
+from fre_lightning.cross_fit import draw_folds, held_out_residuals
+from fre_lightning.errors import ConfigError
+from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.rank import find_rank
+from fre_lightning.subspace import find_subspace
+
+TRUE_RANK = 6
+
+
+def draw(n, d, noise=0.3):
+    """Six directions of equal strength, and noise."""
+    generator = torch.Generator().manual_seed(0)
+    mixing = torch.linalg.qr(torch.randn(d, TRUE_RANK, generator=generator)).Q.T * d**0.5
+    signal = torch.randn(n, TRUE_RANK, generator=generator) @ mixing / 4
+    return signal + noise * torch.randn(n, d, generator=generator)
+
+
+@pytest.mark.parametrize(("n", "d"), [(40, 90), (120, 30)])
+def test_residuals_are_those_of_scikit_learn_without_the_fold(n, d):
+    features = draw(n, d)
+    folds = draw_folds(n, 4)
+    residuals = held_out_residuals(find_subspace(FeatureMatrix([features])), folds)
+    for fold in range(4):
+        kept, held_out = features[folds != fold].numpy(), features[folds == fold].numpy()
+        for k in (1, 5, 12):
+            pca = PCA(k, svd_solver="full").fit(kept)
+            error = held_out - pca.inverse_transform(pca.transform(held_out))
+            expected = torch.from_numpy((error**2).sum(axis=1)).double()
+            torch.testing.assert_close(residuals[folds == fold, k], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(("n", "d"), [(60, 200), (400, 30)])
+def test_held_out_images_ask_for_all_that_is_signal(n, d):
+    """A share of the variance may stop short of a direction that every image has."""
+    features = torch.cat([draw(n, d, noise=0.0), torch.zeros(n, 1)], dim=1)
+    features += 1e-3 * torch.randn(features.shape, generator=torch.Generator().manual_seed(1))
+    rank = find_rank("held_out", find_subspace(FeatureMatrix([features])))
+    share = find_rank(0.97, find_subspace(FeatureMatrix([features])))
+    assert share <= TRUE_RANK
+    assert rank >= TRUE_RANK
+
+
+@pytest.mark.parametrize("wrong", ["best", "0.97"])
+def test_other_words_are_refused(wrong):
+    with pytest.raises(ConfigError, match="held_out"):
+        find_rank(wrong, find_subspace(FeatureMatrix([draw(10, 20)])))
+
+
+def test_two_images_are_too_few():
+    with pytest.raises(ConfigError, match="at least 3"):
+        find_rank("held_out", find_subspace(FeatureMatrix([draw(2, 20)])))

@@ -187,7 +187,12 @@ class FREModule(LightningModule):
         """Before `fit`: fit what has a closed form, on the trainer's device."""
         if stage != "fit":
             return
-        device = self.trainer.strategy.root_device
+        self.fit_closed_forms(self.trainer.strategy.root_device)
+        if not isinstance(self.reducers[0], GradientReducer):
+            self.trainer.fit_loop.max_epochs = 0
+
+    def fit_closed_forms(self, device: torch.device) -> None:
+        """Fit all but the autoencoders' weights to the attached features, and calibrate."""
         folds = self.calibration.draw_folds(self.n_train)
         held_out = [
             branch.fit(rows, folds, device)
@@ -195,8 +200,6 @@ class FREModule(LightningModule):
         ]
         if folds is not None:
             self.calibration.fit([maps for maps in held_out if maps is not None], self.scoring)
-        if not isinstance(self.reducers[0], GradientReducer):
-            self.trainer.fit_loop.max_epochs = 0
 
     def configure_optimizers(self) -> None:
         """Leave optimization to the reducer."""

@@ -82,8 +82,11 @@ def load(cfg: DictConfig) -> tuple[FREModule, Features]:
     )
     datamodule.attach(test)
     labels = torch.tensor([sample.label for sample in datamodule.test_samples])
-    joined = ([np.concatenate(rows.shards) for rows in layers] for layers in (train, test))
-    return module, Features(*joined, labels)
+    return module, Features(_join(train), _join(test), labels)
+
+
+def _join(layers: Sequence[CachedRows]) -> list[np.ndarray]:
+    return [np.concatenate(rows.shards) for rows in layers]
 
 
 @torch.inference_mode()
@@ -117,9 +120,10 @@ def image_curve(overrides: Sequence[str], features: Features, n_draws: int) -> l
     n_train = len(features.train[0])
     numbers = [n for n in N_IMAGES if n < n_train] + [n_train]
     cfg, points = configure(overrides), []
-    for n, draw in tqdm([(n, d) for n in numbers for d in range(n_draws if n < n_train else 1)]):
-        chosen = np.sort(np.random.default_rng(draw).choice(n_train, n, replace=False))
-        points.append(Point(n, draw, *evaluate(cfg, features, chosen)))
+    draws = [(n, draw) for n in numbers for draw in range(n_draws if n < n_train else 1)]
+    for number, draw in tqdm(draws, "Fits"):
+        chosen = np.sort(np.random.default_rng(draw).choice(n_train, number, replace=False))
+        points.append(Point(number, draw, *evaluate(cfg, features, chosen)))
     return points
 
 

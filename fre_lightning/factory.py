@@ -1,5 +1,6 @@
 """Objects from configuration: the only place that instantiates."""
 
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -32,6 +33,7 @@ def build_module(cfg: DictConfig, checkpoint: Checkpoint | None = None) -> FREMo
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in DETECTOR_GROUPS
     }
     backbone, reducer, scoring, calibration = (build(cfg[group]) for group in DETECTOR_GROUPS)
+    backbone.cache_dir = Path(cfg.paths.cache_dir).expanduser()
     module = FREModule(backbone, reducer, scoring, calibration, detector)
     if checkpoint:
         module.load_state_dict(checkpoint.state_dict)

@@ -3,6 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
 
@@ -23,7 +24,10 @@ class Backbone(nn.Module, ABC):
         image_size: `(H, W)` of the images it is given.
         standardizer: Applied to the pooled, flattened features before the reducer. It may learn
             from the training features, so its result is never cached.
+        cache_dir: Where `accelerate` may keep what takes long to build; None: nowhere.
     """
+
+    cache_dir: Path | None = None
 
     def __init__(
         self,

@@ -142,6 +142,8 @@ class TorchvisionBackbone(Backbone):
             self.image_size,
             n_threads=n_threads,
             bf16=precision.startswith("bf16"),
+            cache_dir=self.cache_dir,
+            key=self.fingerprint(),
         )
 
     def fingerprint(self) -> dict[str, object]:

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from fre_lightning.curves import count
 
-# Resamples are handled in blocks of this many counts: 64 MB in float64.
-_BLOCK_ELEMENTS = 2**23
+# Resamples are handled in blocks of this many counts: 2 MB in float64, what a core's cache holds.
+_BLOCK_ELEMENTS = 2**18
 
 
 def bootstrap_interval(

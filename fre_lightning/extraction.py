@@ -13,12 +13,15 @@ from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import FeatureError
 from fre_lightning.feature_cache import CachedRows, Entry, FeatureCache, ShardWriter
+from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.image_loader import ImageBatch
 from fre_lightning.images import PREPROCESSING, read_image, read_mask
 from fre_lightning.module import FREModule
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
+
+_MASK_BLOCK_BYTES = 2**23
 
 
 class FeatureWriter(BasePredictionWriter):
@@ -148,7 +151,8 @@ def load_masks(
 
     entry = Entry(f"{datamodule.dataset.category}-masks", key)
     (rows,) = cache.load_or_compute([entry], len(pairs), compute)
-    n_empty = sum(int((~shard.any(axis=(1, 2))).sum()) for shard in rows.shards)
+    blocks = FeatureMatrix(rows.shards).row_blocks(_MASK_BLOCK_BYTES)
+    n_empty = sum(int((~block.any(dim=1)).sum()) for _, block in blocks)
     if n_empty:
         log.warning(
             "%d of the %d masks of defective images are empty at this image size. These images "

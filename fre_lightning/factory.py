@@ -1,5 +1,6 @@
 """Objects from configuration: the only place that instantiates."""
 
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -36,6 +37,8 @@ def build_module(cfg: DictConfig, checkpoint: Checkpoint | None = None) -> FREMo
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in DETECTOR_GROUPS
     }
     backbone: Backbone = build(cfg.model)
+    for part in backbone.parts:
+        part.cache_dir = Path(cfg.paths.cache_dir).expanduser()
     tiling: Tiling = build(cfg.tiling)
     branches = [
         Branch(

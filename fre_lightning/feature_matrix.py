@@ -1,5 +1,6 @@
 """The features of a split as one matrix, read in blocks: it may be larger than memory."""
 
+import mmap
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
 
@@ -44,9 +45,7 @@ class FeatureMatrix:
         """Read a block: `(n, d)` float32 in memory, for slices of step 1."""
         first, last, _ = rows.indices(self.shape[0])
         parts = [
-            torch.as_tensor(
-                np.array(shard[max(first - start, 0) : last - start, columns], dtype=np.float32)
-            )
+            _copy(shard, slice(max(first - start, 0), last - start), columns)
             for shard, (start, stop) in zip(self._shards, pairwise(self._starts), strict=True)
             if start < last and stop > first
         ]
@@ -64,6 +63,16 @@ class FeatureMatrix:
         n_rows, n_columns = self.shape
         for columns in _slices(n_columns, block_bytes // (4 * max(n_rows, 1))):
             yield columns, self.block(slice(None), columns)
+
+
+def _copy(shard: np.ndarray, rows: slice, columns: slice) -> Tensor:
+    """A part of a shard as float32; a memory-mapped one goes back to the file."""
+    part = torch.as_tensor(np.array(shard[rows, columns], dtype=np.float32))
+    mapped = getattr(shard, "_mmap", None)  # views share the map of the array that opened it
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        # Pages that were read would count as this process's memory until it ends.
+        mapped.madvise(mmap.MADV_DONTNEED)
+    return part
 
 
 def _slices(n: int, step: int) -> Iterator[slice]:

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -37,3 +39,21 @@ def test_transform_knows_its_columns_and_leaves_the_data_alone(matrix):
     columns = torch.cat([block for _, block in scaled.column_blocks(60)], dim=1)
     torch.testing.assert_close(columns, torch.from_numpy(ROWS.reshape(7, 6)) * scale)
     torch.testing.assert_close(matrix.block(slice(None)), torch.from_numpy(ROWS.reshape(7, 6)))
+
+
+def mapped_megabytes():
+    status = Path("/proc/self/status").read_text()
+    return next(int(s.split()[1]) for s in status.splitlines() if s.startswith("RssFile")) / 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="not Linux")
+def test_what_was_read_of_a_mapped_file_does_not_stay_in_memory(tmp_path):
+    np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((2**10, 2, 2**13), np.float32))
+    mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")  # 64 MB
+    matrix = FeatureMatrix([mapped[:500], mapped[500:]]).with_transform(lambda block, _: block + 1)
+    before, total = mapped_megabytes(), 0.0
+    for _, block in matrix.row_blocks(2**20):
+        total += float(block.double().sum())
+    assert mapped_megabytes() - before < 8
+    assert total == pytest.approx(float(mapped.sum(dtype=np.float64)) + mapped.size)
+    assert mapped_megabytes() - before > 32  # the measure is sound

@@ -3,6 +3,7 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -23,7 +24,10 @@ class Backbone(nn.Module, ABC):
         pools: Of each layer, kernel and stride of the average pooling that makes features of it.
         image_size: `(H, W)` of the images it is given.
         compression: Of the features before a reducer sees them, see `ChannelStandardizer`.
+        cache_dir: Where `accelerate` may keep what takes long to build; None: nowhere.
     """
+
+    cache_dir: Path | None = None
 
     def __init__(
         self,

@@ -8,7 +8,8 @@ import importlib.util
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -33,7 +34,7 @@ def resolve_engine(engine: str, device: str) -> str:
     `auto` is OpenVINO on a CPU where it is installed, else eager. It pays for networks of many
     small operations. Measured on 2 cores (AMD EPYC, AVX2), milliseconds an image: resnet18 at
     256x256 21 eager, 22 OpenVINO, 26 compiled; efficientnet_b5 at 456x456 270 eager, 190 OpenVINO
-    (which takes 10 s to convert), 226 compiled (which takes a minute).
+    (which takes 10 s to convert once), 226 compiled (which takes a minute).
 
     Raises:
         BackboneError: If it is unknown, not installed, or not for this device.
@@ -60,7 +61,14 @@ def n_images_together(engine: str, image_size: tuple[int, int]) -> int | None:
 
 
 def build_engine(
-    engine: str, network: nn.Module, image_size: tuple[int, int], *, n_threads: int, bf16: bool
+    engine: str,
+    network: nn.Module,
+    image_size: tuple[int, int],
+    *,
+    n_threads: int,
+    bf16: bool,
+    cache_dir: Path | None,
+    key: Mapping[str, object],
 ) -> Engine:
     """Make an engine of a network in evaluation mode, for the device that it is on.
 
@@ -70,9 +78,17 @@ def build_engine(
         image_size: `(H, W)`.
         n_threads: How many threads may call the engine at the same time.
         bf16: Whether OpenVINO may compute in bfloat16; PyTorch is told by autocast.
+        cache_dir: Where OpenVINO's conversion of the network is kept; None: nowhere.
+        key: All that determines the conversion, weights by content; must survive JSON.
     """
     if engine == "openvino":
-        return _OpenVINO(network, image_size, n_threads, bf16=bf16)
+        # Its import reports its use over the network, from a fork of this process that has
+        # threads; where that module cannot be imported, it does not.
+        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+        from fre_lightning.backbones.openvino_store import load_or_convert
+
+        model = load_or_convert(cache_dir, key, lambda: _convert(network, image_size))
+        return _OpenVINO(model, n_threads, bf16=bf16)
     # Channels last is what convolutions work in, on CPUs and on tensor cores.
     folded = fold_batch_norm(network).to(memory_format=torch.channels_last)
     run = torch.compile(folded) if engine == "compile" else folded
@@ -153,24 +169,25 @@ class _Outputs(nn.Module):
         return tuple(self.network(images).values())
 
 
+def _convert(network: nn.Module, image_size: tuple[int, int]) -> Any:
+    """The `openvino.Model` of a network, for any number of images."""
+    import openvino as ov
+
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)  # torch's, of how OpenVINO traces
+        return ov.convert_model(
+            _Outputs(fold_batch_norm(network)).eval(),
+            example_input=torch.zeros(1, 3, *image_size),
+            input=[-1, 3, *image_size],
+        )
+
+
 class _OpenVINO:
     """A network compiled by OpenVINO, each thread with a request of its own."""
 
-    def __init__(
-        self, network: nn.Module, image_size: tuple[int, int], n_threads: int, *, bf16: bool
-    ) -> None:
-        # Its import reports its use over the network, from a fork of this process that has
-        # threads; where that module cannot be imported, it does not.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    def __init__(self, model: Any, n_threads: int, *, bf16: bool) -> None:
         import openvino as ov
 
-        with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore", FutureWarning)  # torch's, of how OpenVINO traces
-            model = ov.convert_model(
-                _Outputs(fold_batch_norm(network)).eval(),
-                example_input=torch.zeros(1, 3, *image_size),
-                input=[-1, 3, *image_size],
-            )
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             "NUM_STREAMS": n_threads,

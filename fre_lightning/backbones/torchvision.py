@@ -149,6 +149,8 @@ class TorchvisionBackbone(Backbone):
                 self.image_size,
                 n_threads=n_threads,
                 bf16=precision.startswith("bf16"),
+                cache_dir=self.cache_dir,
+                key={"layers": [self.fingerprint(layer) for layer in chosen]},
             )
 
     def fingerprint(self, layer: str) -> dict[str, object]:

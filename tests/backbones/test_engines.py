@@ -111,6 +111,38 @@ def test_some_layers_take_only_what_they_need(engine):
     assert {key.split(".")[0] for key in small.state_dict()} == {"conv1", "bn1", "layer1"}
 
 
+def accelerated(cache_dir, **changes):
+    """Features by OpenVINO of a fresh backbone with a cache."""
+    backbone = make("squeezenet1_0", "features.3", "openvino")
+    backbone.cache_dir = cache_dir
+    for name, value in changes.items():
+        backbone.network.get_parameter(name).data += value
+    with torch.inference_mode():
+        backbone.accelerate(1, "32-true")
+        return backbone(draw())
+
+
+def test_a_converted_network_is_kept(tmp_path, monkeypatch):
+    ov = pytest.importorskip("openvino")
+    converted, convert_model = [], ov.convert_model
+
+    def count(*args, **kwargs):
+        converted.append(1)
+        return convert_model(*args, **kwargs)
+
+    monkeypatch.setattr(ov, "convert_model", count)
+    first, second = accelerated(tmp_path), accelerated(tmp_path)
+    assert len(converted) == 1
+    assert torch.equal(first, second)
+    # The network itself is the judge: half precision, OpenVINO's default on disk, would show.
+    with torch.inference_mode():
+        plain = make("squeezenet1_0", "features.3")(draw())
+    assert (second - plain).abs().max() <= TOLERANCE * plain.abs().max()
+    other = accelerated(tmp_path, **{"features.0.bias": 1.0})  # other weights
+    assert len(converted) == 2
+    assert not torch.equal(first, other)
+
+
 def test_the_weights_in_a_checkpoint_are_torchvisions():
     backbone = make()
     before = set(backbone.state_dict())

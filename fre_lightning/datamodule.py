@@ -18,7 +18,8 @@ from fre_lightning.image_loader import ImageLoader
 from fre_lightning.images import read_mask
 from fre_lightning.threads import default_n_threads
 
-_TEST_BATCH = 64
+# What a step allocates, some MB an image, should be little: the allocator keeps what was freed.
+_TEST_BATCH = 16
 
 
 class TestBatch(NamedTuple):

@@ -119,7 +119,7 @@ def accelerated(cache_dir, **changes):
         backbone.network.get_parameter(name).data += value
     with torch.inference_mode():
         backbone.accelerate(1, "32-true")
-        return backbone(draw())
+        return backbone(draw())[0]
 
 
 def test_a_converted_network_is_kept(tmp_path, monkeypatch):
@@ -136,7 +136,7 @@ def test_a_converted_network_is_kept(tmp_path, monkeypatch):
     assert torch.equal(first, second)
     # The network itself is the judge: half precision, OpenVINO's default on disk, would show.
     with torch.inference_mode():
-        plain = make("squeezenet1_0", "features.3")(draw())
+        (plain,) = make("squeezenet1_0", "features.3")(draw())
     assert (second - plain).abs().max() <= TOLERANCE * plain.abs().max()
     other = accelerated(tmp_path, **{"features.0.bias": 1.0})  # other weights
     assert len(converted) == 2

@@ -17,7 +17,7 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/python -m fre_lightning experiment=demo
 	@echo
-	@echo "Heat maps are in the newest folder under multirun/. Next, your own folder of good parts:"
+	@echo "Open report.html in the newest folder under multirun/. Next, your own folder of good parts:"
 	@echo "  $(BIN)/python -m fre_lightning model=scattering dataset=folder dataset.root=DIR heatmaps=true"
 	@echo "What else there is:  $(BIN)/python -m fre_lightning --help"
 

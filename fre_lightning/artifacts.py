@@ -3,8 +3,11 @@
 import csv
 import json
 import math
+import platform
 from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -12,11 +15,17 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
+import fre_lightning
 from fre_lightning.atomic import replacing
 from fre_lightning.bootstrap import bootstrap_interval
-from fre_lightning.curves import auroc, count
+from fre_lightning.curves import auroc, count, merge_counts, roc_curve
 from fre_lightning.datasets import Sample
 from fre_lightning.datasets.base import GOOD
+
+CURVES_FILE = "curves.json"
+ENVIRONMENT_FILE = "environment.json"
+_MAX_CURVE_BINS = 300
+_PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core")
 
 METRIC_TITLES = {
     "image_auroc": "image\nAUROC",
@@ -65,6 +74,53 @@ def write_defect_types(path: Path, samples: Sequence[Sample], scores: Tensor) ->
             writer.writerow([defect_type, int(labels.sum()), *numbers])
 
 
+def write_curves(
+    path: Path, counts: Mapping[str, tuple[Tensor, Tensor]], limits: Mapping[str, float]
+) -> None:
+    """Write curves of a few hundred points, those that are defined.
+
+    Args:
+        path: The JSON file: by the curve's name, lists `x` (the false positive rate) and `y`.
+        counts: By name, positives and negatives `(K,)` by ascending score.
+        limits: By name, the false positive rate where a curve ends; others end at 1.
+    """
+    curves = {}
+    for name, (positives, negatives) in counts.items():
+        if positives.sum() > 0 and negatives.sum() > 0:
+            rates = roc_curve(*merge_counts(positives, negatives, _MAX_CURVE_BINS))
+            x, y = _cut(*rates, limits.get(name, 1.0))
+            curves[name] = {"x": _rounded(x), "y": _rounded(y)}
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(curves) + "\n")
+
+
+def _cut(x: Tensor, y: Tensor, limit: float) -> tuple[Tensor, Tensor]:
+    """The part of an ascending curve `(K,)` up to x = `limit`, the end interpolated."""
+    n_within = int((x <= limit).sum())
+    if n_within == len(x):
+        return x, y
+    before, after = n_within - 1, n_within
+    share = (limit - x[before]) / (x[after] - x[before])
+    end = y[before] + share * (y[after] - y[before])
+    return torch.cat([x[:n_within], x.new_tensor([limit])]), torch.cat([y[:n_within], end[None]])
+
+
+def _rounded(values: Tensor) -> list[float]:
+    return [round(value, 6) for value in values.tolist()]
+
+
+def write_environment(path: Path) -> None:
+    """Write the versions of this program, of what it computes with, and of the system."""
+    versions = {"fre_lightning": fre_lightning.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            versions[package] = version(package)
+        except PackageNotFoundError:
+            versions[package] = "not installed"
+    with replacing(path) as temporary:
+        temporary.write_text(json.dumps(versions | {"platform": platform.platform()}, indent=2))
+
+
 def write_config(path: Path, cfg: DictConfig) -> None:
     """Write the configuration with all interpolations resolved."""
     with replacing(path) as temporary:
@@ -82,7 +138,14 @@ def _with_interval(metrics: Mapping[str, object], name: str) -> str:
     return f"{value:.4f}" + (f"\n\\[{low:.3f}, {high:.3f}]" if low is not None else "")
 
 
-def print_metrics(metrics: Mapping[str, object], output_dir: Path) -> None:
+def pixel_scope(metrics: Mapping[str, Any]) -> str:
+    """At which size pixel metrics were computed, and over what."""
+    size = metrics["pixel_metrics_size"]
+    at = f"{size[0]}x{size[1]}" if isinstance(size, list) else "each mask's own size"
+    return f"{at}, over all {metrics['n_test']} test images"
+
+
+def print_metrics(metrics: Mapping[str, Any], output_dir: Path) -> None:
     """Print a run's table."""
     names = [name for name in METRIC_TITLES if name in metrics]
     weights = "random weights!" if "random" in str(metrics["weights"]) else metrics["weights"]
@@ -93,9 +156,7 @@ def print_metrics(metrics: Mapping[str, object], output_dir: Path) -> None:
     seconds = f"{metrics['seconds_total']:.1f}"
     table.add_row(str(metrics["reducer"]), str(metrics["n_components"]), *values, seconds)
     if "pixel_auroc" in metrics:
-        size = metrics["pixel_metrics_size"]
-        at = f"{size[0]}x{size[1]}" if isinstance(size, list) else "each mask's size"
-        table.caption = f"pixel metrics at {at} over all {metrics['n_test']} test images"
+        table.caption = f"pixel metrics at {pixel_scope(metrics)}"
     console = Console()
     console.print(table)
     console.print(f"Results in {output_dir}", style="dim", soft_wrap=True)

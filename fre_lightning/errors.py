@@ -35,3 +35,7 @@ class OutputError(FREError):
 
 class ConfigError(FREError):
     """A configuration value that is out of range or contradicts another."""
+
+
+class ReportError(FREError):
+    """A report is asked for of what is no run, or of damaged files."""

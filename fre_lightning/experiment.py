@@ -23,6 +23,10 @@ from fre_lightning.factory import build, build_module, make_trainer
 from fre_lightning.feature_cache import FeatureCache
 from fre_lightning.heatmaps import PanelArtist, write_heatmaps
 from fre_lightning.module import FREModule
+from fre_lightning.report import write_report
+from fre_lightning.report.gallery import gallery_order
+from fre_lightning.report.sections import REPORT_FILE
+from fre_lightning.report.thumbnails import clear_thumbnails, write_thumbnails
 from fre_lightning.threshold import decision_metrics, n_images_needed
 
 log = logging.getLogger(__name__)
@@ -48,8 +52,8 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
 
     Args:
         cfg: As composed from `configs/`. Outside Hydra's own runs, set `paths.output_dir`.
-        wait: Whether to draw heat maps and TensorBoard's pictures before returning. If not, they
-            are drawn while the caller goes on; `background.wait` waits for them.
+        wait: Whether to draw heat maps, the report and TensorBoard's pictures before returning.
+            If not, they are drawn while the caller goes on; `background.wait` waits for them.
 
     Returns:
         What `metrics.json` holds.
@@ -85,6 +89,7 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
             trainer.test(module, datamodule=datamodule, verbose=False)
     with watch("write"):
         artifacts.write_config(output_dir / "config.yaml", cfg)
+        artifacts.write_environment(output_dir / artifacts.ENVIRONMENT_FILE)
         if datamodule.splits.test:
             write_scores(output_dir, module, datamodule)
     summary = summarize(cfg, module, datamodule) | watch.seconds()
@@ -92,10 +97,12 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     artifacts.print_metrics(summary, output_dir)
     if datamodule.splits.test:
         draw = prepare_pictures(cfg, output_dir, trainer, module, datamodule, summary)
-        if wait:
-            draw(datamodule.n_threads)
-        else:  # the next run wants cores, too
-            background.start(partial(draw, max(1, datamodule.n_threads // 2)))
+    else:
+        draw = partial(_report, cfg, output_dir)
+    if wait:
+        draw(datamodule.n_threads)
+    else:  # the next run wants cores, too
+        background.start(partial(draw, max(1, datamodule.n_threads // 2)))
     return summary
 
 
@@ -112,7 +119,8 @@ def summarize(cfg: DictConfig, module: FREModule, datamodule: AnomalyDataModule)
         "pixel_metrics_size": list(module.image_size) if cfg.metrics.size == "image" else "mask",
         "reducer": module.reducers[0].name,
         "scoring": module.scoring.name,
-        "n_components": ranks[0] if len(ranks) == 1 else ranks,
+        "n_components": sum(ranks),
+        **({"n_components_each": ranks} if len(ranks) > 1 else {}),
         "n_train": module.n_train,
         "n_test": len(datamodule.test_samples) if datamodule.splits.test else 0,
         "seed": cfg.seed,
@@ -144,11 +152,18 @@ def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
 
 
 def write_scores(output_dir: Path, module: FREModule, datamodule: AnomalyDataModule) -> None:
-    """Write the image scores of a test, and how well each defect type is found."""
+    """Write the image scores of a test, how well each defect type is found, and the curves."""
     samples, root = datamodule.test_samples, datamodule.dataset.files_root
     scores = torch.cat(module.scores)
     artifacts.write_scores(output_dir / "scores.csv", samples, scores.tolist(), root)
     artifacts.write_defect_types(output_dir / "defect_types.csv", samples, scores)
+    counts = {
+        "image_roc": module.image_metrics.counts()[1:],
+        "pixel_roc": module.pixel_metrics.counts()[1:],
+        "pixel_pro": module.pixel_metrics.region_counts(),
+    }
+    limits = {"pixel_pro": module.pixel_metrics.fpr_limit}
+    artifacts.write_curves(output_dir / artifacts.CURVES_FILE, counts, limits)
 
 
 def prepare_pictures(
@@ -159,7 +174,7 @@ def prepare_pictures(
     datamodule: AnomalyDataModule,
     summary: dict[str, Any],
 ) -> Callable[[int], None]:
-    """What draws heat maps and what TensorBoard shows of a test, on so many threads.
+    """What draws heat maps, the report and what TensorBoard shows of a test, on so many threads.
 
     It does not hold the module, which is large.
     """
@@ -179,6 +194,9 @@ def prepare_pictures(
         module.image_size,
     )
     loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
+    labels = [sample.label for sample in samples]
+    order = gallery_order(labels, scores.tolist(), summary.get("threshold"))
+    clear_thumbnails(output_dir)
 
     def draw(n_threads: int) -> None:
         for logger in loggers:
@@ -188,8 +206,18 @@ def prepare_pictures(
             logger.finalize("success")
         if cfg.heatmaps:
             write_heatmaps(output_dir / "heatmaps", samples, root, artist, n_threads)
+        if cfg.report:
+            write_thumbnails(output_dir, samples, order, artist, n_threads)
+        _report(cfg, output_dir)
 
     return draw
+
+
+def _report(cfg: DictConfig, output_dir: Path, _n_threads: int = 1) -> None:
+    """Write the report, if it is asked for, from what the run stored."""
+    if cfg.report:
+        write_report(output_dir / REPORT_FILE, [output_dir])
+        log.info("Report: %s", output_dir / REPORT_FILE)
 
 
 def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:

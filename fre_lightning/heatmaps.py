@@ -39,10 +39,10 @@ def find_color_scale(error_maps: Tensor) -> ColorScale:
     return ColorScale(low, high if high > low else low + 1.0)
 
 
-def colorize(anomaly_map: Tensor, scale: ColorScale) -> np.ndarray:
-    """Colours of an anomaly map: `(H, W)` float to `(H, W, 3)` uint8."""
+def colorize(anomaly_map: Tensor, scale: ColorScale, name: str = "turbo") -> np.ndarray:
+    """Colours of an anomaly map by a colour map of matplotlib's: `(H, W)` to `(H, W, 3)` uint8."""
     level = ((anomaly_map - scale.low) / (scale.high - scale.low)).clamp(0, 1)
-    colors: np.ndarray = mpl.colormaps["turbo"](level.numpy(), bytes=True)[..., :3]
+    colors: np.ndarray = mpl.colormaps[name](level.numpy(), bytes=True)[..., :3]
     return colors
 
 
@@ -88,13 +88,17 @@ class PanelArtist:
         self._image_size = image_size
         self.scale = find_color_scale(error_maps)
 
+    def anomaly_map(self, index: int) -> Tensor:
+        """The anomaly map `(H, W)` of the test image `index`, at the model's image size."""
+        return self._to_anomaly_maps(self._error_maps[index][None])[0]
+
     def draw(self, index: int, sample: Sample) -> Image.Image:
         """The panel of the test image `index`."""
-        anomaly_map = self._to_anomaly_maps(self._error_maps[index][None])[0]
         mask = None
         if sample.mask_path is not None:
             mask = read_mask(sample.mask_path, sample.path, self._image_size)
-        return draw_panel(read_image(sample.path, self._image_size), mask, anomaly_map, self.scale)
+        image = read_image(sample.path, self._image_size)
+        return draw_panel(image, mask, self.anomaly_map(index), self.scale)
 
 
 def write_heatmaps(

@@ -117,10 +117,15 @@ class PixelMetrics(ScoreHistogram):
         good = self.pixels[used] - defects
         return bin_thresholds(used).cpu(), defects.cpu(), good.cpu()
 
+    def region_counts(self) -> tuple[Tensor, Tensor]:
+        """Weighted defect pixels, by region, and good pixels, `(K,)` each, as in `counts`."""
+        _, _, good = self.counts()
+        return self.regions[self.pixels > 0].cpu(), good
+
     def compute(self) -> dict[str, float]:
         """`pixel_auroc`, `pixel_aupr`, `pixel_f1_max` and `pixel_aupro`."""
         _, defects, good = self.counts()
-        regions = self.regions[self.pixels > 0].cpu()
+        regions, _ = self.region_counts()
         return {
             "pixel_auroc": float(curves.auroc(defects, good)),
             "pixel_aupr": float(curves.average_precision(defects, good)),

@@ -10,8 +10,8 @@ from fre_lightning.atomic import replacing
 
 METRICS = ("image_auroc", "image_aupr", "image_f1_max", "pixel_auroc")
 
-_CATEGORY = "dataset.category"
-_GROUPS = ("model", "reducer", "dataset", "scoring")
+CATEGORY = "dataset.category"
+GROUPS = ("model", "reducer", "dataset", "scoring")
 
 Outcome = Mapping[str, Any]
 """What a job came to: its metrics, or its `error`; with `category`, `weights`, `overrides`."""
@@ -40,7 +40,7 @@ def tabulate(outcomes: Sequence[Outcome]) -> ResultsTable:
     varying = _varying_overrides(outcomes)
     cells: dict[tuple[str, str], Outcome] = {}
     for outcome in outcomes:
-        variant = " ".join(_short(o) for o in outcome["overrides"] if o in varying)
+        variant = " ".join(short_setting(o) for o in outcome["overrides"] if o in varying)
         cells[str(outcome["category"]), variant] = outcome
     categories, variants = (list(dict.fromkeys(keys)) for keys in zip(*cells, strict=True))
     metrics = [name for name in METRICS if any(name in outcome for outcome in outcomes)]
@@ -96,13 +96,13 @@ def _varying_overrides(outcomes: Sequence[Outcome]) -> set[str]:
     """The overrides that not all jobs have, less the category's."""
     per_job = [set(outcome["overrides"]) for outcome in outcomes]
     varying = set.union(*per_job) - set.intersection(*per_job)
-    return {override for override in varying if not override.startswith(f"{_CATEGORY}=")}
+    return {override for override in varying if not override.startswith(f"{CATEGORY}=")}
 
 
-def _short(override: str) -> str:
+def short_setting(override: str) -> str:
     """`pca` for `reducer=pca`, whose key is clear without saying."""
     key, _, value = override.partition("=")
-    return value if key in _GROUPS else override
+    return value if key in GROUPS else override
 
 
 def _format(value: float | None) -> str:

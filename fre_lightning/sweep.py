@@ -1,5 +1,8 @@
 """What Hydra calls around the runs: a look at the output folder before, one table after."""
 
+import contextlib
+import json
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -8,7 +11,14 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
+from fre_lightning.atomic import replacing
+from fre_lightning.errors import FREError
 from fre_lightning.results import Outcome, print_results, tabulate, write_results
+
+ERROR_FILE = "error.json"
+"""In the folder of a failed run: its category and its error."""
+
+log = logging.getLogger(__name__)
 
 
 class SweepResults(Callback):
@@ -16,6 +26,7 @@ class SweepResults(Callback):
 
     def __init__(self) -> None:
         self._outcomes: list[Outcome] = []
+        self._folders: list[Path] = []
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
         """See that the run's folder can be made before anything is done."""
@@ -25,11 +36,21 @@ class SweepResults(Callback):
         """See that the sweep's folder can be made before anything is done."""
         _require_writable(Path(config.hydra.sweep.dir))
 
+    def on_job_start(self, config: DictConfig, **_: Any) -> None:
+        """Forget that an earlier job in the same folder failed."""
+        with contextlib.suppress(OSError):
+            (Path(config.hydra.runtime.output_dir) / ERROR_FILE).unlink(missing_ok=True)
+
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Keep what the task returned; a failed job of a sweep returns its error."""
         if job_return.status == JobStatus.COMPLETED:
-            overrides = list(config.hydra.overrides.task)
-            self._outcomes.append({**job_return.return_value, "overrides": overrides})
+            overrides, outcome = list(config.hydra.overrides.task), job_return.return_value
+            self._outcomes.append({**outcome, "overrides": overrides})
+            folder = Path(config.hydra.runtime.output_dir)
+            self._folders.append(folder)
+            if "error" in outcome:
+                with contextlib.suppress(OSError), replacing(folder / ERROR_FILE) as temporary:
+                    temporary.write_text(json.dumps(outcome) + "\n")
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write and print the table."""
@@ -38,6 +59,23 @@ class SweepResults(Callback):
             table = tabulate(self._outcomes)
             write_results(folder, table)
             print_results(table, folder)
+            if config.get("report"):
+                _write_report(folder, self._folders)
+
+
+def _write_report(folder: Path, runs: list[Path]) -> None:
+    """Write the sweep's report; the runs' results are safe whatever becomes of it."""
+    from fre_lightning import background
+    from fre_lightning.report import write_report
+
+    background.wait()  # for the pictures of the last run
+    path = folder / "report.html"
+    try:
+        write_report(path, runs)
+    except (OSError, FREError) as error:
+        log.error("The report could not be written: %s", error)
+    else:
+        log.info("Report: %s", path)
 
 
 def _require_writable(folder: Path) -> None:

@@ -108,6 +108,7 @@ def configure(arguments: argparse.Namespace, scratch: Path, *overrides: str) -> 
                 f"paths.data_dir={arguments.data_dir}",
                 f"paths.cache_dir={scratch / 'cache'}",
                 f"trainer={'cpu' if arguments.device == 'cpu' else 'gpu'}",
+                "report=false",  # the published procedure has none
                 *overrides,
             ],
         )

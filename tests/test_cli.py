@@ -9,6 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from fre_lightning.cli import main
+from fre_lightning.report.__main__ import main as report_main
 from tests.conftest import TINY_MODEL
 
 
@@ -115,3 +116,23 @@ def test_a_sweep_ends_with_a_table_and_keeps_what_worked(call, settings, tmp_pat
     assert "broken tae failed: DatasetError" in text
     assert text.startswith("| category |")
     assert said(result).count("read from the cache") >= 4
+    report = (folder / "report.html").read_text(encoding="utf-8")
+    assert "broken tae failed: DatasetError" in report
+    assert report.count('<details class="run"') == 6
+    assert report.count('loading="lazy"') == 4 * 11  # pictures of the last run, too
+    assert 'href="5/report.html"' in report
+    assert report_main([str(folder), "--output", str(folder / "again.html")]) == 0
+    assert (folder / "again.html").read_text(encoding="utf-8") == report
+
+
+def test_a_job_that_is_mended_forgets_its_error(call, settings, tmp_path, mvtec):
+    sweep = ["-m", *TINY_MODEL, *settings, "reducer=pca", "hydra.sweep.dir=sweep"]
+    (mvtec / "part").rename(mvtec / "away")
+    assert call(*sweep).returncode == 2
+    folder = tmp_path / "cwd/sweep"
+    assert (folder / "0/error.json").is_file()
+    assert "part failed: DatasetError" in (folder / "report.html").read_text(encoding="utf-8")
+    (mvtec / "away").rename(mvtec / "part")
+    assert call(*sweep).returncode == 0
+    assert not (folder / "0/error.json").exists()
+    assert "failed" not in (folder / "report.html").read_text(encoding="utf-8").split("<body>")[1]

@@ -1,0 +1,51 @@
+"""`python -m fre_lightning.report`: make a report again, or compare runs."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from fre_lightning.errors import FREError
+from fre_lightning.report.page import write_report
+from fre_lightning.report.runs import find_runs
+from fre_lightning.report.sections import REPORT_FILE
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; 2 after a user's mistake."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fre_lightning.report",
+        description="Write report.html from what runs stored. Several runs are compared: one "
+        "table, ROC curves in one chart, and the settings in which they differ.",
+    )
+    parser.add_argument(
+        "folders",
+        nargs="+",
+        type=Path,
+        metavar="DIR",
+        help="the folder of a run (outputs/DATE/TIME) or of a sweep (multirun/DATE/TIME)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help=f"default: {REPORT_FILE} in the folder; of several, in the current directory",
+    )
+    options = parser.parse_args(arguments)
+    several = len(options.folders) > 1
+    path = options.output or (Path() if several else options.folders[0]) / REPORT_FILE
+    try:
+        runs = [run for folder in options.folders for run in find_runs(folder)]
+        write_report(path, list(dict.fromkeys(runs)))
+    except FREError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    except OSError as error:
+        sys.stderr.write(f"{path} cannot be written ({error}). Choose another --output.\n")
+        return 2
+    sys.stdout.write(f"{path}\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,134 @@
+"""The page: everything a report shows, put into the template."""
+
+import base64
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from fre_lightning.atomic import replacing
+from fre_lightning.report import svg
+from fre_lightning.report.charts import comparison_charts
+from fre_lightning.report.runs import StoredRun, read_run
+from fre_lightning.report.sections import describe_run
+from fre_lightning.report.tables import differences_table, name_variants, results_table
+from fre_lightning.results import GROUPS
+
+_FEW_RUNS = 3  # are shown unfolded
+
+
+def write_report(path: Path, folders: Sequence[Path]) -> None:
+    """Write a report of one or several runs from what they stored.
+
+    Args:
+        path: The HTML file.
+        folders: Of the runs, each of which wrote its results or its error.
+
+    Raises:
+        ReportError: If a run's files are damaged.
+        OSError: If the file cannot be written.
+    """
+    page = render([read_run(folder) for folder in folders], path.parent)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+
+
+def render(runs: Sequence[StoredRun], folder: Path) -> str:
+    """The page, which is to lie in `folder`, as HTML."""
+    variants = name_variants(runs)
+    names = [f"{r.category} {v}".strip() for r, v in zip(runs, variants, strict=True)]
+    finished = [run for run in runs if run.error is None]
+    finished_names = [n for run, n in zip(runs, names, strict=True) if run.error is None]
+    style, script = (
+        resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
+        for name in ("style.css", "script.js")
+    )
+    environment = Environment(
+        loader=PackageLoader("fre_lightning.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    sections = [describe_run(r, n, folder, len(runs)) for r, n in zip(runs, names, strict=True)]
+    environment.filters |= {"breakable": _breakable, "number": svg.format_number}
+    return environment.get_template("report.html").render(
+        title=_title(runs, names),
+        about=_shared_settings(runs) if len(runs) > 1 else "",
+        policy=_policy(style, script),
+        style=Markup(style),
+        script=Markup(script),
+        results=results_table(runs, variants),
+        notes=_notes(runs, names),
+        comparisons=comparison_charts(runs, variants, names) if len(runs) > 1 else [],
+        sections=sections,
+        unfolded=len(runs) <= _FEW_RUNS,
+        differences=differences_table(finished, finished_names) if len(finished) > 1 else None,
+        configs=[(n, _as_yaml(r.config)) for r, n in zip(finished, finished_names, strict=True)],
+        environments=_environments(finished, finished_names),
+    )
+
+
+def _title(runs: Sequence[StoredRun], names: Sequence[str]) -> str:
+    if len(runs) == 1:
+        return names[0]
+    categories = list(dict.fromkeys(run.category for run in runs))
+    of = categories[0] if len(categories) == 1 else f"{len(categories)} categories"
+    return f"{of}, {len(runs)} runs"
+
+
+def _shared_settings(runs: Sequence[StoredRun]) -> str:
+    """The groups that all runs have in common."""
+    shared = {
+        group: values.pop()
+        for group in GROUPS
+        if len(values := {run.settings.get(group, "") for run in runs if not run.error}) == 1
+    }
+    return ", ".join(f"{group} {value}" for group, value in shared.items() if value)
+
+
+def _breakable(path: str) -> Markup:
+    """A path that may be broken into lines after each slash."""
+    return Markup("/<wbr>").join(path.split("/"))
+
+
+def _policy(style: str, script: str) -> str:
+    """A content security policy: our script and style alone, pictures within the page, no network.
+
+    Whatever slipped in by way of a file name would neither run nor load.
+    """
+    hashes = {
+        f"{name}-src": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+        for name, text in (("style", style), ("script", script))
+    }
+    allowed = " ".join(f"{name} 'sha256-{value}';" for name, value in hashes.items())
+    return f"default-src 'none'; img-src data:; {allowed} base-uri 'none'; form-action 'none'"
+
+
+def _notes(runs: Sequence[StoredRun], names: Sequence[str]) -> list[str]:
+    notes = [f"{n} failed: {r.error}" for r, n in zip(runs, names, strict=True) if r.error]
+    if any(str(run.metrics.get("weights", "")).startswith("random") for run in runs):
+        notes.append("The weights are random: these figures say nothing about a trained backbone.")
+    return notes
+
+
+def _as_yaml(config: Mapping[str, Any]) -> str:
+    return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True) if config else ""
+
+
+def _environments(
+    runs: Sequence[StoredRun], names: Sequence[str]
+) -> list[tuple[str, Mapping[str, str]]]:
+    """Each set of versions once, with the names of its runs."""
+    groups: dict[str, list[str]] = {}
+    for run, name in zip(runs, names, strict=True):
+        if run.environment:
+            groups.setdefault(json.dumps(run.environment), []).append(name)
+    return [("" if len(groups) == 1 else ", ".join(g), json.loads(e)) for e, g in groups.items()]

@@ -1,0 +1,95 @@
+"""What a report shows of one run."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import quote
+
+from markupsafe import Markup
+
+from fre_lightning.artifacts import pixel_scope
+from fre_lightning.report.charts import run_charts
+from fre_lightning.report.gallery import Picture, make_filters, make_pictures, pictures_per_run
+from fre_lightning.report.runs import StoredRun
+from fre_lightning.report.svg import format_number
+from fre_lightning.report.tables import Table, defect_types_table
+
+REPORT_FILE = "report.html"
+
+
+class Tile(NamedTuple):
+    """A headline number."""
+
+    title: str
+    value: str
+    note: str
+
+
+class RunSection(NamedTuple):
+    """What the page shows of a run."""
+
+    run: StoredRun
+    name: str
+    about: str
+    link: str
+    tiles: Sequence[Tile]
+    charts: Sequence[tuple[str, Markup]]
+    defect_types: Table
+    pictures: Sequence[Picture]
+    filters: Sequence[tuple[str, str, int]]
+
+
+def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> RunSection:
+    """A run's section of a page in `folder` that shows `n_runs` of them."""
+    types = list(dict.fromkeys(image.defect_type for image in run.images))
+    pictures = make_pictures(run, types, pictures_per_run(n_runs))
+    own_report = run.folder / REPORT_FILE
+    link = ""
+    if n_runs > 1 and own_report.is_file():
+        link = quote(Path(os.path.relpath(own_report, folder)).as_posix())
+    return RunSection(
+        run,
+        name,
+        _describe(run.metrics),
+        link,
+        list(_tiles(run)),
+        run_charts(run),
+        defect_types_table(run),
+        pictures,
+        make_filters(pictures, types),
+    )
+
+
+def _describe(metrics: Mapping[str, Any]) -> str:
+    """What was run, in a line."""
+    if not metrics:
+        return ""
+    height, width = metrics["image_size"]
+    return (
+        f"{metrics['model']} {metrics['layers']} ({metrics['weights']}) at {height}×{width}, "  # noqa: RUF001
+        f"{metrics['reducer']} with {metrics['n_components']} components, "
+        f"scoring {metrics['scoring']}, fitted on {metrics['n_train']} good images, "
+        f"tested on {metrics['n_test']} images"
+    )
+
+
+def _tiles(run: StoredRun) -> Iterator[Tile]:
+    metrics = run.metrics
+    if "image_auroc" in metrics:
+        ends = [metrics.get(f"image_auroc{end}") for end in ("_low", "_high")]
+        low, high = ends
+        interval = "" if None in ends else f"95 % interval {low:.3f} to {high:.3f}"
+        yield Tile("Image AUROC", f"{metrics['image_auroc']:.3f}", interval)
+    for name, title in (("pixel_auroc", "Pixel AUROC"), ("pixel_aupro", "AUPRO")):
+        if name in metrics:
+            yield Tile(title, f"{metrics[name]:.3f}", f"at {pixel_scope(metrics)}")
+    if run.threshold is None:
+        return
+    for title, label in (("Defects found", 1), ("False alarms", 0)):
+        scores = run.scores(label)
+        if scores:
+            n_above = sum(score > run.threshold for score in scores)
+            limit = format_number(run.threshold)
+            note = f"{n_above} of {len(scores)} images above {limit}"
+            yield Tile(title, f"{n_above / len(scores):.1%}".replace("%", " %"), note)

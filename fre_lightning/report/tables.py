@@ -1,0 +1,228 @@
+"""The tables of a report: results, settings in which runs differ, defect types."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from statistics import fmean
+from typing import Any, NamedTuple
+
+from fre_lightning.artifacts import pixel_scope
+from fre_lightning.report.runs import StoredRun
+from fre_lightning.results import GROUPS, short_setting
+
+IMAGE_METRICS = {"image_auroc": "AUROC", "image_aupr": "AUPR", "image_f1_max": "F1-max"}
+PIXEL_METRICS = {
+    "pixel_auroc": "AUROC",
+    "pixel_aupro": "AUPRO",
+    "pixel_aupr": "AUPR",
+    "pixel_f1_max": "F1-max",
+    "pixel_aupimo": "AUPIMO",
+}
+_MISSING = "–"  # noqa: RUF001 - a dash, as tables have it
+_LONGEST_VALUE = 80
+
+
+class Cell(NamedTuple):
+    """A cell of a table.
+
+    Attributes:
+        text: What it shows.
+        note: Smaller, after it.
+        sort: What its column is sorted by; empty cells have none and come last.
+        is_number: Whether it is aligned to the right.
+        link: The id of the section it leads to.
+        is_padded: Whether it is aligned with numbers that have an interval as their note.
+    """
+
+    text: str
+    note: str = ""
+    sort: str | float = ""
+    is_number: bool = True
+    link: str = ""
+    is_padded: bool = False
+
+
+class Table(NamedTuple):
+    """A table.
+
+    Attributes:
+        groups: Titles above several columns, and how many each spans.
+        header: Titles of the columns.
+        rows: As many cells as the header.
+        means: Rows below, which are not sorted.
+    """
+
+    groups: Sequence[tuple[str, int]]
+    header: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    means: Sequence[Sequence[Cell]] = ()
+
+
+def name_variants(runs: Sequence[StoredRun]) -> list[str]:
+    """What tells each run from the others of its category: the settings in which runs differ.
+
+    Places are no such settings, and a path's last part is all of it that is shown.
+    """
+    keys = dict.fromkeys(key for run in runs for key in run.settings if not _is_place(key))
+    varying = [
+        key
+        for key in keys
+        if len({run.settings.get(key) for run in runs if not (run.error and key in GROUPS)}) > 1
+    ]
+    names = [
+        " ".join(
+            short_setting(f"{key}={run.settings[key].rpartition('/')[2]}")
+            for key in varying
+            if key in run.settings
+        )
+        for run in runs
+    ]
+    pairs = [(run.category, name) for run, name in zip(runs, names, strict=True)]
+    return [
+        name if pairs.count(pair) == 1 else f"{name} {run.folder.name}".strip()
+        for run, name, pair in zip(runs, names, pairs, strict=True)
+    ]
+
+
+def _is_place(key: str) -> bool:
+    return key in {"dataset", "dataset.root"} or key.startswith(("paths.", "hydra.", "logger"))
+
+
+def results_table(runs: Sequence[StoredRun], variants: Sequence[str]) -> Table:
+    """A row per run, and the means of each variant over its categories."""
+    metrics = [
+        name
+        for name in (*IMAGE_METRICS, *PIXEL_METRICS)
+        if any(name in run.metrics for run in runs)
+    ]
+    n_image = sum(name in IMAGE_METRICS for name in metrics)
+    n_pixel = len(metrics) - n_image
+    has_variants = any(variants)
+    names = ["category", *(["variant"] if has_variants else [])]
+    groups = [("", len(names)), ("image, with 95 % interval", n_image)]
+    scopes = {_pixel_scope(run.metrics) for run in runs} - {_MISSING}
+    shared_scope = f", at {scopes.pop()}" if len(scopes) == 1 else ""
+    has_scopes = bool(n_pixel) and not shared_scope
+    groups += [(f"pixel{shared_scope}", n_pixel + has_scopes)] if n_pixel else []
+    header = [
+        *names,
+        *((IMAGE_METRICS | PIXEL_METRICS)[name] for name in metrics),
+        *(["computed at"] if has_scopes else []),
+        *("components", "trained on", "seconds"),
+    ]
+    rows = []
+    for index, (run, variant) in enumerate(zip(runs, variants, strict=True)):
+        link = f"run-{index}" if len(runs) > 1 else ""
+        row = [Cell(run.category, sort=run.category, is_number=False, link=link)]
+        row += [Cell(variant, sort=variant, is_number=False)] if has_variants else []
+        row += [_metric_cell(run.metrics, name) for name in metrics]
+        if has_scopes:
+            row.append(Cell(_pixel_scope(run.metrics), is_number=False))
+        row += [_number_cell(run.metrics.get(name)) for name in ("n_components", "n_train")]
+        row.append(_number_cell(run.metrics.get("seconds_total"), 1))
+        rows.append(row)
+    means = _means(runs, variants, metrics, len(header))
+    return Table([group for group in [*groups, ("", 3)] if group[1]], header, rows, means)
+
+
+def differences_table(runs: Sequence[StoredRun], names: Sequence[str]) -> Table | None:
+    """The settings of the resolved configurations in which runs differ, if there are any."""
+    configs = [dict(_flatten(_without_places(run.config))) for run in runs]
+    keys = sorted(
+        key for key in set().union(*configs) if len({config.get(key) for config in configs}) > 1
+    )
+    if not keys:
+        return None
+    values = [[_plain_cell(config.get(key, _MISSING)) for config in configs] for key in keys]
+    if len(keys) >= len(runs):
+        rows = [[_plain_cell(key), *row] for key, row in zip(keys, values, strict=True)]
+        return Table((), ["setting", *names], rows)
+    columns = zip(*values, strict=True)
+    return Table(
+        (),
+        ["run", *keys],
+        [[_plain_cell(name), *column] for name, column in zip(names, columns, strict=True)],
+    )
+
+
+def defect_types_table(run: StoredRun) -> Table:
+    """How well each defect type is told from all good images."""
+    rows = [
+        [
+            Cell(kind.name, sort=kind.name, is_number=False),
+            _number_cell(kind.n_images),
+            _interval_cell(kind.image_auroc, kind.low, kind.high),
+        ]
+        for kind in run.defect_types
+    ]
+    return Table((), ["defect type", "images", "image AUROC, with 95 % interval"], rows)
+
+
+def _means(
+    runs: Sequence[StoredRun],
+    variants: Sequence[str],
+    metrics: Sequence[str],
+    n_columns: int,
+) -> list[list[Cell]]:
+    """A row per variant that several categories were run with."""
+    rows = []
+    for variant in dict.fromkeys(variants):
+        group = [run for run, name in zip(runs, variants, strict=True) if name == variant]
+        if len({run.category for run in group}) < 2:
+            continue
+        row = [Cell("mean", is_number=False)]
+        row += [Cell(variant, is_number=False)] if any(variants) else []
+        row += [_mean_cell(group, name) for name in metrics]
+        rows.append(row + [Cell("")] * (n_columns - len(row)))
+    return rows
+
+
+def _mean_cell(runs: Sequence[StoredRun], name: str) -> Cell:
+    has_interval = name in IMAGE_METRICS
+    known = [run.metrics[name] for run in runs if name in run.metrics]
+    if not known:
+        return Cell(_MISSING, is_padded=has_interval)
+    note = "" if len(known) == len(runs) else f"{len(known)} of {len(runs)}"
+    return Cell(f"{fmean(known):.{3 if has_interval else 4}f}", note, is_padded=has_interval)
+
+
+def _metric_cell(metrics: Mapping[str, Any], name: str) -> Cell:
+    value, low, high = (metrics.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    return _interval_cell(value, low, high)._replace(is_padded=name in IMAGE_METRICS)
+
+
+def _interval_cell(value: float | None, low: float | None, high: float | None) -> Cell:
+    """`0.985 [0.978, 0.991]`; four digits where there is no interval."""
+    if value is None:
+        return Cell(_MISSING)
+    if low is None or high is None:
+        return Cell(f"{value:.4f}", sort=value)
+    return Cell(f"{value:.3f}", f"[{low:.3f}, {high:.3f}]", value)
+
+
+def _number_cell(value: float | None, digits: int = 0) -> Cell:
+    return Cell(_MISSING) if value is None else Cell(f"{value:.{digits}f}", sort=value)
+
+
+def _plain_cell(text: str) -> Cell:
+    text = text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
+    return Cell(text, sort=text, is_number=False)
+
+
+def _pixel_scope(metrics: Mapping[str, Any]) -> str:
+    """At which size pixel metrics were computed, and over what."""
+    if not any(name in metrics for name in PIXEL_METRICS):
+        return _MISSING
+    return pixel_scope(metrics).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
+    """A configuration less where the run wrote to."""
+    return {key: value for key, value in config.items() if key not in {"paths", "logger"}}
+
+
+def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Dotted keys and values as text."""
+    for key, value in config.items():
+        if isinstance(value, Mapping):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", "null" if value is None else str(value)

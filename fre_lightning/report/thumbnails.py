@@ -1,0 +1,155 @@
+"""Small pictures of test images: the image with its mask's outline, and its heat map."""
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from omegaconf import OmegaConf
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+from tqdm import tqdm
+
+from fre_lightning.artifacts import relative_path
+from fre_lightning.atomic import replacing
+from fre_lightning.datasets import AnomalyDataset, Sample
+from fre_lightning.errors import FREError
+from fre_lightning.factory import build
+from fre_lightning.heatmaps import ColorScale, PanelArtist, colorize
+from fre_lightning.images import DECODING_ERRORS, read_mask, to_8_bit
+from fre_lightning.report.gallery import MAX_PICTURES, THUMBNAILS, thumbnail_path
+from fre_lightning.threads import thread_pool
+
+log = logging.getLogger(__name__)
+
+SIDE = 160
+"""Pixels of the longer side of the image; the picture is the image and its heat map in a row."""
+
+_GAP = 4
+_OPACITY = 0.7
+_COLORS = "inferno"  # its lightness ascends, so that it can be read without seeing colours
+_OVERSAMPLING = 2  # of masks, so that a defect smaller than a pixel keeps its outline
+
+
+def clear_thumbnails(run_dir: Path) -> None:
+    """Remove those of an earlier run in the same folder, for they are known by their number."""
+    shutil.rmtree(run_dir / THUMBNAILS, ignore_errors=True)
+
+
+def write_thumbnails(
+    run_dir: Path,
+    samples: Sequence[Sample],
+    order: Sequence[int],
+    artist: PanelArtist,
+    n_threads: int,
+) -> None:
+    """Write the pictures of the first images of `order`, as many as a page holds.
+
+    An image that can no longer be read is left out.
+    """
+    (run_dir / THUMBNAILS).mkdir(parents=True, exist_ok=True)
+    chosen = order[:MAX_PICTURES]
+
+    def write(index: int) -> None:
+        encoded = draw_thumbnail(samples[index], artist.anomaly_map(index), artist.scale)
+        if encoded is not None:
+            with replacing(thumbnail_path(run_dir, index)) as temporary:
+                temporary.write_bytes(encoded)
+
+    with thread_pool(n_threads) as pool, torch.inference_mode():
+        for _ in tqdm(pool.map(write, chosen), "Thumbnails", len(chosen), disable=None):
+            pass
+
+
+def draw_thumbnail(
+    sample: Sample, anomaly_map: Tensor | None = None, scale: ColorScale | None = None
+) -> bytes | None:
+    """A picture of a test image, as WebP.
+
+    Args:
+        sample: Its image, and its mask if there is one.
+        anomaly_map: `(H, W)` float of any size, whatever the image's; None leaves the heat map out.
+        scale: Of the heat map's colours.
+
+    Returns:
+        The file's content; None if the image or the mask cannot be read.
+    """
+    try:
+        pixels = _read(sample.path)
+        outline = None
+        if sample.mask_path is not None:
+            outline = _outline(sample.mask_path, sample.path, pixels.shape[:2])
+    except (*DECODING_ERRORS, FREError) as error:
+        log.warning("%s is missing from the report: %s", sample.path, error)
+        return None
+    parts = [pixels]
+    if anomaly_map is not None and scale is not None:
+        parts.append(_heat(pixels, anomaly_map, scale))
+    height, width = pixels.shape[:2]
+    picture = Image.new("RGBA", (len(parts) * (width + _GAP) - _GAP, height))
+    for i, part in enumerate(parts):
+        if outline is not None:
+            part[outline[0]], part[outline[1]] = 0, 255
+        picture.paste(Image.fromarray(part), (i * (width + _GAP), 0))
+    encoded = BytesIO()
+    picture.save(encoded, format="webp", quality=60, method=2)
+    return encoded.getvalue()
+
+
+def draw_from_dataset(config: Mapping[str, Any], paths: Mapping[int, str]) -> dict[int, bytes]:
+    """Pictures without heat maps of images that a run kept no thumbnail of.
+
+    Args:
+        config: The run's resolved configuration.
+        paths: Index and path relative to the dataset of each image.
+
+    Returns:
+        The pictures of those images that are still there.
+    """
+    try:
+        dataset: AnomalyDataset = build(OmegaConf.create({"dataset": config["dataset"]}).dataset)
+        samples = {
+            relative_path(sample.path, dataset.files_root).as_posix(): sample
+            for sample in dataset.scan().test
+        }
+    except (FREError, OSError, KeyError) as error:
+        log.warning("Pictures are missing, for the dataset cannot be read: %s", error)
+        return {}
+    known = {index: samples[path] for index, path in paths.items() if path in samples}
+    drawn = {index: draw_thumbnail(sample) for index, sample in known.items()}
+    return {index: picture for index, picture in drawn.items() if picture is not None}
+
+
+def _read(path: Path) -> np.ndarray:
+    """An image, its longer side `SIDE` pixels, `(h, w, 3)` uint8."""
+    with Image.open(path) as image:
+        factor = SIDE / max(image.size)
+        width, height = (max(1, round(side * factor)) for side in image.size)
+        image.draft(image.mode, (2 * width, 2 * height))  # JPEG decodes to a fraction of its size
+        small = to_8_bit(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    return np.array(small.convert("RGB"))
+
+
+def _outline(
+    mask_path: Path, image_path: Path, size: Sequence[int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels of a black and, within it, a white line around the mask, `(h, w)` bool each."""
+    height, width = size
+    mask = read_mask(mask_path, image_path, (_OVERSAMPLING * height, _OVERSAMPLING * width))
+    inside = F.max_pool2d(mask.float()[None], _OVERSAMPLING)
+    once = F.max_pool2d(inside, 3, 1, 1)
+    twice = F.max_pool2d(once, 3, 1, 1)
+    return ((twice > once)[0].numpy(), (once > inside)[0].numpy())
+
+
+def _heat(pixels: np.ndarray, anomaly_map: Tensor, scale: ColorScale) -> np.ndarray:
+    """The heat map over the image, `(h, w, 3)` uint8."""
+    size = pixels.shape[:2]
+    small = F.interpolate(anomaly_map[None, None], size, mode="bilinear", antialias=True)[0, 0]
+    mixed = (1 - _OPACITY) * pixels + _OPACITY * colorize(small, scale, _COLORS)
+    return mixed.astype(np.uint8)

@@ -32,9 +32,6 @@ class MorletBank(nn.Module):
         self.sides = [side >> j for side in sides]
         reach = _reach(j, n_orientations)
         bins = [_bins(side, source, j, *reach[axis]) for axis, side in enumerate(sides)]
-        self.is_whole = all(
-            len(bin_) == side >> source for bin_, side in zip(bins, sides, strict=True)
-        )
         y, x = (2 * math.pi / side * bin_ for bin_, side in zip(bins, sides, strict=True))
         filters = torch.stack(
             [morlet_spectrum(y, x, j, k, n_orientations) for k in range(n_orientations)]
@@ -44,23 +41,26 @@ class MorletBank(nn.Module):
         scale = 4**source / math.prod(sides)
         aliases = self._split((scale * filters).float().repeat_interleave(2, dim=2))
         self.register_buffer("aliases", aliases.contiguous(), persistent=False)
-        for name, bin_, side in zip(("rows", "columns"), bins, sides, strict=True):
-            self.register_buffer(name, bin_ % (side >> source), persistent=False)
+        middles = [(side >> source) // 2 for side in sides]
+        self._window = tuple(
+            slice(middle + int(bin_[0]), middle + int(bin_[-1]) + 1)
+            for middle, bin_ in zip(middles, bins, strict=True)
+        )
 
-    def forward(self, spectra: Tensor) -> Tensor:
+    def forward(self, spectra: Tensor, orientations: slice) -> Tensor:
         """Filter and take the modulus.
 
         Args:
-            spectra: `(n, H / 2^source, W / 2^source)` complex.
+            spectra: `(n, H / 2^source, W / 2^source)` complex, from `centred_spectra`.
+            orientations: The wavelets to filter with, l of the L.
 
         Returns:
-            `(n, L, H / 2^j, W / 2^j)` real.
+            `(n, l, H / 2^j, W / 2^j)` real.
         """
-        if not self.is_whole:
-            spectra = spectra.index_select(1, self.get_buffer("rows"))
-            spectra = spectra.index_select(2, self.get_buffer("columns"))
+        rows, columns = self._window
+        spectra = spectra[:, rows, columns]
         parts = self._split(torch.view_as_real(spectra).flatten(2))[:, :, None]
-        aliases = self.get_buffer("aliases")
+        aliases = self.get_buffer("aliases")[:, orientations]
         folded = parts[0] * aliases[0]
         for part, alias in zip(parts[1:], aliases[1:], strict=True):
             folded.addcmul_(part, alias)
@@ -76,6 +76,28 @@ class MorletBank(nn.Module):
         n, n_rows, n_columns = planes.shape
         parts = planes.view(n, n_rows // height, height, n_columns // (2 * width), 2 * width)
         return parts.permute(1, 3, 0, 2, 4).flatten(0, 1)
+
+
+def centred_spectra(planes: Tensor, out: Tensor | None = None) -> Tensor:
+    """Spectra of real planes, zero frequency in the middle: half is computed, the rest mirrored.
+
+    Args:
+        planes: `(..., H, W)` real, both sides even.
+        out: Where to write them, if there is a place; `(..., H, W)` complex.
+
+    Returns:
+        `(..., H, W)` complex.
+    """
+    height, width = (side // 2 for side in planes.shape[-2:])
+    half = torch.fft.rfft2(planes)
+    spectra = half.new_empty(planes.shape) if out is None else out
+    spectra[..., height:, width:] = half[..., :height, :-1]
+    spectra[..., :height, width:] = half[..., height:, :-1]
+    # The spectrum of a real plane at -f is the conjugate of that at f.
+    mirrored = half[..., 1:].flip(-2, -1).conj()
+    spectra[..., : height + 1, :width] = mirrored[..., height - 1 :, :]
+    spectra[..., height + 1 :, :width] = mirrored[..., : height - 1, :]
+    return spectra
 
 
 def morlet_spectrum(y: Tensor, x: Tensor, j: int, k: int, n_orientations: int) -> Tensor:
@@ -137,8 +159,7 @@ def _bins(side: int, source: int, j: int, lowest: float, highest: float) -> Tens
     n_available, n_folded = side >> source, side >> j
     n_parts = math.ceil((highest - lowest) / (2 * math.pi) * 2**j)
     if n_parts * n_folded >= n_available:
-        index = torch.arange(n_available)
-        return torch.where(index < n_available // 2, index, index - n_available)
+        return torch.arange(n_available) - n_available // 2
     middle = (lowest + highest) / 2 * side / (2 * math.pi)
     first = round(middle - n_parts * n_folded / 2)
     return torch.arange(first, first + n_parts * n_folded)

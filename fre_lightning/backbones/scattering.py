@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fre_lightning.backbones.base import Backbone
-from fre_lightning.backbones.morlet import MorletBank
+from fre_lightning.backbones.morlet import MorletBank, centred_spectra
 from fre_lightning.errors import ConfigError
 
 TRANSFORM = "morlet-scattering-v1"
@@ -16,8 +16,9 @@ _LUMINANCE = (0.299, 0.587, 0.114)
 # Opponent axes red-green and yellow-blue; powers of two, so that grey gives exactly zero.
 _OPPONENTS = ((0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
 
-# How many complex numbers are worked on at a time: on a CPU, what fits into its caches.
-_CPU_BLOCK, _GPU_BLOCK = 2**19, 2**25
+# How many complex numbers are worked on at a time: on a CPU, what fits into its caches, and so few
+# that glibc keeps the memory; with 2^19 it returns up to 20 MB an image and has them zeroed again.
+_CPU_BLOCK, _GPU_BLOCK = 3 * 2**17, 2**25
 
 
 class Scattering(Backbone):
@@ -93,38 +94,57 @@ class Scattering(Backbone):
         Returns:
             One map `(N, C, H // 2^J, W // 2^J)` float32, not compressed.
         """
-        parts = torch.split(images, self._n_together(images))
+        parts = torch.split(images, self._n_together(images, 0))
         return [torch.cat([self._scatter_colours(part) for part in parts])]
 
-    def _n_together(self, planes: Tensor, j: int = 0) -> int:
+    def _n_together(self, planes: Tensor, j: int) -> int:
         """How many images, or planes of a spectrum, to filter to scale j at a time."""
+        return max(1, self._n_filtered(planes, j) // self.n_orientations)
+
+    def _n_filtered(self, planes: Tensor, j: int) -> int:
+        """How many results of scale j make up a block."""
         height, width = self._sides
         block = _CPU_BLOCK if planes.device.type == "cpu" else _GPU_BLOCK
-        return max(1, block // (self.n_orientations * (height >> j) * (width >> j)))
+        return block // ((height >> j) * (width >> j))
+
+    def _groups(self, spectra: Tensor, j: int) -> list[slice]:
+        """The orientations in groups, to filter n spectra to scale j with one group at a time."""
+        step = max(1, self._n_filtered(spectra, j) // len(spectra))
+        return [slice(k, k + step) for k in range(0, self.n_orientations, step)]
 
     def _scatter_colours(self, images: Tensor) -> Tensor:
-        levels = images.permute(0, 2, 3, 1).float() / 255
-        maps = [self._scatter(levels @ levels.new_tensor(_LUMINANCE), order=2)]
+        red, green, blue = (images.float() / 255).unbind(1)
+
+        def mixed(axis: tuple[float, float, float]) -> Tensor:
+            return axis[0] * red + axis[1] * green + axis[2] * blue
+
+        maps = [self._scatter(mixed(_LUMINANCE), order=2)]
         is_grey = bool((images[:, :1] == images[:, 1:]).all())
         for axis in _OPPONENTS:
             if is_grey:
                 n_channels = 1 + self.n_scales * self.n_orientations
                 maps.append(torch.zeros_like(maps[0][:, :n_channels]))
             else:
-                maps.append(self._scatter(levels @ levels.new_tensor(axis), order=1))
+                maps.append(self._scatter(mixed(axis), order=1))
         return torch.cat(maps, dim=1)
 
     def _scatter(self, planes: Tensor, order: int) -> Tensor:
         """Coefficients of `(n, H, W)` planes up to an order: `(n, C, h, w)`."""
         planes = planes.index_select(1, self.get_buffer("reflection_0"))
         planes = planes.index_select(2, self.get_buffer("reflection_1"))
-        spectra = torch.fft.fft2(planes)
+        spectra = centred_spectra(planes)
         first, second = [self._average(planes[:, None], 0)], []
         for j in range(self.n_scales):
-            modulus = self.banks[f"0_{j}"](spectra)
-            first.append(self._average(modulus, j))
-            if order == 2 and j < self.n_scales - 1:
-                second += self._second_order(torch.fft.fft2(modulus), j)
+            is_refined = order == 2 and j < self.n_scales - 1
+            shape = len(planes), self.n_orientations, *(side >> j for side in self._sides)
+            finer = spectra.new_empty(shape if is_refined else 0)
+            for group in self._groups(spectra, j):
+                modulus = self.banks[f"0_{j}"](spectra, group)
+                first.append(self._average(modulus, j))
+                if is_refined:
+                    centred_spectra(modulus, out=finer[:, group])
+            if is_refined:
+                second += self._second_order(finer, j)
         return torch.cat(first + second, dim=1)
 
     def _second_order(self, spectra: Tensor, j1: int) -> list[Tensor]:
@@ -132,9 +152,13 @@ class Scattering(Backbone):
         coefficients = []
         for j2 in range(j1 + 1, self.n_scales):
             bank = self.banks[f"{j1}_{j2}"]
-            parts = torch.split(spectra.flatten(0, 1), self._n_together(spectra, j2))
-            averages = torch.cat([self._average(bank(part), j2) for part in parts])
-            coefficients.append(averages.view(len(spectra), -1, *averages.shape[2:]))
+            averages = []
+            for part in torch.split(spectra.flatten(0, 1), self._n_together(spectra, j2)):
+                groups = self._groups(part, j2)
+                each = [self._average(bank(part, group), j2) for group in groups]
+                averages.append(torch.cat(each, dim=1))
+            together = torch.cat(averages)
+            coefficients.append(together.view(len(spectra), -1, *together.shape[2:]))
         return coefficients
 
     def _average(self, planes: Tensor, j: int) -> Tensor:

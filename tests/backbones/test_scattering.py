@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from fre_lightning.backbones.morlet import centred_spectra
 from fre_lightning.backbones.scattering import Scattering
 from fre_lightning.errors import ConfigError
 
@@ -166,6 +167,17 @@ def test_luminance_channels_are_those_of_kymatio():
     computed = backbone(grey.expand(-1, 3, -1, -1))[0][:, : expected.shape[1]]
     sizes = group_sizes(n_scales, n_orientations)[: -2 * (1 + n_scales)]
     assert_close_by_group(computed, expected, sizes, 2e-4)
+
+
+@pytest.mark.parametrize("shape", [(2, 2), (3, 4, 6), (2, 3, 12, 8)])
+def test_centred_spectra_are_those_of_a_full_transform(shape):
+    planes = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    expected = np.fft.fftshift(np.fft.fft2(planes.double().numpy()), axes=(-2, -1))
+    expected = torch.from_numpy(expected.astype(np.complex64))
+    torch.testing.assert_close(centred_spectra(planes), expected, rtol=0, atol=1e-5)
+    out = torch.empty_like(expected)
+    centred_spectra(planes, out)
+    torch.testing.assert_close(out, expected, rtol=0, atol=1e-5)
 
 
 # --- What it promises.

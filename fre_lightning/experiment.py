@@ -67,6 +67,7 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     datamodule: AnomalyDataModule = build(cfg.datamodule, dataset=build(cfg.dataset))
     datamodule.setup()
     module = build_module(cfg, checkpoint)
+    module.false_alarm_rate = cfg.false_alarm_rate
     trainer = make_trainer(cfg)
     log.info(
         "%s: %s, %s", datamodule.dataset.category, module.description, trainer.strategy.root_device

@@ -48,6 +48,7 @@ class FREModule(LightningModule):
     `test` takes test features and gives scores, error maps and metrics.
 
     Attributes:
+        false_alarm_rate: The default of whoever decides with its checkpoint.
         scores: `(n,)` image scores of each test batch, after a test.
         error_maps: `(n, h, w)` of each test batch as the scoring normalises them, after a test.
         metrics: The metrics that are defined, after a test.
@@ -73,6 +74,7 @@ class FREModule(LightningModule):
         super().__init__()
         self.config = config
         self.n_train = 0
+        self.false_alarm_rate = 0.05
         self.automatic_optimization = False
         self.backbone = backbone
         self.reducer = reducer
@@ -110,7 +112,8 @@ class FREModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the module."""
-        checkpoint[KEY] = describe(self.config, self.n_train)
+        weights = checkpoint["state_dict"]
+        checkpoint[KEY] = describe(self.config, self.n_train, self.false_alarm_rate, weights)
 
     def on_predict_start(self) -> None:
         """Build the backbone's engine and start its threads."""

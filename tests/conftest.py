@@ -104,7 +104,7 @@ def make_config(tmp_path: Path, settings: list[str]) -> Compose:
 def fitted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run, made once, not to be changed; its images are in `../mvtec/part`."""
     folder = tmp_path_factory.mktemp("fitted")
-    settings = make_settings(folder, draw_mvtec(folder))
+    settings = make_settings(folder, draw_mvtec(folder / "mvtec"))
     run_dir = folder / "run"
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         overrides = [*TINY_MODEL, *settings, "logger=none", "false_alarm_rate=0.2"]

@@ -3,7 +3,7 @@
 import logging
 import math
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
 from os import PathLike
 from typing import NamedTuple
@@ -154,7 +154,7 @@ class Detector:
             results.append(outcome.result)
         return results
 
-    def stream(self, images: Iterable[ImageLike]) -> Iterator[Outcome]:
+    def stream(self, images: Iterable[ImageLike]) -> Generator[Outcome, None, None]:
         """Judge any number of images in constant memory, in order.
 
         Decoding and computing go on side by side, in batches of what has come in: an image that

@@ -11,19 +11,10 @@ import torch
 from fre_lightning.atomic import replacing
 from fre_lightning.detection import DetectionResult
 from fre_lightning.errors import OutputError
-from fre_lightning.heatmaps import ColorScale, draw_panel, find_color_scale
+from fre_lightning.heatmaps import draw_panel
 from fre_lightning.image_input import PreparedImage
+from fre_lightning.overlays import color_scale
 from fre_lightning.threads import end_threads, start_threads
-
-
-def color_scale(result: DetectionResult) -> ColorScale:
-    """The colours' ends: the same for all images of a calibrated detector.
-
-    The pixel threshold is in the middle, so what no normal image shows is yellow to red.
-    """
-    if result.pixel_threshold is None:
-        return find_color_scale(torch.from_numpy(result.anomaly_map)[None])
-    return ColorScale(0.0, 2 * result.pixel_threshold)
 
 
 class HeatmapWriter:

@@ -16,6 +16,19 @@ ImageLike = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 """A path, a Pillow image, an array `(H, W)` or `(H, W, 3)`, or a tensor `(3, H, W)`."""
 
 
+DAMAGE_ERRORS = (
+    *DECODING_ERRORS,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+)
+"""What damaged files can bring Pillow to raise: one of them must not end a job or a server."""
+
+
 class PreparedImage(NamedTuple):
     """An image at the model's size.
 
@@ -49,7 +62,7 @@ def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImag
     image = _to_pillow(image)
     try:
         pixels = resize(to_8_bit(image), image_size)
-    except (*DECODING_ERRORS, MemoryError) as error:
+    except DAMAGE_ERRORS as error:
         msg = f"The image cannot be decoded ({error or type(error).__name__})."
         raise UnreadableImageError(msg) from error
     return PreparedImage(pixels.expand(3, -1, -1), (image.height, image.width))
@@ -62,7 +75,7 @@ def _prepare_file(path: Path, image_size: tuple[int, int]) -> PreparedImage:
         return PreparedImage(read_image(path, image_size), size)
     except UnreadableImageError as error:
         reason: object = error.__cause__ or error
-    except (*DECODING_ERRORS, MemoryError) as error:
+    except DAMAGE_ERRORS as error:
         reason = error
     msg = f"{path} cannot be read as an image ({str(reason) or type(reason).__name__})."
     raise UnreadableImageError(msg) from None

@@ -109,3 +109,16 @@ def test_a_truncated_file_and_a_truncated_pillow_image(tmp_path):
     for image in (path, Image.open(path)):
         with pytest.raises(UnreadableImageError):
             prepare_image(image, SIZE)
+
+
+def test_a_fault_of_the_decoder_is_the_files(tmp_path, monkeypatch):
+    path = tmp_path / "x.png"
+    Image.fromarray(levels(9, 9)).save(path)
+
+    def broken(*_):
+        raise KeyError(0x00BADA55)
+
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", broken)
+    for image in (path, Image.open(path)):
+        with pytest.raises(UnreadableImageError):
+            prepare_image(image, SIZE)

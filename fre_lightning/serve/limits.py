@@ -10,7 +10,7 @@ from fastapi import HTTPException, Request
 from PIL import Image
 from starlette.datastructures import UploadFile
 
-from fre_lightning.images import DECODING_ERRORS
+from fre_lightning.image_input import DAMAGE_ERRORS
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _MAX_READING_SECONDS = 60.0
@@ -113,7 +113,7 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
         image = Image.open(BytesIO(data), formats=_FORMATS)
     except Image.DecompressionBombError as error:
         raise too_large from error
-    except DECODING_ERRORS as error:
+    except DAMAGE_ERRORS as error:
         reason = f"This is no {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]} image."
         raise HTTPException(400, reason) from error
     if image.width * image.height > max_pixels:

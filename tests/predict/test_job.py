@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
@@ -122,6 +123,17 @@ def test_mistakes(predict, images, tmp_path):
     (tmp_path / "out/predictions.csv").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"predictions\.csv"):
         predict(f"input={images}")
+
+
+def test_a_malicious_checkpoint_is_refused_unread(predict, images, tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    torch.save({"state_dict": {}, "fre_lightning": Evil()}, tmp_path / "model.ckpt")
+    with pytest.raises(CheckpointError, match=r"model\.ckpt"):
+        predict(f"input={images}", f"checkpoint={tmp_path}")
+    assert not (tmp_path / "owned").exists()
 
 
 # --- the command line

@@ -1,3 +1,28 @@
-"""Feature Reconstruction Error (FRE): find visual defects from defect-free images alone."""
+"""Feature Reconstruction Error (FRE): find visual defects from defect-free images alone.
+
+`detector = fre_lightning.load(path)` loads a fitted detector; `detector(image)` judges an image.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fre_lightning.detection import DetectionResult
+    from fre_lightning.detector import Detector, load
 
 __version__ = "0.1.0"
+__all__ = ["DetectionResult", "Detector", "__version__", "load"]
+
+_HOMES = {
+    "DetectionResult": "fre_lightning.detection",
+    "Detector": "fre_lightning.detector",
+    "load": "fre_lightning.detector",
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what computes when it is first asked for: torch takes seconds."""
+    if name not in _HOMES:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -21,6 +21,7 @@ from fre_lightning.bootstrap import bootstrap_interval
 from fre_lightning.curves import auroc, count, merge_counts, roc_curve
 from fre_lightning.datasets import Sample
 from fre_lightning.datasets.base import GOOD
+from fre_lightning.errors import OutputError
 
 CURVES_FILE = "curves.json"
 ENVIRONMENT_FILE = "environment.json"
@@ -33,6 +34,21 @@ METRIC_TITLES = {
     "image_f1_max": "image\nF1-max",
     "pixel_auroc": "pixel\nAUROC",
 }
+
+
+def make_output_dir(path: str) -> Path:
+    """Make the folder that results go to, if it isn't there.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    output_dir = Path(path)
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{output_dir} cannot be made ({error.strerror}). Choose another paths.output_dir."
+        raise OutputError(msg) from error
+    return output_dir
 
 
 def write_metrics(path: Path, metrics: Mapping[str, object]) -> None:

@@ -1,20 +1,41 @@
 """A fitted detector on disk: Lightning's checkpoint, with the configuration that rebuilds it."""
 
+import hashlib
+import importlib
 import pickle
+import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import fre_lightning
 from fre_lightning.errors import CheckpointError
 
 KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
+FORMAT = 1
+"""Counts the layouts of a checkpoint; to be raised when an older reader could misread one."""
 DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 """The configuration groups that make up a detector, and that its checkpoint brings along."""
+
+# What torch raises for files that are no checkpoints, or damaged ones.
+_READING_ERRORS = (
+    pickle.UnpicklingError,
+    struct.error,
+    RuntimeError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    TypeError,
+    ValueError,
+)
 
 
 class Checkpoint(NamedTuple):
@@ -24,16 +45,32 @@ class Checkpoint(NamedTuple):
         config: The groups that make up a detector, resolved, that rebuild the module.
         n_train: How many images it was fitted on.
         state_dict: The module's parameters and buffers.
+        false_alarm_rate: Of the run that wrote it; the default for whoever decides with it.
+        versions: Of `fre_lightning` and `torch` that wrote it.
     """
 
     config: Mapping[str, Any]
     n_train: int
     state_dict: Mapping[str, Tensor]
+    false_alarm_rate: float
+    versions: Mapping[str, str]
 
 
-def describe(config: Mapping[str, Any], n_train: int) -> dict[str, object]:
+def describe(
+    config: Mapping[str, Any],
+    n_train: int,
+    false_alarm_rate: float,
+    state_dict: Mapping[str, Any],
+) -> dict[str, object]:
     """What a module adds to Lightning's checkpoint; plain containers, which load without code."""
-    return {"version": fre_lightning.__version__, "config": config, "n_train": n_train}
+    return {
+        "format": FORMAT,
+        "versions": {"fre_lightning": fre_lightning.__version__, "torch": str(torch.__version__)},
+        "config": config,
+        "n_train": n_train,
+        "false_alarm_rate": false_alarm_rate,
+        "weights_sha256": digest_state(state_dict),
+    }
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:
@@ -43,7 +80,8 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         path: The file, or the folder of the run that wrote it.
 
     Raises:
-        CheckpointError: If there is none, or it is not one of this program's.
+        CheckpointError: If there is none, it is not one of this program's, its format is another
+            one, or it is damaged.
     """
     path = Path(path).expanduser()
     path = path / FILE_NAME if path.is_dir() else path
@@ -52,12 +90,85 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(msg)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        about = content[KEY]
+        about, state_dict = content[KEY], content["state_dict"]
+        _check_format(path, about)
         config = {group: about["config"][group] for group in DETECTOR_GROUPS}
-        return Checkpoint(config, about["n_train"], content["state_dict"])
-    except (pickle.UnpicklingError, RuntimeError, EOFError, KeyError, TypeError, OSError) as error:
+        _check_targets(path, config)
+        is_whole = digest_state(state_dict) == about["weights_sha256"]
+        checkpoint = Checkpoint(
+            config, about["n_train"], state_dict, about["false_alarm_rate"], about["versions"]
+        )
+    except _READING_ERRORS as error:
         msg = (
             f"{path} is not a checkpoint that fre_lightning can load "
             f"({type(error).__name__}). Give the {FILE_NAME} of a finished run."
         )
         raise CheckpointError(msg) from error
+    if not is_whole:
+        msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
+        raise CheckpointError(msg)
+    return checkpoint
+
+
+def digest_state(state_dict: Mapping[str, Any]) -> str:
+    """SHA-256 over a module's state in the order of its names.
+
+    Of each tensor name, dtype, shape and bytes count; of extra state, name and representation.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(state_dict.items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+            data = value.detach().cpu().contiguous().flatten()
+            digest.update(data.view(torch.uint8).numpy().data)
+        else:
+            digest.update(f"{name} {value!r};".encode())
+    return digest.hexdigest()
+
+
+def _check_format(path: Path, about: Mapping[str, Any]) -> None:
+    found = about.get("format")
+    if found == FORMAT:
+        return
+    writer = about.get("versions", about).get("fre_lightning", about.get("version", "unknown"))
+    msg = (
+        f"{path} has checkpoint format {found} (written by fre_lightning {writer}); this is "
+        f"fre_lightning {fre_lightning.__version__}, which reads format {FORMAT}. "
+        "Fit the detector again, or use the version that wrote it."
+    )
+    raise CheckpointError(msg)
+
+
+def _check_targets(path: Path, node: object) -> None:
+    """Refuse a configuration that would call anything but this package's own modules.
+
+    Hydra calls whatever `_target_` names, `os.system` too, and resolves `${oc.env:...}`.
+    """
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            if key == "_target_" and not _is_own_module(value):
+                msg = (
+                    f"{path} asks to run {value}, which is no part of a detector. It was not run. "
+                    "Do not trust this file."
+                )
+                raise CheckpointError(msg)
+            _check_targets(path, value)
+    elif isinstance(node, list | tuple):
+        for value in node:
+            _check_targets(path, value)
+    elif isinstance(node, str) and "${" in node:
+        msg = f"{path} holds an unresolved configuration ({node}). Do not trust this file."
+        raise CheckpointError(msg)
+
+
+def _is_own_module(target: object) -> bool:
+    """Whether a dotted name is that of an `nn.Module` which this package defines."""
+    package, _, name = str(target).rpartition(".")
+    if package.partition(".")[0] != fre_lightning.__name__ or "__" in package:
+        return False
+    try:
+        kind = getattr(importlib.import_module(package), name)
+    except (ImportError, AttributeError):
+        return False
+    is_module = isinstance(kind, type) and issubclass(kind, nn.Module)
+    return is_module and kind.__module__.partition(".")[0] == fre_lightning.__name__

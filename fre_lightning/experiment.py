@@ -17,7 +17,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from fre_lightning import artifacts, background, tensorboard
 from fre_lightning.checkpoint import DETECTOR_GROUPS, FILE_NAME, Checkpoint, read_checkpoint
 from fre_lightning.datamodule import AnomalyDataModule
-from fre_lightning.errors import ConfigError, OutputError
+from fre_lightning.errors import ConfigError
 from fre_lightning.extraction import load_features, load_masks
 from fre_lightning.factory import build, build_module, make_trainer
 from fre_lightning.feature_cache import FeatureCache
@@ -69,10 +69,11 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     checkpoint = read_checkpoint(cfg.ckpt_path) if cfg.ckpt_path else None
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)
-    output_dir = _make_output_dir(cfg)
+    output_dir = artifacts.make_output_dir(cfg.paths.output_dir)
     datamodule: AnomalyDataModule = build(cfg.datamodule, dataset=build(cfg.dataset))
     datamodule.setup()
     module = build_module(cfg, checkpoint)
+    module.false_alarm_rate = cfg.false_alarm_rate
     trainer = make_trainer(cfg)
     log.info(
         "%s: %s, %s", datamodule.dataset.category, module.description, trainer.strategy.root_device
@@ -265,16 +266,6 @@ def _check_settings(cfg: DictConfig) -> None:
             f"metrics.size={cfg.metrics.size} is unknown; choose one of {', '.join(METRIC_SIZES)}."
         )
         raise ConfigError(msg)
-
-
-def _make_output_dir(cfg: DictConfig) -> Path:
-    output_dir = Path(cfg.paths.output_dir)
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"{output_dir} cannot be made ({error.strerror}). Choose another paths.output_dir."
-        raise OutputError(msg) from error
-    return output_dir
 
 
 class Stopwatch:

@@ -37,8 +37,12 @@ class Extractor:
             self._parallel = ImageParallel(self._function, n_threads, backbone.n_together)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Features `(N, C, h, w)` of each layer, of `(N, 3, H, W)` uint8 images."""
-        return (self._parallel or self._function)(images)
+        """Features `(N, C, h, w)` of each layer, of `(N, 3, H, W)` uint8 images.
+
+        An image that comes alone has all threads.
+        """
+        run = self._parallel if len(images) > 1 else None
+        return (run or self._function)(images)
 
     def close(self) -> None:
         """End the threads."""

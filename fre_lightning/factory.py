@@ -37,8 +37,9 @@ def build_module(cfg: DictConfig, checkpoint: Checkpoint | None = None) -> FREMo
         group: OmegaConf.to_container(cfg[group], resolve=True) for group in DETECTOR_GROUPS
     }
     backbone: Backbone = build(cfg.model)
-    for part in backbone.parts:
-        part.cache_dir = Path(cfg.paths.cache_dir).expanduser()
+    if "paths" in cfg:  # a checkpoint's configuration knows of none
+        for part in backbone.parts:
+            part.cache_dir = Path(cfg.paths.cache_dir).expanduser()
     tiling: Tiling = build(cfg.tiling)
     branches = [
         Branch(

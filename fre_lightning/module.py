@@ -53,6 +53,7 @@ class FREModule(LightningModule):
     Attributes:
         sources: The backbone and layer that each branch has its features from.
         wanted: Those of them that `predict` gives the features of.
+        false_alarm_rate: The default of whoever decides with its checkpoint.
         scores: `(n,)` image scores of each test batch, after a test.
         error_maps: `(n, h, w)` of each test batch as the scoring normalises and fuses them, after
             a test.
@@ -81,6 +82,7 @@ class FREModule(LightningModule):
         super().__init__()
         self.config = config
         self.n_train = 0
+        self.false_alarm_rate = 0.05
         self.automatic_optimization = False
         self.backbone = backbone
         self.branches = nn.ModuleList(branches)
@@ -140,38 +142,61 @@ class FREModule(LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add what rebuilds the module."""
-        checkpoint[KEY] = describe(self.config, self.n_train)
+        weights = checkpoint["state_dict"]
+        checkpoint[KEY] = describe(self.config, self.n_train, self.false_alarm_rate, weights)
 
-    def on_predict_start(self) -> None:
-        """Build the backbones' engines and start their threads."""
+    def accelerate(
+        self,
+        n_threads: int,
+        precision: str = "32-true",
+        sources: Sequence[tuple[Backbone, str]] | None = None,
+    ) -> None:
+        """Build the backbones' engines and start their threads; `release` ends them.
+
+        Args:
+            n_threads: How many CPU threads may compute.
+            precision: Of the backbones, as the trainer's.
+            sources: The layers that will be asked for; all if None.
+        """
         by_backbone: dict[Backbone, list[str]] = {}
-        for backbone, layer in self.wanted:
+        for backbone, layer in self.sources if sources is None else sources:
             by_backbone.setdefault(backbone, []).append(layer)
-        n_threads, precision = torch.get_num_threads(), str(self.trainer.precision)
         self._extractors = [
             Extractor(backbone, layers, self.device, n_threads, precision)
             for backbone, layers in by_backbone.items()
         ]
 
-    def predict_step(self, batch: ImageBatch) -> list[Tensor]:
-        """Pooled features `(N, T, C, h, w)` of images, of each of the `wanted` layers."""
-        tiles = self.tiling.cut(batch.images, self.backbone.image_size)
-        features = [layer for extract in self._extractors for layer in extract(tiles)]
-        return [_by_image(layer, len(batch.images)) for layer in features]
-
-    def on_predict_end(self) -> None:
+    def release(self) -> None:
         """End the threads."""
         for extractor in self._extractors:
             extractor.close()
         self._extractors = []
 
+    def features_of(self, images: Tensor) -> list[Tensor]:
+        """Pooled features `(N, T, C, h, w)` of each layer, of `(N, 3, H, W)` uint8 images."""
+        tiles = self.tiling.cut(images, self.backbone.image_size)
+        plain = [part.features for part in self.backbone.parts]
+        features = [layer for extract in self._extractors or plain for layer in extract(tiles)]
+        return [layer.view(len(images), -1, *layer.shape[1:]) for layer in features]
+
     def forward(self, images: Tensor) -> Detection:
         """Detect: from `(N, 3, H, W)` uint8 images to scores and anomaly maps."""
-        tiles = self.tiling.cut(images, self.backbone.image_size)
-        features = [f.float() for part in self.backbone.parts for f in part.features(tiles)]
+        features = [layer.float() for layer in self.features_of(images)]
         with self._full_precision():
-            maps = self.error_maps_of([_by_image(layer, len(images)) for layer in features])
+            maps = self.error_maps_of(features)
             return Detection(self.scoring.image_score(maps), self.anomaly_maps_of(maps))
+
+    def on_predict_start(self) -> None:
+        """Make ready for the layers that are wanted."""
+        self.accelerate(torch.get_num_threads(), str(self.trainer.precision), self.wanted)
+
+    def predict_step(self, batch: ImageBatch) -> list[Tensor]:
+        """Pooled features `(N, T, C, h, w)` of images, of each of the `wanted` layers."""
+        return self.features_of(batch.images)
+
+    def on_predict_end(self) -> None:
+        """End the threads."""
+        self.release()
 
     def error_maps_of(self, features: Sequence[Tensor]) -> Tensor:
         """Normalised, fused error maps `(N, h, w)` of each layer's features `(N, T, C, h, w)`."""
@@ -263,11 +288,6 @@ class FREModule(LightningModule):
     def _full_precision(self) -> torch.autocast:
         """Reducers work in float32 whatever the backbone's precision."""
         return torch.autocast(self.device.type, enabled=False)
-
-
-def _by_image(features: Tensor, n_images: int) -> Tensor:
-    """Features `(N * T, C, h, w)` of tiles as `(N, T, C, h, w)`."""
-    return features.view(n_images, -1, *features.shape[1:])
 
 
 def _at_mask_size(maps: Tensor, masks: Tensor | list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:

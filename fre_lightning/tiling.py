@@ -6,13 +6,13 @@ An image is resized to the whole of its tiles, not to one of them, so that small
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError
 
 
-class Tiling:
+class Tiling(nn.Module):
     """A grid of tiles that may overlap.
 
     Attributes:
@@ -28,6 +28,7 @@ class Tiling:
         Raises:
             ConfigError: If one is out of range.
         """
+        super().__init__()
         if len(grid) != 2 or min(grid) < 1 or not 0 <= overlap <= 0.5:
             msg = (
                 f"tiling.grid={list(grid)} must be two positive numbers, [rows, columns], and "

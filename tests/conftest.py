@@ -13,6 +13,7 @@ from omegaconf import DictConfig
 from PIL import Image
 
 from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.experiment import run
 
 # OpenVINO imports absl, whose handler closes the stream it was made on once Hydra sets up logging:
 # that of a program, never its stderr, but pytest's is another one for each test.
@@ -45,8 +46,12 @@ def draw_part(rng: np.random.Generator, *, defect: bool) -> tuple[Image.Image, I
 @pytest.fixture
 def mvtec(tmp_path: Path) -> Path:
     """A root with one category `part` in MVTec layout: 16 to train on, 5 good, 3 + 3 defective."""
+    return draw_mvtec(tmp_path / "mvtec")
+
+
+def draw_mvtec(root: Path) -> Path:
+    """Fill a folder in MVTec layout."""
     rng = np.random.default_rng(0)
-    root = tmp_path / "mvtec"
     for folder, n, defect in (
         ("train/good", 16, False),
         ("test/good", 5, False),
@@ -68,6 +73,11 @@ def mvtec(tmp_path: Path) -> Path:
 @pytest.fixture
 def settings(tmp_path: Path, mvtec: Path) -> list[str]:
     """Overrides for a run on `mvtec` that writes below tmp_path; of any model."""
+    return make_settings(tmp_path, mvtec)
+
+
+def make_settings(tmp_path: Path, mvtec: Path) -> list[str]:
+    """Overrides for a run on a root in MVTec layout; of any model."""
     return [
         "dataset=mvtec",
         f"dataset.root={mvtec}",
@@ -88,3 +98,15 @@ def make_config(tmp_path: Path, settings: list[str]) -> Compose:
             return compose("config", [*model, *settings, output, *overrides])
 
     return make
+
+
+@pytest.fixture(scope="session")
+def fitted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run, made once, not to be changed; its images are in `../mvtec/part`."""
+    folder = tmp_path_factory.mktemp("fitted")
+    settings = make_settings(folder, draw_mvtec(folder / "mvtec"))
+    run_dir = folder / "run"
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        overrides = [*TINY_MODEL, *settings, "logger=none", "false_alarm_rate=0.2"]
+        run(compose("config", [*overrides, f"paths.output_dir={run_dir}"]))
+    return run_dir

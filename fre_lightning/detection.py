@@ -1,0 +1,85 @@
+"""What a detector says of one image."""
+
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from scipy import ndimage  # type: ignore[import-untyped]
+
+from fre_lightning.tiling import resize_map
+
+_NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels touch at edges and corners
+
+
+class Box(NamedTuple):
+    """A rectangle in pixels of the image file: columns x0 to x1 - 1, rows y0 to y1 - 1."""
+
+    x0: int
+    y0: int
+    x1: int
+    y1: int
+
+
+@dataclass(frozen=True, eq=False)
+class DetectionResult:
+    """What a detector says of one image.
+
+    Attributes:
+        score: The image score; higher is more anomalous.
+        p_value: The share of normal images that score so high, within 1 / (N + 1) and 1 for N
+            training images; None without calibration.
+        threshold: The score above which an image is called defective; None if there is none.
+        is_defective: Whether the score lies above the threshold; None without threshold.
+        anomaly_map: `(H, W)` float32 at the model's image size.
+        pixel_threshold: The map's value that few normal images exceed anywhere; None without
+            calibration.
+        box: Of the hottest region above the pixel threshold, in pixels of the image itself; None
+            if no pixel lies above it.
+        image_size: `(height, width)` of the image itself.
+    """
+
+    score: float
+    p_value: float | None
+    threshold: float | None
+    is_defective: bool | None
+    anomaly_map: NDArray[np.float32] = field(repr=False)
+    pixel_threshold: float | None
+    box: Box | None
+    image_size: tuple[int, int]
+
+    @property
+    def mask(self) -> NDArray[np.bool_] | None:
+        """`(H, W)`, where the anomaly map exceeds the pixel threshold; None without one."""
+        return None if self.pixel_threshold is None else self.anomaly_map > self.pixel_threshold
+
+    def map_at_image_size(self) -> NDArray[np.float32]:
+        """The anomaly map, resized bilinearly to `image_size`, float32."""
+        resized = resize_map(torch.from_numpy(self.anomaly_map)[None], self.image_size)
+        array: NDArray[np.float32] = resized[0].numpy()
+        return array
+
+
+def hottest_box(
+    anomaly_map: NDArray[Any], pixel_threshold: float | None, image_size: tuple[int, int]
+) -> Box | None:
+    """The box of the 8-connected region above the threshold that holds the map's highest value.
+
+    Args:
+        anomaly_map: `(H, W)`.
+        pixel_threshold: None gives None.
+        image_size: `(height, width)` that the box is scaled to, rounded outwards.
+    """
+    if pixel_threshold is None or not anomaly_map.max() > pixel_threshold:
+        return None
+    regions, _ = ndimage.label(anomaly_map > pixel_threshold, structure=_NEIGHBOURS)
+    row, column = np.unravel_index(anomaly_map.argmax(), anomaly_map.shape)
+    rows, columns = ndimage.find_objects((regions == regions[row, column]).astype(np.uint8))[0]
+    (map_height, map_width), (height, width) = anomaly_map.shape, image_size
+    return Box(
+        columns.start * width // map_width,
+        rows.start * height // map_height,
+        -(-columns.stop * width // map_width),
+        -(-rows.stop * height // map_height),
+    )

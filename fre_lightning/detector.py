@@ -1,0 +1,246 @@
+"""A fitted detector as a program uses it: `load` one, call it with images."""
+
+import logging
+import math
+import threading
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future
+from os import PathLike
+from typing import NamedTuple
+
+import torch
+from hydra.errors import InstantiationException
+from omegaconf import OmegaConf
+from torch import Tensor
+
+from fre_lightning.checkpoint import read_checkpoint
+from fre_lightning.detection import DetectionResult, hottest_box
+from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
+from fre_lightning.factory import build_module
+from fre_lightning.image_input import ImageLike, PreparedImage, prepare_image
+from fre_lightning.module import FREModule
+from fre_lightning.read_ahead import read_ahead
+from fre_lightning.threads import default_n_threads, intra_op_threads
+from fre_lightning.threshold import n_images_needed, p_values
+
+log = logging.getLogger(__name__)
+
+BATCH_SIZE = 32
+
+
+class Outcome(NamedTuple):
+    """What became of one of many images.
+
+    Attributes:
+        image: As it was given.
+        prepared: The image at the model's size; None if it could not be read.
+        result: What the detector says; None if it could not be read.
+        error: Why it could not be read.
+    """
+
+    image: ImageLike
+    prepared: PreparedImage | None
+    result: DetectionResult | None
+    error: UnreadableImageError | None
+
+
+def load(
+    path: str | PathLike[str],
+    *,
+    device: str | None = None,
+    false_alarm_rate: float | None = None,
+    threshold: float | None = None,
+    n_threads: int | None = None,
+) -> "Detector":
+    """Load a fitted detector; no code that the file may hold is run.
+
+    Args:
+        path: A checkpoint, or the folder of the run that wrote it.
+        device: `cpu`, `cuda` or `cuda:1`; None for a GPU if there is one, else the CPU.
+        false_alarm_rate: The share of normal images that may be called defective; None for that
+            of the run.
+        threshold: An image score, instead of what the rate leads to.
+        n_threads: CPU threads; None for one per core.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or not one of this program's.
+        ConfigError: If an option is out of range, or there is no such device.
+    """
+    checkpoint = read_checkpoint(str(path))
+    rate = checkpoint.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
+    if not 0 < rate < 1:
+        msg = f"false_alarm_rate={rate} must lie between 0 and 1."
+        raise ConfigError(msg)
+    if n_threads is not None and n_threads < 1:
+        msg = f"n_threads={n_threads} must be at least 1."
+        raise ConfigError(msg)
+    if threshold is not None and not math.isfinite(threshold):
+        msg = f"threshold={threshold} must be a number."
+        raise ConfigError(msg)
+    try:
+        module = build_module(OmegaConf.create(dict(checkpoint.config)), checkpoint)
+    except (RuntimeError, TypeError, InstantiationException) as error:
+        msg = f"{path} does not fit this version of fre_lightning: {error}. Fit it again."
+        raise CheckpointError(msg) from error
+    return Detector(
+        module.to(_find_device(device)), rate, threshold, n_threads or default_n_threads()
+    )
+
+
+class Detector:
+    """Scores images, maps their anomalies, and decides. Threads may share one.
+
+    Attributes:
+        image_size: `(H, W)` that images are resized to.
+        false_alarm_rate: That the thresholds are for.
+        threshold: The image score above which an image is called defective, or None.
+        pixel_threshold: The anomaly map's value that few normal images exceed, or None.
+        n_threads: CPU threads that decode, and that compute.
+    """
+
+    def __init__(
+        self, module: FREModule, false_alarm_rate: float, threshold: float | None, n_threads: int
+    ) -> None:
+        """Make a fitted module fast on the device that it is on; see `load` for the rest."""
+        self.image_size = module.image_size
+        self.false_alarm_rate = false_alarm_rate
+        self.n_threads = n_threads
+        self.threshold, self.pixel_threshold = _find_thresholds(module, false_alarm_rate)
+        if threshold is not None:
+            self.threshold = threshold
+        self._normal_scores = module.calibration.image_scores.cpu()
+        self._module = module
+        self._lock = threading.Lock()
+        module.accelerate(n_threads)
+
+    @property
+    def description(self) -> str:
+        """Backbone, weights and reducer, for a log."""
+        return self._module.description
+
+    @property
+    def device(self) -> torch.device:
+        """What it computes on."""
+        return self._module.device
+
+    def __call__(self, image: ImageLike) -> DetectionResult:
+        """Judge an image.
+
+        Args:
+            image: A path, Pillow image, `(H, W)` or `(H, W, 3)` array, or `(3, H, W)` tensor: see
+                `prepare_image`.
+
+        Raises:
+            UnreadableImageError: If it cannot be decoded.
+        """
+        return self.judge([self.prepare(image)])[0]
+
+    def detect_batch(self, images: Iterable[ImageLike]) -> list[DetectionResult]:
+        """Judge some images, decoding and computing side by side.
+
+        Raises:
+            UnreadableImageError: If one of them cannot be decoded; `stream` goes on.
+        """
+        results = []
+        for outcome in self.stream(images):
+            if outcome.result is None:
+                raise outcome.error or UnreadableImageError
+            results.append(outcome.result)
+        return results
+
+    def stream(self, images: Iterable[ImageLike]) -> Generator[Outcome, None, None]:
+        """Judge any number of images in constant memory, in order.
+
+        Decoding and computing go on side by side, in batches of what has come in: an image that
+        comes alone is judged at once. `images` is drawn from in a thread.
+        """
+        for batch in read_ahead(self.prepare, images, BATCH_SIZE, self.n_threads):
+            parts = [(image, *_wait(future)) for image, future in batch]
+            readable = [prepared for _, prepared, _ in parts if prepared is not None]
+            results = iter(self.judge(readable))
+            for image, prepared, error in parts:
+                yield Outcome(image, prepared, next(results) if prepared else None, error)
+
+    def prepare(self, image: ImageLike) -> PreparedImage:
+        """Decode and resize an image; needs no lock.
+
+        Raises:
+            UnreadableImageError: If it cannot be decoded.
+        """
+        return prepare_image(image, self.image_size)
+
+    def judge(self, images: list[PreparedImage]) -> list[DetectionResult]:
+        """Judge prepared images, as one batch.
+
+        Raises:
+            FeatureError: If a score is not a finite number.
+        """
+        if not images:
+            return []
+        pixels = torch.stack([image.pixels for image in images])
+        with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
+            detection = self._module(pixels.to(self._module.device))
+            scores, maps = detection.scores.cpu(), detection.anomaly_maps.float().cpu()
+        if not scores.isfinite().all():
+            msg = "The detector's score of an image is not a finite number. Fit it again."
+            raise FeatureError(msg)
+        p = p_values(scores, self._normal_scores).tolist() if len(self._normal_scores) else None
+        return [
+            self._result(score, p[i] if p else None, maps[i], images[i].size)
+            for i, score in enumerate(scores.tolist())
+        ]
+
+    def _result(
+        self, score: float, p_value: float | None, anomaly_map: Tensor, size: tuple[int, int]
+    ) -> DetectionResult:
+        array = anomaly_map.numpy().copy()  # not a view that would keep the batch in memory
+        return DetectionResult(
+            score=score,
+            p_value=p_value,
+            threshold=self.threshold,
+            is_defective=None if self.threshold is None else score > self.threshold,
+            anomaly_map=array,
+            pixel_threshold=self.pixel_threshold,
+            box=hottest_box(array, self.pixel_threshold, size),
+            image_size=size,
+        )
+
+
+def _wait(
+    future: Future[PreparedImage],
+) -> tuple[PreparedImage | None, UnreadableImageError | None]:
+    try:
+        return future.result(), None
+    except UnreadableImageError as error:
+        return None, error
+
+
+def _find_thresholds(module: FREModule, rate: float) -> tuple[float | None, float | None]:
+    threshold = module.calibration.image_threshold(rate)
+    pixel_threshold = module.calibration.pixel_threshold(rate)
+    if threshold is None or pixel_threshold is None:
+        log.warning("This detector is not calibrated (too few training images): no threshold.")
+        return None, None
+    if threshold.is_extrapolated:
+        log.warning(
+            "A false-alarm rate of %g takes %d training images to observe and there were %d: the "
+            "threshold is extrapolated.",
+            *(rate, n_images_needed(rate), module.n_train),
+        )
+    return threshold.value, pixel_threshold.value
+
+
+def _find_device(name: str | None) -> torch.device:
+    """The device of a name, or the default.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
+    try:
+        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        msg = f"device={name} cannot be used ({reason}). Choose cpu or cuda."
+        raise ConfigError(msg) from error
+    return device

@@ -1,0 +1,140 @@
+"""Images as programs hold them, made ready for a detector exactly as training images are."""
+
+import os
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images import DECODING_ERRORS, read_image, resize, to_8_bit
+
+ImageLike = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
+"""A path, a Pillow image, an array `(H, W)` or `(H, W, 3)`, or a tensor `(3, H, W)`."""
+
+
+DAMAGE_ERRORS = (
+    *DECODING_ERRORS,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+)
+"""What damaged files can bring Pillow to raise: one of them must not end a job or a server."""
+
+
+class PreparedImage(NamedTuple):
+    """An image at the model's size.
+
+    Attributes:
+        pixels: `(3, H, W)` uint8, RGB.
+        size: `(height, width)` that the image came with.
+    """
+
+    pixels: Tensor
+    size: tuple[int, int]
+
+
+def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImage:
+    """Read an image and resize it as for training.
+
+    Arrays and tensors are RGB or grey; a fourth channel (alpha) is dropped. uint8 is taken as it
+    is, of uint16 the top 8 bits count as in 16-bit files, bool is black and white, and floating
+    point values must lie in 0..1. An orientation in EXIF data is ignored, as in training.
+
+    Args:
+        image: A path, Pillow image, `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)` array, or
+            `(H, W)`, `(1, H, W)`, `(3, H, W)` or `(4, H, W)` tensor.
+        image_size: `(H, W)` of the result.
+
+    Raises:
+        UnreadableImageError: If a file cannot be decoded, or an array is no such image.
+        TypeError: If it is none of these.
+    """
+    if isinstance(image, str | os.PathLike):
+        return _prepare_file(Path(image), image_size)
+    image = _to_pillow(image)
+    try:
+        pixels = resize(to_8_bit(image), image_size)
+    except DAMAGE_ERRORS as error:
+        msg = f"The image cannot be decoded ({error or type(error).__name__})."
+        raise UnreadableImageError(msg) from error
+    return PreparedImage(pixels.expand(3, -1, -1), (image.height, image.width))
+
+
+def _prepare_file(path: Path, image_size: tuple[int, int]) -> PreparedImage:
+    try:
+        with Image.open(path) as header:
+            size = header.height, header.width
+        return PreparedImage(read_image(path, image_size), size)
+    except UnreadableImageError as error:
+        reason: object = error.__cause__ or error
+    except DAMAGE_ERRORS as error:
+        reason = error
+    msg = f"{path} cannot be read as an image ({str(reason) or type(reason).__name__})."
+    raise UnreadableImageError(msg) from None
+
+
+def _to_pillow(image: object) -> Image.Image:
+    if isinstance(image, Tensor):
+        return _from_tensor(image)
+    if isinstance(image, np.ndarray):
+        return _from_array(image)
+    if not isinstance(image, Image.Image):
+        msg = f"An image is a path, a Pillow image, an array or a tensor, not {type(image)}."
+        raise TypeError(msg)
+    if 0 in image.size:
+        msg = f"An image of {image.width}x{image.height} pixels shows nothing."
+        raise UnreadableImageError(msg)
+    return image
+
+
+def _from_tensor(tensor: Tensor) -> Image.Image:
+    if tensor.ndim == 3:
+        if tensor.shape[0] not in {1, 3, 4}:
+            _refuse("A tensor", tuple(tensor.shape), "(3, H, W), (1, H, W) or (H, W)")
+        tensor = tensor.movedim(0, -1)
+    tensor = tensor.detach().cpu()
+    return _from_array((tensor.float() if tensor.is_floating_point() else tensor).numpy())
+
+
+def _from_array(array: NDArray[Any]) -> Image.Image:
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[..., 0]
+    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in {3, 4}):
+        _refuse("An array", array.shape, "(H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
+    if array.size == 0:
+        _refuse("An array", array.shape, "an image with pixels")
+    return Image.fromarray(np.ascontiguousarray(_levels(array)))
+
+
+def _levels(array: NDArray[Any]) -> NDArray[np.uint8]:
+    """Any values as 8-bit levels."""
+    if array.dtype == np.uint8:
+        return array
+    if array.dtype == np.bool_:
+        return array.astype(np.uint8) * np.uint8(255)
+    if array.dtype == np.uint16:
+        return np.rint(array / 257.0).astype(np.uint8)
+    if not np.issubdtype(array.dtype, np.floating):
+        msg = f"Images of {array.dtype} have no known range. Convert to uint8, uint16 or 0..1."
+        raise UnreadableImageError(msg)
+    low, high = float(array.min()), float(array.max())
+    if not (low >= 0.0 and high <= 1.0):
+        msg = (
+            f"Floating point images must lie in 0..1; this one holds {low:g} to {high:g}. "
+            "Divide by 255, or undo a normalisation: the detector does its own."
+        )
+        raise UnreadableImageError(msg)
+    return np.rint(array.astype(np.float64) * 255.0).astype(np.uint8)
+
+
+def _refuse(what: str, shape: tuple[int, ...], expected: str) -> None:
+    msg = f"{what} of shape {shape} is no image; {expected} is expected."
+    raise UnreadableImageError(msg)

@@ -1,0 +1,113 @@
+"""One job of `fre_lightning.predict`, from configuration to table; callable without Hydra."""
+
+import logging
+import time
+from collections import Counter
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+from omegaconf import DictConfig
+from rich.console import Console
+from tqdm import tqdm
+
+from fre_lightning.artifacts import make_output_dir
+from fre_lightning.detector import Detector, Outcome, load
+from fre_lightning.errors import DatasetError
+from fre_lightning.predict.inputs import Inputs, find_inputs
+from fre_lightning.predict.pictures import HeatmapWriter
+from fre_lightning.predict.table import PredictionTable
+
+log = logging.getLogger(__name__)
+
+
+class Summary(NamedTuple):
+    """What a job did.
+
+    Attributes:
+        path: The table.
+        counts: Images by what was said of them: `defective`, `good`, `undecided`, `unreadable`.
+        seconds: From the first image to the last row.
+    """
+
+    path: Path
+    counts: Counter[str]
+    seconds: float
+
+
+def run(cfg: DictConfig) -> Summary:
+    """Judge all images of `cfg.input`.
+
+    Args:
+        cfg: As composed from `configs/predict.yaml`.
+
+    Raises:
+        FREError: For anything that the user can mend. Images that cannot be read are told in the
+            table, unless there are no others.
+    """
+    source = cfg.input if isinstance(cfg.input, str) else [str(entry) for entry in cfg.input]
+    inputs = find_inputs(source)
+    output_dir = make_output_dir(cfg.paths.output_dir)
+    detector = load(
+        cfg.checkpoint,
+        device=cfg.device,
+        false_alarm_rate=cfg.false_alarm_rate,
+        threshold=cfg.threshold,
+        n_threads=cfg.n_threads,
+    )
+    log.info("%s, on %s", detector.description, detector.device)
+    summary = judge(detector, inputs, output_dir, heatmaps=cfg.heatmaps)
+    print_summary(summary)
+    if summary.counts and set(summary.counts) == {"unreadable"}:
+        msg = f"None of the images could be read; {summary.path} says why."
+        raise DatasetError(msg)
+    return summary
+
+
+def judge(detector: Detector, inputs: Inputs, output_dir: Path, *, heatmaps: bool) -> Summary:
+    """Write the table, and heat maps if asked for.
+
+    Raises:
+        OutputError: If one of them cannot be written.
+    """
+    counts: Counter[str] = Counter()
+    start = time.perf_counter()
+    with ExitStack() as stack:
+        table = stack.enter_context(PredictionTable(output_dir / "predictions.csv"))
+        pictures = None
+        if heatmaps:
+            folder = output_dir / "heatmaps"
+            writer = HeatmapWriter(folder, inputs.root, detector.n_threads)
+            pictures = stack.enter_context(writer)
+        stream = detector.stream(inputs.paths())
+        stack.callback(stream.close)
+        bar = tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None)
+        for outcome in stack.enter_context(bar):
+            counts[_record(outcome, table, pictures)] += 1
+    return Summary(output_dir / "predictions.csv", counts, time.perf_counter() - start)
+
+
+def _record(outcome: Outcome, table: PredictionTable, pictures: HeatmapWriter | None) -> str:
+    """Write down what became of an image, and say it in a word."""
+    image, prepared, result, error = outcome
+    if error is not None:
+        table.write_error(str(image), error)
+        return "unreadable"
+    assert result is not None
+    assert prepared is not None
+    table.write_result(str(image), result)
+    if pictures is not None:
+        pictures.write(str(image), prepared, result)
+    if result.is_defective is None:
+        return "undecided"
+    return "defective" if result.is_defective else "good"
+
+
+def print_summary(summary: Summary) -> None:
+    """Print counts, speed, and where the table is."""
+    total = summary.counts.total()
+    parts = ", ".join(f"{number} {word}" for word, number in sorted(summary.counts.items()))
+    speed = total / max(summary.seconds, 1e-9)
+    console = Console(highlight=False)
+    console.print(f"{total} images ({parts or 'none'}), {speed:.1f} a second", soft_wrap=True)
+    console.print(f"Results in {summary.path}", style="dim", soft_wrap=True)

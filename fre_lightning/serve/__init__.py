@@ -1,0 +1,1 @@
+"""A detector behind HTTP, with a page for people: `python -m fre_lightning.serve`."""

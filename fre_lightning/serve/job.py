@@ -1,0 +1,98 @@
+"""A server from configuration to shutdown."""
+
+import ipaddress
+import logging
+import socket
+
+from omegaconf import DictConfig
+
+from fre_lightning.detector import load
+from fre_lightning.errors import ConfigError
+
+try:
+    import uvicorn
+
+    from fre_lightning.serve.app import create_app
+    from fre_lightning.serve.limits import Limits
+except ImportError as error:
+    _message = f'{error.name} is not installed. Run: pip install "fre-lightning[serve]"'
+    raise ConfigError(_message) from error
+
+log = logging.getLogger(__name__)
+
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
+_GRACE_SECONDS = 10
+
+
+def run(cfg: DictConfig) -> None:
+    """Serve until interrupted.
+
+    Args:
+        cfg: As composed from `configs/serve.yaml`.
+
+    Raises:
+        FREError: For anything that the user can mend.
+    """
+    for name in ("max_upload_mb", "max_pixels", "max_waiting"):
+        if cfg[name] < (name != "max_waiting"):
+            msg = f"{name}={cfg[name]} is too small."
+            raise ConfigError(msg)
+    listener = listen(cfg.host, cfg.port)
+    detector = load(
+        cfg.checkpoint,
+        device=cfg.device,
+        false_alarm_rate=cfg.false_alarm_rate,
+        threshold=cfg.threshold,
+        n_threads=cfg.n_threads,
+    )
+    limits = Limits(
+        max_upload_bytes=int(cfg.max_upload_mb * 2**20),
+        max_pixels=int(cfg.max_pixels),
+        max_requests=detector.n_threads + cfg.max_waiting,
+    )
+    app = create_app(detector, limits, find_allowed_hosts(cfg.host, cfg.allowed_hosts))
+    log.info("%s, on %s", detector.description, detector.device)
+    if not is_loopback(cfg.host):
+        log.warning("Whoever can reach %s can send images: there is no password.", cfg.host)
+    port = listener.getsockname()[1]
+    log.info("Open http://%s:%d (Ctrl-C ends it)", _in_url(cfg.host), port)
+    settings = uvicorn.Config(
+        app, log_config=None, timeout_graceful_shutdown=_GRACE_SECONDS, server_header=False
+    )
+    try:
+        uvicorn.Server(settings).run(sockets=[listener])
+    except KeyboardInterrupt:
+        log.info("Ended.")
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Take a port before anything slow is done.
+
+    Raises:
+        ConfigError: If it is taken, or there is no such address.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family)
+    except (OSError, OverflowError) as error:
+        msg = f"{host}:{port} cannot be listened on ({error}). Choose another host or port."
+        raise ConfigError(msg) from error
+
+
+def find_allowed_hosts(host: str, allowed_hosts: list[str] | None) -> list[str] | None:
+    """The names a server may be called by; None for any."""
+    if allowed_hosts is not None:
+        return list(allowed_hosts)
+    return [*_LOOPBACK_NAMES, host] if is_loopback(host) else None
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address is this computer's own."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,111 @@
+"""What a checkpoint holds, and which ones are refused."""
+
+import copy
+import hashlib
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import fre_lightning
+from fre_lightning.checkpoint import KEY, digest_state, read_checkpoint
+from fre_lightning.errors import CheckpointError
+
+
+@pytest.fixture
+def path(fitted_run, tmp_path):
+    return Path(shutil.copy(fitted_run / "model.ckpt", tmp_path))
+
+
+@pytest.fixture
+def change(path):
+    """Store the checkpoint anew after a change of its content."""
+    content = torch.load(path, weights_only=True)
+
+    def write(edit):
+        changed = copy.deepcopy(content)
+        edit(changed)
+        torch.save(changed, path)
+        return path
+
+    return write
+
+
+def test_it_says_what_wrote_it_and_at_which_rate(path):
+    checkpoint = read_checkpoint(path.parent)
+    assert checkpoint.false_alarm_rate == 0.2
+    assert checkpoint.n_train == 16
+    versions = {"fre_lightning": fre_lightning.__version__, "torch": torch.__version__}
+    assert checkpoint.versions == versions
+
+
+def test_the_digest_is_sha256_of_what_is_there():
+    tensors = {"b": torch.arange(3, dtype=torch.int16), "a": torch.empty(0)}
+    plain = b"a torch.float32 (0,);b torch.int16 (3,);\x00\x00\x01\x00\x02\x00"
+    assert digest_state(tensors) == hashlib.sha256(plain).hexdigest()
+    assert digest_state({"x": torch.tensor(1.0, dtype=torch.bfloat16)})
+
+
+def test_changed_weights_are_noticed(change):
+    def edit(content):
+        content["state_dict"]["branches.0._reducers.0.mean"][3] += 1e-3
+
+    with pytest.raises(CheckpointError, match="damaged"):
+        read_checkpoint(change(edit))
+
+
+def test_flipped_bits_in_the_file_are_noticed(path):
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 4
+    path.write_bytes(data)
+    with pytest.raises(CheckpointError, match=r"model\.ckpt"):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize("number", [0, 999, None, "1"])
+def test_another_format_is_told(change, number):
+    path = change(lambda content: content[KEY].update(format=number))
+    with pytest.raises(CheckpointError, match=f"format {number}.*reads format 1"):
+        read_checkpoint(path)
+
+
+def test_a_checkpoint_from_before_formats_is_told(change):
+    def edit(content):
+        content[KEY] = {"version": "0.0.9", "config": {}, "n_train": 3}
+
+    with pytest.raises(CheckpointError, match=r"format None.*0\.0\.9"):
+        read_checkpoint(change(edit))
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "os.system",
+        "fre_lightning.atomic.os.system",
+        "fre_lightning.cli.main",
+        "fre_lightning.__main__.main",
+        "fre_lightning.module.torch.nn.Linear",
+        "fre_lightning.nowhere.Nothing",
+        "fre_lightning.errors.FREError",
+        "torch.nn.Linear",
+        ["fre_lightning"],
+    ],
+)
+def test_a_configuration_that_calls_anything_else_is_refused(change, target, monkeypatch):
+    monkeypatch.setattr(os, "system", lambda _: pytest.fail("it was run"))
+
+    def edit(content):
+        content[KEY]["config"]["scoring"] = {"deeper": [{"_target_": target, "command": "id"}]}
+
+    with pytest.raises(CheckpointError, match="Do not trust"):
+        read_checkpoint(change(edit))
+
+
+def test_an_interpolation_is_refused(change):
+    def edit(content):
+        content[KEY]["config"]["model"]["name"] = "${oc.env:HOME}"
+
+    with pytest.raises(CheckpointError, match="unresolved"):
+        read_checkpoint(change(edit))

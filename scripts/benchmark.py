@@ -100,6 +100,7 @@ def configure(arguments: argparse.Namespace, scratch: Path, *overrides: str) -> 
                 f"model.weights={arguments.weights}",
                 f"model.engine={arguments.engine}",
                 *size,
+                "scoring=paper",
                 "dataset=synthetic",
                 f"dataset.image_size={arguments.size}",
                 f"dataset.n_train={arguments.n_train}",

@@ -69,14 +69,15 @@ def test_every_choice_composes(override, tmp_path):
     assert cfg.seed == 0
 
 
-def test_the_defaults_are_the_published_ones():
+def test_paper_scoring_is_the_published_procedure_in_one_word():
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        cfg = compose("config")
+        cfg = compose("config", ["scoring=paper"])
     assert (cfg.model.name, cfg.model.layers) == ("efficientnet_b5", "features.6")
     assert (cfg.model.pool, cfg.model.image_size) == (2, 456)
     assert (cfg.dataset.root, cfg.reducer.n_components) == ("mvtec", 0.97)
     for name in ("resnet18", "resnet50", "wide_resnet50_2"):
-        model = OmegaConf.load(CONFIG_DIR / "model" / f"{name}.yaml")
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            model = compose("config", [f"model={name}", "scoring=paper"]).model
         assert (model.layers, model.pool, model.image_size) == ("layer3", 2, 256)
     for name in ("ae", "tae"):
         reducer = OmegaConf.load(CONFIG_DIR / "reducer" / f"{name}.yaml")

@@ -314,7 +314,7 @@ TOGETHER = (
 
 def test_adding_a_layer_extracts_only_that_one(make_config, caplog):
     caplog.set_level(logging.INFO)
-    run(make_config("model.layers=[layer2]", model=SEVERAL))
+    run(make_config("model.layers=[layer2]", "model.pool=2", model=SEVERAL))
     summary = run(make_config("model.layers=[layer1,layer2]", "model.pool=[4,2]", model=SEVERAL))
     assert "1 of 2 layers computed" in caplog.text
     assert summary["layers"] == "layer1+layer2"

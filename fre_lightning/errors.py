@@ -35,3 +35,7 @@ class OutputError(FREError):
 
 class ConfigError(FREError):
     """A configuration value that is out of range or contradicts another."""
+
+
+class ExportError(FREError):
+    """A detector that cannot be exported, or whose export does not give the same scores."""

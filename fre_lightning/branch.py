@@ -74,14 +74,15 @@ class Branch(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Error maps `(N, rows * h, columns * w)` of features `(N, T, C, h, w)`."""
-        n, _, n_channels, height, width = features.shape
-        maps = []
+        _, n_tiles, n_channels, height, width = features.shape
+        n_together, maps = n_tiles // self.tiling.n_subspaces, []
         for group, reducer in zip(
             features.chunk(self.tiling.n_subspaces, dim=1), self.reducers, strict=True
         ):
             flat = self.standardizer(group.flatten(0, 1).flatten(1))
             error = flat - reducer(flat)
-            maps.append(error_map(error, (n_channels, height, width)).view(n, -1, height, width))
+            tile_maps = error_map(error, (n_channels, height, width))
+            maps.append(tile_maps.view(-1, n_together, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1))
 
     def _split(self, rows: CachedRows) -> list[list[Any]]:

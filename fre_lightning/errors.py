@@ -39,3 +39,7 @@ class ConfigError(FREError):
 
 class ReportError(FREError):
     """A report is asked for of what is no run, or of damaged files."""
+
+
+class ExportError(FREError):
+    """A detector that cannot be exported, or whose export does not give the same scores."""

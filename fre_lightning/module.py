@@ -177,7 +177,7 @@ class FREModule(LightningModule):
         tiles = self.tiling.cut(images, self.backbone.image_size)
         plain = [part.features for part in self.backbone.parts]
         features = [layer for extract in self._extractors or plain for layer in extract(tiles)]
-        return [layer.view(len(images), -1, *layer.shape[1:]) for layer in features]
+        return [layer.view(-1, self.tiling.n_tiles, *layer.shape[1:]) for layer in features]
 
     def forward(self, images: Tensor) -> Detection:
         """Detect: from `(N, 3, H, W)` uint8 images to scores and anomaly maps."""

@@ -72,10 +72,10 @@ class Tiling(nn.Module):
 
     def lay_out(self, tile_maps: Tensor) -> Tensor:
         """Lay the `(N, T, h, w)` maps of tiles side by side: `(N, rows * h, columns * w)`."""
-        n, _, height, width = tile_maps.shape
+        height, width = tile_maps.shape[2:]
         rows, columns = self.grid
-        grid = tile_maps.view(n, rows, columns, height, width)
-        return grid.transpose(2, 3).reshape(n, rows * height, columns * width)
+        grid = tile_maps.view(-1, rows, columns, height, width)
+        return grid.transpose(2, 3).reshape(-1, rows * height, columns * width)
 
     def resize_map(self, maps: Tensor, tile_size: tuple[int, int]) -> Tensor:
         """Anomaly maps `(N, H, W)` of maps that are laid out, blended where tiles overlap.
@@ -114,6 +114,8 @@ def resize_map(maps: Tensor, image_size: tuple[int, int]) -> Tensor:
     Returns:
         `(N, H, W)`.
     """
+    if maps.shape[1:] == image_size:
+        return maps
     # Antialias changes nothing when a map grows, and costs several times as much.
     shrinks = maps.shape[1] > image_size[0] or maps.shape[2] > image_size[1]
     return F.interpolate(maps[:, None], size=image_size, mode="bilinear", antialias=shrinks)[:, 0]

@@ -1,0 +1,1 @@
+"""Export of a fitted detector to files that run without this package."""

@@ -1,0 +1,270 @@
+"""Whole exports of tiny detectors, compared with what the checkpoint gives."""
+
+import hashlib
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from PIL import Image
+
+from fre_lightning.checkpoint import read_checkpoint
+from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.errors import ExportError, FREError
+from fre_lightning.experiment import run as train
+from fre_lightning.export import formats
+from fre_lightning.export.formats import FORMATS
+from fre_lightning.export.job import run
+from fre_lightning.factory import build_module
+from fre_lightning.images import resize
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+RESNET = (
+    "model=resnet18",
+    "model.image_size=64",
+    "model.layers=layer1",
+    "model.pool=2",
+    "model.weights=random",
+)
+ONE_SCALE = ("model=scattering", "model.image_size=32", "model.n_scales=1")
+README = Path(__file__).parents[2] / "README.md"
+
+
+@pytest.fixture
+def make_export(tmp_path):
+    def make(*overrides):
+        settings = [
+            f"checkpoint={tmp_path / 'run'}",
+            f"paths.output_dir={tmp_path / 'exported'}",
+            "n_images=5",
+            "latency_repeats=1",
+            "latency_batch=2",
+        ]
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            return compose("export", [*settings, *overrides])
+
+    return make
+
+
+def draw(height, width, n=2):
+    rows = np.arange(height)[:, None, None] / 2
+    noise = np.random.default_rng(0).normal(0, 12, (n, height, width, 3))
+    return np.clip(120 + 40 * np.sin(rows) + noise, 0, 255).astype(np.uint8)
+
+
+def detect(cfg, folder, images):
+    """What the checkpoint says of images, without any of the export's code."""
+    module = build_module(cfg, read_checkpoint(folder))
+    planes = [resize(Image.fromarray(image), module.image_size) for image in images]
+    with torch.inference_mode():
+        return [tensor.numpy() for tensor in module(torch.stack(planes))]
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_file_gives_the_checkpoints_scores_at_any_size(make_config, make_export, tmp_path, name):
+    cfg = make_config("scoring=topk", model=RESNET)
+    train(cfg)
+    report = run(make_export(f"format={name}"))
+    folder = tmp_path / "exported"
+    n_bytes = sum(facts["bytes"] for facts in report["files"].values())
+    weights = read_checkpoint(tmp_path / "run").state_dict
+    n_of_weights = sum(value.nbytes for value in weights.values() if torch.is_tensor(value))
+    assert n_bytes < n_of_weights + 1e6  # nothing is stored twice; graphs take some, too
+    assert json.loads((folder / "export.json").read_text()) == report
+    for file, facts in report["files"].items():
+        content = (folder / file).read_bytes()
+        assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    exported = FORMATS[name].load(folder / FORMATS[name].files[0])
+    tolerance = 5e-3 if name == "openvino" else 1e-4
+    for images in (draw(50, 41), draw(64, 64, 3), draw(33, 70, 1)):
+        scores, anomaly_maps = exported(images)
+        expected_scores, expected_maps = detect(cfg, tmp_path / "run", images)
+        np.testing.assert_allclose(scores, expected_scores, rtol=tolerance)
+        np.testing.assert_allclose(
+            anomaly_maps, expected_maps, atol=tolerance * expected_maps.max()
+        )
+    module = build_module(cfg, read_checkpoint(tmp_path / "run"))
+    threshold = module.calibration.image_threshold(cfg.false_alarm_rate)
+    assert report["threshold"] == threshold.value
+    assert (report["scoring"], report["false_alarm_rate"]) == ("topk", 0.05)
+    assert report["parity"]["images"] == "the run's test images"
+    assert report["parity"]["score_difference"] <= 1e-4
+    assert report["latency"]["exported_single_ms"] > 0
+    assert read_metadata(name, folder)["threshold"] == report["threshold"]
+    check_readmes_example(name, cfg, tmp_path / "run", folder)
+
+
+def read_metadata(name, folder):
+    """The description in a file, as its format's own library reads it."""
+    if name == "onnx":
+        import onnx
+
+        onnx.checker.check_model(folder / "model.onnx")
+        properties = onnx.load(folder / "model.onnx").metadata_props
+        return json.loads(next(p.value for p in properties if p.key == "fre_lightning"))
+    if name == "openvino":
+        import openvino
+
+        model = openvino.Core().read_model(folder / "model.xml")
+        return json.loads(model.get_rt_info("fre_lightning").astype(str))
+    extra = {"fre_lightning.json": ""}
+    torch.export.load(folder / "model.pt2", extra_files=extra)
+    return json.loads(extra["fre_lightning.json"])
+
+
+def check_readmes_example(name, cfg, run_dir, folder):
+    """Run it as written, where this package cannot be imported."""
+    images = draw(45, 60, 1)
+    Image.fromarray(images[0]).save(folder / "part.png")
+    hide = "import sys; sys.modules['fre_lightning'] = None\n"
+    command = [sys.executable, "-c", hide + examples()[name]]
+    shown = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    assert shown.returncode == 0, shown.stderr
+    expected, _ = detect(cfg, run_dir, images)
+    score, called, shape = shown.stdout.split(maxsplit=2)
+    assert float(score) == pytest.approx(
+        float(expected[0]), rel=5e-3 if name == "openvino" else 1e-4
+    )
+    report = json.loads((folder / "export.json").read_text())
+    assert called == str(float(score) > report["threshold"])
+    assert shape.strip() == "(1, 64, 64)"
+
+
+@pytest.mark.parametrize(
+    ("model", "overrides"),
+    [
+        (RESNET, ["reducer=ae"]),
+        (RESNET, ["reducer=tae", "scoring=topk"]),
+        (ONE_SCALE, ["model.compression=cbrt", "scoring=topk"]),
+        (ONE_SCALE, ["model.compression=log"]),
+        (ONE_SCALE, ["model.compression=sqrt", "model.pool=2"]),
+    ],
+)
+def test_every_part_of_a_detector_exports(make_config, make_export, model, overrides):
+    train(make_config(*overrides, model=model))
+    report = run(make_export("format=torch_export", "resize=false"))
+    assert report["parity"]["score_difference"] <= 1e-4
+    assert report["parity"]["map_difference"] <= 1e-4
+    assert report["input"]["size"] == report["image_size"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_scattering_exports(make_config, make_export, name):
+    train(make_config("scoring=topk"))
+    report = run(make_export(f"format={name}"))
+    assert report["parity"]["score_difference"] <= 1e-4
+    assert report["parity"]["map_difference"] <= 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    ("model", "layer"),
+    [
+        ("efficientnet_b5", "features.3"),
+        ("vgg16", "features.23"),
+        ("wide_resnet50_2", "layer2"),
+        ("resnet18", "layer3"),
+    ],
+)
+def test_networks_export(make_config, make_export, name, model, layer):
+    train(make_config(model=(f"model={model}", f"model.layers={layer}", RESNET[1], *RESNET[3:])))
+    report = run(make_export(f"format={name}", "n_images=4"))
+    assert report["parity"]["score_difference"] <= 1e-4
+    assert report["parity"]["map_difference"] <= 1e-4
+
+
+def test_a_fixed_input_size_is_exact(make_config, make_export, tmp_path):
+    cfg = make_config(model=RESNET)
+    train(cfg)
+    report = run(make_export("format=torch_export", "input_size=[60,45]"))
+    assert report["input"]["shape"] == ["N", 60, 45, 3]
+    images = draw(60, 45)
+    scores, _ = FORMATS["torch_export"].load(tmp_path / "exported/model.pt2")(images)
+    expected, _ = detect(cfg, tmp_path / "run", images)
+    np.testing.assert_allclose(scores, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "torch_export",
+        pytest.param("onnx", marks=pytest.mark.slow),
+        pytest.param("openvino", marks=pytest.mark.slow),
+    ],
+)
+def test_half_precision_halves_the_reducer(make_config, make_export, name):
+    train(make_config(model=RESNET))
+    sizes = [
+        sum(
+            facts["bytes"]
+            for facts in run(make_export(f"format={name}", "resize=false", half))["files"].values()
+        )
+        for half in ("half_reducer=false", "half_reducer=true")
+    ]
+    state = read_checkpoint(make_export().checkpoint).state_dict
+    n_bytes = state["branches.0._reducers.0.encoder_weight"].nbytes
+    assert sizes[0] - sizes[1] == pytest.approx(n_bytes / 2, rel=0.1)
+
+
+def test_a_file_that_misses_the_tolerance_is_not_left_behind(make_config, make_export, tmp_path):
+    train(make_config(model=RESNET))
+    folder = tmp_path / "exported"
+    folder.mkdir()
+    (folder / "model.pt2").write_text("an earlier one")
+    with pytest.raises(ExportError, match="tolerance=0 allows less"):
+        run(make_export("format=torch_export", "resize=false", "tolerance=0"))
+    assert [path.name for path in folder.iterdir()] == ["model.pt2"]
+    assert (folder / "model.pt2").read_text() == "an earlier one"
+
+
+def test_a_wrong_network_is_found_out(make_config, make_export, tmp_path, monkeypatch):
+    train(make_config(model=RESNET))
+    load = formats.TorchExport.load
+
+    def spoilt(self, path):
+        exported = load(self, path)
+        return lambda images: exported(images[:, ::-1].copy())  # upside down
+
+    monkeypatch.setattr(formats.TorchExport, "load", spoilt)
+    with pytest.raises(ExportError, match="No file is left behind"):
+        run(make_export("format=torch_export", "resize=false"))
+    assert list((tmp_path / "exported").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("format=tflite", "choose one of onnx, openvino, torch_export"),
+        ("images=nowhere", "there are no images"),
+        ("input_size=[1,2,3]", "height, width"),
+        ("false_alarm_rate=2", "between 0 and 1"),
+        ("n_images=2", "There is no checkpoint"),
+    ],
+)
+def test_mistakes_are_told(make_export, override, words):
+    with pytest.raises(FREError, match=words):
+        run(make_export(override))
+
+
+def test_drawn_images_stand_in_for_a_dataset_that_is_gone(make_config, make_export, tmp_path):
+    train(make_config(model=RESNET))
+    (tmp_path / "run/config.yaml").unlink()
+    report = run(make_export("format=torch_export", "resize=false", "false_alarm_rate=0.2"))
+    assert report["parity"]["images"] == "drawn"
+    assert report["false_alarm_rate"] == 0.2
+
+
+def examples():
+    """The README's examples, by the name of the format."""
+    section = README.read_text().split("## Export", 1)[1].split("\n## ", 1)[0]
+    blocks = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    names = {"onnxruntime": "onnx", "openvino": "openvino", "torch.export": "torch_export"}
+    return {names[key]: code for code in blocks for key in names if key in code}

@@ -1,0 +1,50 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from fre_lightning.export import lanczos
+from fre_lightning.export.lanczos import LanczosResize, pillow_reverses
+from fre_lightning.images import resize
+
+SIZES = [
+    ((40, 64), (24, 32)),  # wide: by torch, where it can
+    ((200, 64), (24, 32)),  # tall: by Pillow, columns first
+    ((100, 90), (30, 30)),  # hardly tall: by Pillow, rows first
+    ((20, 12), (24, 32)),  # grows
+    ((24, 32), (24, 32)),
+]
+
+
+def draw(height, width):
+    return np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("is_fixed", [True, False])
+@pytest.mark.parametrize(("source", "target"), SIZES)
+def test_levels_are_exactly_those_of_the_loader(source, target, is_fixed):
+    pixels = draw(*source)
+    actual = LanczosResize(target, source if is_fixed else None)(torch.from_numpy(pixels)[None])
+    expected = resize(Image.fromarray(pixels), target)
+    assert actual.dtype == torch.uint8
+    assert torch.equal(actual[0], expected)
+
+
+@pytest.mark.parametrize(("source", "target"), SIZES)
+def test_levels_are_exactly_pillows_where_torch_does_not_load(source, target, monkeypatch):
+    monkeypatch.setattr(lanczos, "PREPROCESSING", "pillow-lanczos-rgb8-v2")
+    pixels = draw(*source)
+    size = (target[1], target[0])
+    expected = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    for input_size in (source, None):
+        actual = LanczosResize(target, input_size)(torch.from_numpy(pixels)[None])[0]
+        assert np.array_equal(actual.permute(1, 2, 0).numpy(), expected)
+
+
+def test_order_of_passes_is_known_for_this_pillow():
+    pixels = draw(200, 64)
+    size = (32, 24)
+    rows_first = Image.fromarray(pixels).resize((32, 200), Image.Resampling.LANCZOS)
+    rows_first = np.asarray(rows_first.resize(size, Image.Resampling.LANCZOS))
+    resized = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))
+    assert np.array_equal(rows_first, resized) != pillow_reverses()

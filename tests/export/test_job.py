@@ -142,8 +142,8 @@ def check_readmes_example(name, cfg, run_dir, folder):
         (RESNET, ["reducer=ae"]),
         (RESNET, ["reducer=tae", "scoring=topk"]),
         (ONE_SCALE, ["model.compression=cbrt", "scoring=topk"]),
-        (ONE_SCALE, ["model.compression=log"]),
-        (ONE_SCALE, ["model.compression=sqrt", "model.pool=2"]),
+        pytest.param(ONE_SCALE, ["model.compression=log"], marks=pytest.mark.slow),
+        pytest.param(ONE_SCALE, ["model.compression=sqrt", "model.pool=2"], marks=pytest.mark.slow),
     ],
 )
 def test_every_part_of_a_detector_exports(make_config, make_export, model, overrides):

@@ -22,7 +22,7 @@ demo: install
 	@echo "What else there is:  $(BIN)/python -m fre_lightning --help"
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not slow"
 
 check: install
 	$(BIN)/ruff format --check .

@@ -66,7 +66,9 @@ def detect(cfg, folder, images):
         return [tensor.numpy() for tensor in module(torch.stack(planes))]
 
 
-@pytest.mark.parametrize("name", FORMATS)
+@pytest.mark.parametrize(
+    "name", ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in FORMATS[1:])]
+)
 def test_a_file_gives_the_checkpoints_scores_at_any_size(make_config, make_export, tmp_path, name):
     cfg = make_config("scoring=topk", model=RESNET)
     train(cfg)
@@ -140,7 +142,7 @@ def check_readmes_example(name, cfg, run_dir, folder):
     ("model", "overrides"),
     [
         (RESNET, ["reducer=ae"]),
-        (RESNET, ["reducer=tae", "scoring=topk"]),
+        pytest.param(RESNET, ["reducer=tae", "scoring=topk"], marks=pytest.mark.slow),
         (ONE_SCALE, ["model.compression=cbrt", "scoring=topk"]),
         pytest.param(ONE_SCALE, ["model.compression=log"], marks=pytest.mark.slow),
         pytest.param(ONE_SCALE, ["model.compression=sqrt", "model.pool=2"], marks=pytest.mark.slow),

@@ -67,7 +67,7 @@ def detect(cfg, folder, images):
 
 
 @pytest.mark.parametrize(
-    "name", ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in FORMATS[1:])]
+    "name", ["onnx", *(pytest.param(name, marks=pytest.mark.slow) for name in list(FORMATS)[1:])]
 )
 def test_a_file_gives_the_checkpoints_scores_at_any_size(make_config, make_export, tmp_path, name):
     cfg = make_config("scoring=topk", model=RESNET)

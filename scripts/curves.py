@@ -29,10 +29,9 @@ from fre_lightning.curves import auroc, count
 from fre_lightning.extraction import load_features
 from fre_lightning.factory import build, build_module, make_trainer
 from fre_lightning.feature_cache import CachedRows, FeatureCache
-from fre_lightning.module import FREModule
 
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
-N_IMAGES = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
+N_IMAGES = (2, 5, 10, 20, 50, 100, 200)
 
 
 class Point(NamedTuple):
@@ -61,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, required=True, help="the picture, .png or .svg")
     parser.add_argument("--draws", type=int, default=5, help="of training images at each number")
     parser.add_argument("overrides", nargs="*", help="as of python -m fre_lightning")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def configure(overrides: Sequence[str]) -> DictConfig:
@@ -71,8 +70,8 @@ def configure(overrides: Sequence[str]) -> DictConfig:
         return compose("config", ["logger=none", "callbacks=none", output, *overrides])
 
 
-def load(cfg: DictConfig) -> tuple[FREModule, Features]:
-    """A module that isn't fitted, and all features of a dataset."""
+def load(cfg: DictConfig) -> Features:
+    """All features of a dataset."""
     datamodule = build(cfg.datamodule, dataset=build(cfg.dataset))
     datamodule.setup()
     module, trainer = build_module(cfg), make_trainer(cfg)
@@ -82,7 +81,7 @@ def load(cfg: DictConfig) -> tuple[FREModule, Features]:
     )
     datamodule.attach(test)
     labels = torch.tensor([sample.label for sample in datamodule.test_samples])
-    return module, Features(_join(train), _join(test), labels)
+    return Features(_join(train), _join(test), labels)
 
 
 def _join(layers: Sequence[CachedRows]) -> list[np.ndarray]:
@@ -164,8 +163,10 @@ def main() -> None:
     for scoring in ("paper", "topk"):
         overrides = [*arguments.overrides, f"scoring={scoring}"]
         cfg = configure(overrides)
-        module, features = load(cfg)
-        title = f"{cfg.dataset.category}, {module.description}"
+        features = load(cfg)
+        title = (
+            f"{cfg.dataset.category}, {cfg.model.name}, {cfg.reducer._target_.rpartition('.')[2]}"
+        )
         curves[scoring] = (
             rank_curve(overrides, features)
             if arguments.curve == "rank"

@@ -40,7 +40,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--model", default="scattering")
     parser.add_argument("--data-dir", type=Path, default=Path("data/sheets"))
     parser.add_argument("overrides", nargs="*", help="as of python -m fre_lightning")
-    return parser.parse_args()
+    return parser.parse_intermixed_args()
 
 
 def draw_sheet(size: Sequence[int], diameter: int, seed: int) -> tuple[Image.Image, Image.Image]:

@@ -3,6 +3,8 @@
 import logging
 import math
 
+import torch
+
 from fre_lightning.cross_fit import draw_folds, held_out_residuals
 from fre_lightning.errors import ConfigError
 from fre_lightning.subspace import Subspace, choose_rank
@@ -12,15 +14,16 @@ log = logging.getLogger(__name__)
 HELD_OUT = "held_out"
 
 _N_FOLDS = 4
+_N_ERRORS = 2.0  # by how many standard errors an axis must be better than chance
 
 
 def find_rank(n_components: float | str, subspace: Subspace) -> int:
     """The number of components that a setting stands for.
 
     Args:
-        n_components: A share of the variance in (0, 1); or the number itself; or `held_out`, the
-            least number of which held-out training images are reconstructed as well as at best,
-            within one standard error (Breiman et al. 1984). It needs no defective images.
+        n_components: A share of the variance in (0, 1); or the number itself; or `held_out`: as
+            many as explain more of held-out training images than chance does, in the manner of
+            parallel analysis (Horn 1965). It needs no defective images.
         subspace: Of the training features.
 
     Raises:
@@ -40,12 +43,12 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
         msg = f"reducer.n_components={HELD_OUT} takes at least 3 images, and there are {n_samples}."
         raise ConfigError(msg)
     residuals = held_out_residuals(subspace, draw_folds(n_samples, min(_N_FOLDS, n_samples)))
-    mean = residuals.mean(dim=0)
-    best = int(mean.argmin())
-    # Of the difference, image by image: how well an image fares at all says nothing of the rank.
-    excess = residuals - residuals[:, best : best + 1]
-    error = excess.std(dim=0) / math.sqrt(n_samples)
-    is_as_good = excess.mean(dim=0) <= error
-    rank = max(int(is_as_good.nonzero()[0]), 1)
-    log.info("Held-out images ask for %d components, and are best reconstructed by %d", rank, best)
+    n_axes = residuals.shape[1] - 1
+    # More axes always leave less. What counts is whether one explains more of images it has not
+    # seen than a direction drawn at random from all that are left.
+    n_left = subspace.features.shape[1] - torch.arange(n_axes)
+    gain = -residuals.diff(dim=1) - residuals[:, :-1] / n_left
+    is_signal = gain.mean(dim=0) > _N_ERRORS * gain.std(dim=0) / math.sqrt(n_samples)
+    rank = max(int(is_signal.cumprod(dim=0).sum()), 1)
+    log.info("Held-out images ask for %d of %d components", rank, n_axes)
     return rank

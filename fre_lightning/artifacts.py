@@ -42,7 +42,7 @@ def make_output_dir(path: str) -> Path:
     Raises:
         OutputError: If it cannot be made.
     """
-    output_dir = Path(path)
+    output_dir = Path(path).expanduser()
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
     except OSError as error:

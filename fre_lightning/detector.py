@@ -21,7 +21,7 @@ from fre_lightning.image_input import ImageLike, PreparedImage, prepare_image
 from fre_lightning.module import FREModule
 from fre_lightning.read_ahead import read_ahead
 from fre_lightning.threads import default_n_threads, intra_op_threads
-from fre_lightning.threshold import n_images_needed, p_values
+from fre_lightning.threshold import check_rate, n_images_needed, p_values
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,7 @@ def load(
     """
     checkpoint = read_checkpoint(str(path))
     rate = checkpoint.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
-    if not 0 < rate < 1:
-        msg = f"false_alarm_rate={rate} must lie between 0 and 1."
-        raise ConfigError(msg)
+    check_rate(rate)
     if n_threads is not None and n_threads < 1:
         msg = f"n_threads={n_threads} must be at least 1."
         raise ConfigError(msg)
@@ -154,7 +152,8 @@ class Detector:
         Decoding and computing go on side by side, in batches of what has come in: an image that
         comes alone is judged at once. `images` is drawn from in a thread.
         """
-        for batch in read_ahead(self.prepare, images, BATCH_SIZE, self.n_threads):
+        batch_size = max(1, BATCH_SIZE // self._module.tiling.n_tiles)
+        for batch in read_ahead(self.prepare, images, batch_size, self.n_threads):
             parts = [(image, *_wait(future)) for image, future in batch]
             readable = [prepared for _, prepared, _ in parts if prepared is not None]
             results = iter(self.judge(readable))

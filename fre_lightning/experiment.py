@@ -27,7 +27,7 @@ from fre_lightning.report import write_report
 from fre_lightning.report.gallery import gallery_order
 from fre_lightning.report.sections import REPORT_FILE
 from fre_lightning.report.thumbnails import clear_thumbnails, write_thumbnails
-from fre_lightning.threshold import decision_metrics, n_images_needed
+from fre_lightning.threshold import check_rate, decision_metrics, n_images_needed
 
 log = logging.getLogger(__name__)
 
@@ -258,9 +258,7 @@ def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:
 
 def _check_settings(cfg: DictConfig) -> None:
     """Refuse what would be noticed only after everything is computed."""
-    if not 0 < cfg.false_alarm_rate < 1:
-        msg = f"false_alarm_rate={cfg.false_alarm_rate} must lie between 0 and 1."
-        raise ConfigError(msg)
+    check_rate(cfg.false_alarm_rate)
     if cfg.metrics.size not in METRIC_SIZES:
         msg = (
             f"metrics.size={cfg.metrics.size} is unknown; choose one of {', '.join(METRIC_SIZES)}."

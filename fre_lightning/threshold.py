@@ -12,6 +12,8 @@ import torch
 from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
+from fre_lightning.errors import ConfigError
+
 # The share of calibration scores that an extreme-value tail is fitted to, and their least number.
 _TAIL_SHARE, _MIN_TAIL = 0.2, 8
 
@@ -28,6 +30,17 @@ class Threshold(NamedTuple):
     value: float
     rate: float
     is_extrapolated: bool
+
+
+def check_rate(rate: float) -> None:
+    """Refuse a false-alarm rate that is none.
+
+    Raises:
+        ConfigError: If it does not lie between 0 and 1.
+    """
+    if not 0 < rate < 1:
+        msg = f"false_alarm_rate={rate} must lie between 0 and 1."
+        raise ConfigError(msg)
 
 
 def p_values(scores: Tensor, calibration: Tensor) -> Tensor:

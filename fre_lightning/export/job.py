@@ -16,9 +16,9 @@ from rich.console import Console
 from rich.table import Table
 
 import fre_lightning
-from fre_lightning.artifacts import write_metrics
+from fre_lightning.artifacts import make_output_dir, write_metrics
 from fre_lightning.checkpoint import read_checkpoint
-from fre_lightning.errors import ConfigError, ExportError, OutputError
+from fre_lightning.errors import ConfigError, ExportError
 from fre_lightning.export.comparison import Parity, compare, measure_latency, reference, resized
 from fre_lightning.export.formats import FORMATS, Format, Images, Runner
 from fre_lightning.export.graph import INPUT, OUTPUTS, DetectorGraph, capture, exportable
@@ -27,11 +27,11 @@ from fre_lightning.export.samples import Samples, load_samples
 from fre_lightning.factory import build_module
 from fre_lightning.images import parse_image_size
 from fre_lightning.module import FREModule
+from fre_lightning.threshold import check_rate
 
 log = logging.getLogger(__name__)
 
 REPORT = "export.json"
-_DEFAULT_RATE = 0.05
 
 Size = tuple[int, int]
 
@@ -52,11 +52,13 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     file_format = _find_format(cfg.format)
     input_size = _input_size(cfg)
-    rate = _false_alarm_rate(cfg)
-    output_dir = _make_output_dir(cfg.paths.output_dir)
+    if cfg.false_alarm_rate is not None:
+        check_rate(cfg.false_alarm_rate)
+    output_dir = make_output_dir(cfg.paths.output_dir)
     path = Path(cfg.checkpoint).expanduser()
     samples = load_samples(cfg.images, path, cfg.n_images)
     checkpoint = read_checkpoint(path)
+    rate = checkpoint.false_alarm_rate if cfg.false_alarm_rate is None else cfg.false_alarm_rate
     module = build_module(OmegaConf.create(dict(checkpoint.config)), checkpoint)
     resize = LanczosResize(module.image_size, input_size) if cfg.resize else None
     about = describe(module, resize, rate, half_reducer=cfg.half_reducer)
@@ -234,31 +236,6 @@ def _input_size(cfg: DictConfig) -> Size | None:
         raise ConfigError(msg)
     sides = cfg.input_size
     return parse_image_size(list(sides) if OmegaConf.is_list(sides) else sides)
-
-
-def _false_alarm_rate(cfg: DictConfig) -> float:
-    """The rate that is asked for, else the run's."""
-    rate = cfg.false_alarm_rate
-    if rate is None:
-        path = Path(cfg.checkpoint).expanduser()
-        config = (path if path.is_dir() else path.parent) / "config.yaml"
-        known = OmegaConf.load(config) if config.is_file() else None
-        rate = OmegaConf.select(known, "false_alarm_rate") if known else None
-        rate = _DEFAULT_RATE if rate is None else rate
-    if not 0 < rate < 1:
-        msg = f"false_alarm_rate={rate} must lie between 0 and 1."
-        raise ConfigError(msg)
-    return float(rate)
-
-
-def _make_output_dir(path: str) -> Path:
-    output_dir = Path(path).expanduser()
-    try:
-        output_dir.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        msg = f"{output_dir} cannot be made ({error.strerror}). Choose another paths.output_dir."
-        raise OutputError(msg) from error
-    return output_dir
 
 
 def _file_facts(path: Path) -> dict[str, Any]:

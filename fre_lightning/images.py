@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
+from fre_lightning.png import decode_png
 
 
 def _torch_has_lanczos() -> bool:
@@ -99,7 +100,8 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
         UnreadableImageError: If the file is missing, truncated or no image.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path) as opened:
+            image = decode_png(opened, path) or opened
             # Grey is repeated after the resize, which then has a third of the work.
             resized = resize(to_8_bit(image), image_size)
     except DECODING_ERRORS as error:

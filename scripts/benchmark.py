@@ -109,7 +109,8 @@ def configure(arguments: argparse.Namespace, scratch: Path, *overrides: str) -> 
                 f"paths.data_dir={arguments.data_dir}",
                 f"paths.cache_dir={scratch / 'cache'}",
                 f"trainer={'cpu' if arguments.device == 'cpu' else 'gpu'}",
-                "report=false",  # the published procedure has none
+                "report=false",  # the published procedure draws nothing
+                "logger=none",
                 *overrides,
             ],
         )

@@ -112,7 +112,7 @@ def test_a_truncated_file_and_a_truncated_pillow_image(tmp_path):
 
 
 def test_a_fault_of_the_decoder_is_the_files(tmp_path, monkeypatch):
-    path = tmp_path / "x.png"
+    path = tmp_path / "x.tif"
     Image.fromarray(levels(9, 9)).save(path)
 
     def broken(*_):

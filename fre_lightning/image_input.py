@@ -61,7 +61,7 @@ def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImag
         return _prepare_file(Path(image), image_size)
     image = _to_pillow(image)
     try:
-        pixels = resize(to_8_bit(image), image_size)
+        pixels = resize(np.array(to_8_bit(image)), image_size)
     except DAMAGE_ERRORS as error:
         msg = f"The image cannot be decoded ({error or type(error).__name__})."
         raise UnreadableImageError(msg) from error

@@ -19,15 +19,14 @@ from fre_lightning.png import decode_png
 def _torch_has_lanczos() -> bool:
     """Whether this torch can resize with Lanczos."""
     try:
-        _resize_in_torch(Image.new("L", (4, 4)), (2, 2))
+        _resize_in_torch(np.zeros((4, 4), np.uint8), (2, 2))
     except NotImplementedError:
         return False
     return True
 
 
-def _resize_in_torch(image: Image.Image, image_size: tuple[int, int]) -> Tensor:
-    """Resize an `L` or `RGB` image with Lanczos to `(C, H, W)` uint8, five times as fast."""
-    levels = np.array(image)
+def _resize_in_torch(levels: NDArray[np.uint8], image_size: tuple[int, int]) -> Tensor:
+    """Resize `(h, w)` or `(h, w, C)` levels with Lanczos to `(C, H, W)`, five times as fast."""
     channels = torch.from_numpy(levels.reshape(*levels.shape[:2], -1)).permute(2, 0, 1)
     return F.interpolate(channels[None], size=image_size, mode="lanczos", antialias=True)[0]
 
@@ -79,7 +78,8 @@ def to_8_bit(image: Image.Image) -> Image.Image:
         values = np.asarray(image, dtype=np.float64)
         values = values * 255.0 if values.max(initial=0.0) <= 1.0 else values
     else:
-        return image.convert("L" if image.mode in {"L", "1", "LA"} else "RGB")
+        mode = "L" if image.mode in {"L", "1", "LA"} else "RGB"
+        return image if image.mode == mode else image.convert(mode)
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 
 
@@ -101,9 +101,11 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     """
     try:
         with Image.open(path) as opened:
-            image = decode_png(opened, path) or opened
-            # Grey is repeated after the resize, which then has a third of the work.
-            resized = resize(to_8_bit(image), image_size)
+            levels = decode_png(opened, path)
+            if levels is None:
+                levels = np.array(to_8_bit(opened))
+        # Grey is repeated after the resize, which then has a third of the work.
+        resized = resize(levels, image_size)
     except DECODING_ERRORS as error:
         msg = (
             f"{path} cannot be read as an image ({error}). Repair or remove the file, "
@@ -113,7 +115,7 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     return resized.expand(3, -1, -1)
 
 
-def resize(image: Image.Image, image_size: tuple[int, int]) -> Tensor:
+def resize(levels: NDArray[np.uint8], image_size: tuple[int, int]) -> Tensor:
     """Resize with Lanczos as Pillow does.
 
     Torch's own (from 2.14 on) is several times as fast, and gives the same levels but for at most
@@ -121,17 +123,17 @@ def resize(image: Image.Image, image_size: tuple[int, int]) -> Tensor:
     for images which shrink more in height than in width, so those are left to it.
 
     Args:
-        image: Of mode `L` or `RGB`.
+        levels: `(h, w)` or `(h, w, 3)`; writable, for torch.
         image_size: `(H, W)`.
 
     Returns:
         `(C, H, W)` uint8, C = 1 or 3.
     """
     height, width = image_size
-    if _USES_TORCH and image.width * height >= image.height * width:
-        return _resize_in_torch(image, image_size)
-    levels = np.array(image.resize((width, height), Image.Resampling.LANCZOS))
-    return torch.from_numpy(levels.reshape(height, width, -1)).permute(2, 0, 1)
+    if _USES_TORCH and levels.shape[1] * height >= levels.shape[0] * width:
+        return _resize_in_torch(levels, image_size)
+    resized = Image.fromarray(levels).resize((width, height), Image.Resampling.LANCZOS)
+    return torch.from_numpy(np.array(resized).reshape(height, width, -1)).permute(2, 0, 1)
 
 
 def read_mask(

@@ -2,12 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 _BANDS = {"L": (), "RGB": (3,)}
 
 
-def decode_png(opened: Image.Image, path: Path) -> Image.Image | None:
+def decode_png(opened: Image.Image, path: Path) -> NDArray[np.uint8] | None:
     """The pixels of an 8-bit grey or RGB file: the same levels as Pillow's, in two thirds the time.
 
     Args:
@@ -15,16 +17,16 @@ def decode_png(opened: Image.Image, path: Path) -> Image.Image | None:
         path: The file.
 
     Returns:
-        An image of the same size and mode; None if the file is of another kind or damaged, which
-        is then for Pillow to read, or to explain.
+        `(H, W)` or `(H, W, 3)`; None if the file is of another kind or damaged, which is then for
+        Pillow to read, or to explain.
     """
     if opened.format != "PNG" or opened.mode not in _BANDS:
         return None
     import imagecodecs  # a seventh of a second, which runs on cached features need not spend
 
     try:
-        levels = imagecodecs.png_decode(path.read_bytes())
+        levels: NDArray[np.uint8] = imagecodecs.png_decode(path.read_bytes())
     except imagecodecs.PngError:
         return None
     shape = (opened.height, opened.width, *_BANDS[opened.mode])
-    return Image.fromarray(levels) if levels.dtype == "uint8" and levels.shape == shape else None
+    return levels if levels.dtype == np.uint8 and levels.shape == shape else None

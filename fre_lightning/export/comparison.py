@@ -8,7 +8,6 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 
 from fre_lightning.export.formats import Images, Runner
 from fre_lightning.images import resize
@@ -42,7 +41,7 @@ def reference(module: FREModule) -> Runner:
     """PyTorch's own way from decoded images to scores and maps, one size or several."""
 
     def run(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        resized = [resize(Image.fromarray(image), module.image_size) for image in images]
+        resized = [resize(image, module.image_size) for image in images]
         with torch.inference_mode():
             scores, anomaly_maps = module(torch.stack(resized))
         return scores.numpy(), anomaly_maps.numpy()
@@ -52,10 +51,7 @@ def reference(module: FREModule) -> Runner:
 
 def resized(images: Sequence[Images], size: tuple[int, int]) -> list[Images]:
     """Images as the program's loader resizes them."""
-    return [
-        np.ascontiguousarray(resize(Image.fromarray(image), size).permute(1, 2, 0).numpy())
-        for image in images
-    ]
+    return [np.ascontiguousarray(resize(image, size).permute(1, 2, 0).numpy()) for image in images]
 
 
 def compare(expected: Runner, actual: Runner, images: Sequence[Images]) -> Parity:

@@ -61,7 +61,7 @@ def draw(height, width, n=2):
 def detect(cfg, folder, images):
     """What the checkpoint says of images, without any of the export's code."""
     module = build_module(cfg, read_checkpoint(folder))
-    planes = [resize(Image.fromarray(image), module.image_size) for image in images]
+    planes = [resize(image, module.image_size) for image in images]
     with torch.inference_mode():
         return [tensor.numpy() for tensor in module(torch.stack(planes))]
 

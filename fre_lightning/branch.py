@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fre_lightning.augmentation import CellShifts
 from fre_lightning.cross_fit import held_out_error_maps
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.feature_matrix import FeatureMatrix
@@ -37,13 +38,20 @@ class Branch(nn.Module):
         """One, or one for each tile."""
         return list(self._reducers)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
-    def fit(self, rows: CachedRows, folds: Tensor | None, device: torch.device) -> Tensor | None:
+    def fit(
+        self,
+        rows: CachedRows,
+        folds: Tensor | None,
+        device: torch.device,
+        shifts: CellShifts | None = None,
+    ) -> Tensor | None:
         """Learn from training features.
 
         Args:
             rows: Of `(T, C, h, w)` features, T tiles of each image.
             folds: `(N,)` int64, which fold each image is to be held out with, once; or None.
             device: Where to compute.
+            shifts: Makes copies of the features to learn from, too; None if there are none.
 
         Returns:
             Error maps `(N, rows * h, columns * w)` of the images under the subspaces of the images
@@ -55,21 +63,23 @@ class Branch(nn.Module):
         n_tiles, n_channels, height, width = rows.row_shape
         tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
         self.standardizer.fit(FeatureMatrix(tiles), n_channels)
+        n_copies = shifts.n_copies(len(rows.indices), (height, width)) if shifts else 1
         maps = []
         for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
-            features = FeatureMatrix(shards, self.standardizer)
+            copies = shifts(shards) if shifts and n_copies > 1 else shards
+            features = FeatureMatrix(copies, self.standardizer, n_copies)
             subspace = reducer.fit(features, device)
             if folds is not None:
                 n_together = n_tiles // self.tiling.n_subspaces
                 requested = reducer.n_components_requested
-                maps.append(
-                    held_out_error_maps(
-                        subspace,
-                        reducer.n_components if isinstance(requested, str) else requested,
-                        (n_channels, height, width),
-                        folds.repeat_interleave(n_together),
-                    ).view(-1, n_together, height, width)
+                held_out = held_out_error_maps(
+                    subspace,
+                    reducer.n_components if isinstance(requested, str) else requested,
+                    (n_channels, height, width),
+                    folds.repeat_interleave(n_together).repeat(n_copies),
                 )
+                originals = held_out[: len(folds) * n_together]
+                maps.append(originals.view(-1, n_together, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
 
     def forward(self, features: Tensor) -> Tensor:

@@ -74,6 +74,7 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     datamodule.setup()
     module = build_module(cfg, checkpoint)
     module.false_alarm_rate = cfg.false_alarm_rate
+    module.shifts = build(cfg.augmentation)
     trainer = make_trainer(cfg)
     log.info(
         "%s: %s, %s", datamodule.dataset.category, module.description, trainer.strategy.root_device

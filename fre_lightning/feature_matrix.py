@@ -20,26 +20,32 @@ class FeatureMatrix:
 
     Attributes:
         shape: `(N, D)`.
+        n_copies: How many copies of the same items the rows are, one copy of all after another.
     """
 
     def __init__(
-        self, shards: Sequence[np.ndarray | Tensor], transform: Transform | None = None
+        self,
+        shards: Sequence[np.ndarray | Tensor],
+        transform: Transform | None = None,
+        n_copies: int = 1,
     ) -> None:
         """Hold shards without reading them.
 
         Args:
             shards: `(n_i, ...)` arrays, memory-mapped or not; trailing axes are flattened.
             transform: Applied to whatever is read.
+            n_copies: See the class.
         """
         arrays = (shard.numpy() if isinstance(shard, Tensor) else shard for shard in shards)
         self._shards = [array.reshape(len(array), -1) for array in arrays]
         self._starts = list(accumulate((len(shard) for shard in self._shards), initial=0))
         self._transform = transform
+        self.n_copies = n_copies
         self.shape = (self._starts[-1], int(self._shards[0].shape[1]))
 
     def with_transform(self, transform: Transform) -> "FeatureMatrix":
         """The same shards seen through `transform` alone."""
-        return FeatureMatrix(self._shards, transform)
+        return FeatureMatrix(self._shards, transform, self.n_copies)
 
     def block(self, rows: slice, columns: slice = slice(None)) -> Tensor:
         """Read a block: `(n, d)` float32 in memory, for slices of step 1."""

@@ -10,6 +10,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
+from fre_lightning.augmentation import CellShifts
 from fre_lightning.backbones import Backbone
 from fre_lightning.branch import Branch
 from fre_lightning.calibration import Calibration
@@ -54,6 +55,7 @@ class FREModule(LightningModule):
         sources: The backbone and layer that each branch has its features from.
         wanted: Those of them that `predict` gives the features of.
         false_alarm_rate: The default of whoever decides with its checkpoint.
+        shifts: Makes copies of the training features; None if there are none.
         scores: `(n,)` image scores of each test batch, after a test.
         error_maps: `(n, h, w)` of each test batch as the scoring normalises and fuses them, after
             a test.
@@ -83,6 +85,7 @@ class FREModule(LightningModule):
         self.config = config
         self.n_train = 0
         self.false_alarm_rate = 0.05
+        self.shifts: CellShifts | None = None
         self.automatic_optimization = False
         self.backbone = backbone
         self.branches = nn.ModuleList(branches)
@@ -220,7 +223,7 @@ class FREModule(LightningModule):
         """Fit all but the autoencoders' weights to the attached features, and calibrate."""
         folds = self.calibration.draw_folds(self.n_train)
         held_out = [
-            branch.fit(rows, folds, device)
+            branch.fit(rows, folds, device, self.shifts)
             for branch, rows in zip(self._branches, self._train_rows, strict=True)
         ]
         if folds is not None:

@@ -38,11 +38,13 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
             )
             raise ConfigError(msg)
         return choose_rank(n_components, subspace.variances)
-    n_samples = subspace.features.shape[0]
+    n_copies = subspace.features.n_copies
+    n_samples = subspace.features.shape[0] // n_copies
     if n_samples < 3:
         msg = f"reducer.n_components={HELD_OUT} takes at least 3 images, and there are {n_samples}."
         raise ConfigError(msg)
-    residuals = held_out_residuals(subspace, draw_folds(n_samples, min(_N_FOLDS, n_samples)))
+    folds = draw_folds(n_samples, min(_N_FOLDS, n_samples)).repeat(n_copies)
+    residuals = held_out_residuals(subspace, folds)
     n_axes = residuals.shape[1] - 1
     # More axes always leave less. What counts is whether one explains more of images it has not
     # seen than a direction drawn at random from all that are left.

@@ -9,6 +9,7 @@ after the options are overrides as of `python -m fre_lightning`. The figures go 
 """
 
 import argparse
+import contextlib
 import json
 import logging
 import tempfile
@@ -26,12 +27,13 @@ from tqdm import tqdm
 
 from fre_lightning.cli import CONFIG_DIR
 from fre_lightning.curves import auroc, count
+from fre_lightning.errors import FeatureError
 from fre_lightning.extraction import load_features
 from fre_lightning.factory import build, build_module, make_trainer
 from fre_lightning.feature_cache import CachedRows, FeatureCache
 
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
-N_IMAGES = (2, 5, 10, 20, 50, 100, 200)
+N_IMAGES = (1, 2, 5, 10, 20, 50, 100, 200)
 
 
 class Point(NamedTuple):
@@ -95,6 +97,7 @@ def evaluate(cfg: DictConfig, features: Features, chosen: np.ndarray) -> tuple[i
     module.attach(
         [CachedRows([rows[chosen]], list(range(len(chosen))), [], False) for rows in features.train]
     )
+    module.shifts = build(cfg.augmentation)
     module.fit_closed_forms(torch.device("cpu"))
     scores = []
     for start in range(0, len(features.labels), 64):
@@ -122,7 +125,8 @@ def image_curve(overrides: Sequence[str], features: Features, n_draws: int) -> l
     draws = [(n, draw) for n in numbers for draw in range(n_draws if n < n_train else 1)]
     for number, draw in tqdm(draws, "Fits"):
         chosen = np.sort(np.random.default_rng(draw).choice(n_train, number, replace=False))
-        points.append(Point(number, draw, *evaluate(cfg, features, chosen)))
+        with contextlib.suppress(FeatureError):  # one image, and no shifted copies of it
+            points.append(Point(number, draw, *evaluate(cfg, features, chosen)))
     return points
 
 

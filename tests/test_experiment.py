@@ -246,13 +246,16 @@ def test_a_rate_that_too_few_images_can_show_is_extrapolated(make_config, caplog
 
 
 def test_one_training_image(make_config):
+    summary = run(make_config("datamodule.limit_images=1"))
+    assert summary["n_train"] == 1
+    assert "threshold" not in summary
     with pytest.raises(FeatureError, match="at least 2"):
-        run(make_config("datamodule.limit_images=1"))
+        run(make_config("datamodule.limit_images=1", "augmentation.max_images=0"))
 
 
 def test_more_components_than_images(make_config):
     with pytest.raises(ConfigError, match="more than the 15 directions"):
-        run(make_config("reducer.n_components=100"))
+        run(make_config("reducer.n_components=100", "augmentation.max_images=0"))
 
 
 def test_nan_in_features_names_the_image(make_config, monkeypatch):

@@ -18,8 +18,9 @@ from fre_lightning.image_loader import ImageLoader
 from fre_lightning.images import read_mask
 from fre_lightning.threads import default_n_threads
 
-# What a step allocates, some MB an image, should be little: the allocator keeps what was freed.
-_TEST_BATCH = 16
+# A reducer's weights are read from memory once a batch, which takes longer than its arithmetic on
+# few images; a step allocates some MB an image, which the allocator keeps.
+_TEST_BATCH = 64
 
 
 class TestBatch(NamedTuple):

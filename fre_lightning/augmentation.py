@@ -1,7 +1,5 @@
 """More to learn from where there are few images: their feature maps, shifted by one cell."""
 
-from collections.abc import Sequence
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -37,20 +35,15 @@ class CellShifts:
         """How often each of the feature maps `(h, w)` is there, itself included."""
         return len(_STEPS) ** 2 if n_images <= self.max_images and max(size) > 1 else 1
 
-    def __call__(self, maps: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-        """All copies of maps, one after another; the first are the maps as they are.
+    def __call__(self, maps: NDArray[np.float32]) -> list[NDArray[np.float32]]:
+        """All copies of `(N, C, h, w)` maps: nine views, the first of the maps as they are.
 
-        Args:
-            maps: `(n_i, C, h, w)`.
-
-        Returns:
-            Nine times as many arrays of these shapes; cells at the border are repeated.
+        Cells at the border are repeated.
         """
-        height, width = maps[0].shape[2:]
-        padded = [np.pad(part, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge") for part in maps]
+        height, width = maps.shape[2:]
+        padded = np.pad(maps, ((0, 0), (0, 0), (1, 1), (1, 1)), mode="edge")
         return [
-            part[:, :, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
+            padded[:, :, 1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
             for dy in _STEPS
             for dx in _STEPS
-            for part in padded
         ]

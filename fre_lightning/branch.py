@@ -66,8 +66,10 @@ class Branch(nn.Module):
         n_copies = shifts.n_copies(len(rows.indices), (height, width)) if shifts else 1
         maps = []
         for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
-            copies = shifts(shards) if shifts and n_copies > 1 else shards
-            features = FeatureMatrix(copies, self.standardizer, n_copies)
+            features = FeatureMatrix(shards, self.standardizer)
+            if shifts and n_copies > 1:  # of what is standardised, not to do that nine times
+                originals = features.block(slice(None)).view(-1, n_channels, height, width)
+                features = FeatureMatrix(shifts(originals.numpy()), n_copies=n_copies)
             subspace = reducer.fit(features, device)
             if folds is not None:
                 n_together = n_tiles // self.tiling.n_subspaces
@@ -78,8 +80,7 @@ class Branch(nn.Module):
                     (n_channels, height, width),
                     folds.repeat_interleave(n_together).repeat(n_copies),
                 )
-                originals = held_out[: len(folds) * n_together]
-                maps.append(originals.view(-1, n_together, height, width))
+                maps.append(held_out[: len(folds) * n_together].view(-1, n_together, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
 
     def forward(self, features: Tensor) -> Tensor:

@@ -43,10 +43,6 @@ class FeatureMatrix:
         self.n_copies = n_copies
         self.shape = (self._starts[-1], int(self._shards[0].shape[1]))
 
-    def with_transform(self, transform: Transform) -> "FeatureMatrix":
-        """The same shards seen through `transform` alone."""
-        return FeatureMatrix(self._shards, transform, self.n_copies)
-
     def block(self, rows: slice, columns: slice = slice(None)) -> Tensor:
         """Read a block: `(n, d)` float32 in memory, for slices of step 1."""
         first, last, _ = rows.indices(self.shape[0])

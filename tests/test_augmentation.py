@@ -48,7 +48,7 @@ def shift_plainly(a_map):
 
 
 def test_copies_by_hand():
-    copies = CellShifts(1)([np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32)])
+    copies = CellShifts(1)(np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32))
     assert copies[0].tolist() == [[[[1, 2], [3, 4]]]]  # first the map as it is
     flat = sorted(tuple(copy.ravel().tolist()) for copy in copies)
     assert flat == sorted(

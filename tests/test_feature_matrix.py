@@ -35,7 +35,8 @@ def test_row_and_column_blocks_cover_everything_once(matrix, block_bytes):
 
 def test_transform_knows_its_columns_and_leaves_the_data_alone(matrix):
     scale = torch.arange(6.0)
-    scaled = matrix.with_transform(lambda block, first: block * scale[first:][: block.shape[1]])
+    shards = [ROWS[:3], ROWS[3:]]
+    scaled = FeatureMatrix(shards, lambda block, first: block * scale[first:][: block.shape[1]])
     columns = torch.cat([block for _, block in scaled.column_blocks(60)], dim=1)
     torch.testing.assert_close(columns, torch.from_numpy(ROWS.reshape(7, 6)) * scale)
     torch.testing.assert_close(matrix.block(slice(None)), torch.from_numpy(ROWS.reshape(7, 6)))
@@ -50,7 +51,7 @@ def mapped_megabytes():
 def test_what_was_read_of_a_mapped_file_does_not_stay_in_memory(tmp_path):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((2**10, 2, 2**13), np.float32))
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")  # 64 MB
-    matrix = FeatureMatrix([mapped[:500], mapped[500:]]).with_transform(lambda block, _: block + 1)
+    matrix = FeatureMatrix([mapped[:500], mapped[500:]], lambda block, _: block + 1)
     before, total = mapped_megabytes(), 0.0
     for _, block in matrix.row_blocks(2**20):
         total += float(block.double().sum())

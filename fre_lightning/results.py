@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 
 from fre_lightning.atomic import replacing
 
-METRICS = ("image_auroc", "image_aupr", "image_f1_max", "pixel_auroc")
+METRICS = ("image_auroc", "image_aupr", "image_f1_max", "pixel_auroc", "pixel_aupro")
+_ENDS = ("_low", "_high")  # of a metric's 95 % interval, in columns behind it
 
 CATEGORY = "dataset.category"
 GROUPS = ("model", "reducer", "dataset", "scoring")
@@ -21,7 +22,8 @@ class ResultsTable(NamedTuple):
     """A table and what is to be said below it.
 
     Attributes:
-        header: The first is `category`.
+        header: The first is `category`; then for each variant and metric one, and two for the ends
+            of its interval if it has one.
         rows: As many cells as the header; the last row holds the means.
         notes: Failed jobs and random weights, one line each.
     """
@@ -43,7 +45,8 @@ def tabulate(outcomes: Sequence[Outcome]) -> ResultsTable:
         variant = " ".join(short_setting(o) for o in outcome["overrides"] if o in varying)
         cells[str(outcome["category"]), variant] = outcome
     categories, variants = (list(dict.fromkeys(keys)) for keys in zip(*cells, strict=True))
-    metrics = [name for name in METRICS if any(name in outcome for outcome in outcomes)]
+    known = [name + end for name in METRICS for end in ("", *_ENDS)]
+    metrics = [name for name in known if any(name in outcome for outcome in outcomes)]
     columns = [(variant, name) for variant in variants for name in metrics]
     values = [
         [cells.get((category, variant), {}).get(name) for variant, name in columns]
@@ -53,15 +56,19 @@ def tabulate(outcomes: Sequence[Outcome]) -> ResultsTable:
         [category, *(_format(v) for v in row)]
         for category, row in zip(categories, values, strict=True)
     ]
-    means = [_mean(column) for column in zip(*values, strict=True)]
+    means = [
+        "" if name.endswith(_ENDS) else _mean(column)
+        for (_, name), column in zip(columns, zip(*values, strict=True), strict=True)
+    ]
     header = ["category", *(f"{variant} {name}".strip() for variant, name in columns)]
     return ResultsTable(header, [*rows, ["mean", *means]], _notes(cells))
 
 
 def write_results(folder: Path, table: ResultsTable) -> None:
-    """Write `results.csv` and `results.md`."""
+    """Write `results.csv`, and `results.md` with intervals in their metric's cell."""
     with replacing(folder / "results.csv") as temporary, temporary.open("w", newline="") as stream:
         csv.writer(stream).writerows([table.header, *table.rows])
+    table = fold_intervals(table)
     lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1), *table.rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     notes = "".join(f"\n- {note}" for note in table.notes)
@@ -69,11 +76,31 @@ def write_results(folder: Path, table: ResultsTable) -> None:
         temporary.write_text(f"{text}\n{notes}\n")
 
 
+def fold_intervals(table: ResultsTable, *, shown: bool = True) -> ResultsTable:
+    """The table with `0.9850 [0.978, 0.991]` in one cell, or without the intervals."""
+    header = table.header
+    ends = {
+        i: [header.index(name + end) for end in _ENDS]
+        for i, name in enumerate(header)
+        if name + _ENDS[0] in header
+    }
+
+    def cell(row: list[str], i: int) -> str:
+        low, high = (row[end] for end in ends[i]) if i in ends else ("", "")
+        return f"{row[i]} [{float(low):.3f}, {float(high):.3f}]" if shown and low else row[i]
+
+    kept = [i for i, name in enumerate(header) if not name.endswith(_ENDS)]
+    rows = [[cell(row, i) for i in kept] for row in table.rows]
+    return ResultsTable([header[i] for i in kept], rows, table.notes)
+
+
 def print_results(table: ResultsTable, folder: Path) -> None:
     """Print the two AUROCs and the notes to the terminal; it is too narrow for all columns."""
     from rich.console import Console
     from rich.table import Table
 
+    n_variants = sum(name.endswith("image_auroc") for name in table.header)
+    table = fold_intervals(table, shown=n_variants == 1)
     view = Table(title="Results")
     shown = [i for i, name in enumerate(table.header) if not i or name.endswith("_auroc")]
     for i in shown:

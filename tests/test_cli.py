@@ -107,8 +107,9 @@ def test_a_sweep_ends_with_a_table_and_keeps_what_worked(call, settings, tmp_pat
     with (folder / "results.csv").open() as stream:
         rows = {row["category"]: row for row in csv.DictReader(stream)}
     assert list(rows) == ["part", "broken", "copy", "mean"]
-    assert list(rows["part"])[1:4] == ["pca image_auroc", "pca image_aupr", "pca image_f1_max"]
-    assert "tae pixel_auroc" in rows["part"]
+    ends = ["pca image_auroc_low", "pca image_auroc_high"]
+    assert list(rows["part"])[1:5] == ["pca image_auroc", *ends, "pca image_aupr"]
+    assert {"tae pixel_auroc", "tae pixel_aupro"} <= rows["part"].keys()
     assert rows["broken"]["pca image_auroc"] == ""
     expected = sum(float(rows[name]["tae image_auroc"]) for name in ("part", "copy")) / 2
     assert rows["mean"]["tae image_auroc"].startswith(f"{expected:.4f}")

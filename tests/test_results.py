@@ -1,4 +1,6 @@
-from fre_lightning.results import tabulate, write_results
+import csv
+
+from fre_lightning.results import print_results, tabulate, write_results
 
 
 def outcome(category, reducer, value=None, **more):
@@ -43,3 +45,34 @@ def test_all_jobs_failed(tmp_path):
     write_results(tmp_path, table)
     assert "bottle failed: E: x" in (tmp_path / "results.md").read_text()
     assert (tmp_path / "results.csv").read_text().splitlines()[0] == "category"
+
+
+def test_intervals_have_columns_of_their_own_and_share_a_cell_in_print(tmp_path, capsys):
+    ends = {"image_auroc_low": 0.85, "image_auroc_high": 0.96, "pixel_aupro": 0.7}
+    table = tabulate([outcome("bottle", "pca", 0.9, **ends), outcome("cable", "pca", 0.8)])
+    write_results(tmp_path, table)
+    with (tmp_path / "results.csv").open() as stream:
+        bottle, cable, mean = csv.DictReader(stream)
+    assert bottle == {
+        "category": "bottle",
+        "image_auroc": "0.9000",
+        "image_auroc_low": "0.8500",
+        "image_auroc_high": "0.9600",
+        "pixel_aupro": "0.7000",
+    }
+    assert cable["image_auroc_low"] == mean["image_auroc_low"] == ""  # no mean of intervals
+    assert (tmp_path / "results.md").read_text().splitlines()[2:5] == [
+        "| bottle | 0.9000 [0.850, 0.960] | 0.7000 |",
+        "| cable | 0.8000 |  |",
+        "| mean | 0.8500 | 0.7000 (1) |",
+    ]
+    print_results(table, tmp_path)
+    assert "0.9000 [0.850, 0.960]" in capsys.readouterr().out
+
+
+def test_many_variants_are_printed_without_intervals(tmp_path, capsys):
+    ends = {"image_auroc_low": 0.85, "image_auroc_high": 0.96}
+    print_results(tabulate([outcome("bottle", r, 0.9, **ends) for r in ("pca", "ae")]), tmp_path)
+    printed = capsys.readouterr().out
+    assert "0.9000" in printed
+    assert "0.850" not in printed

@@ -27,6 +27,7 @@ CURVES_FILE = "curves.json"
 ENVIRONMENT_FILE = "environment.json"
 _MAX_CURVE_BINS = 300
 _PACKAGES = ("torch", "torchvision", "pytorch-lightning", "torchmetrics", "hydra-core")
+_PIXEL_METRICS = ("pixel_auroc", "pixel_aupro")  # of each defect type
 
 METRIC_TITLES = {
     "image_auroc": "image\nAUROC",
@@ -69,15 +70,21 @@ def write_scores(
             writer.writerow([name, sample.label, sample.defect_type, f"{score:.9g}"])
 
 
-def write_defect_types(path: Path, samples: Sequence[Sample], scores: Tensor) -> None:
+def write_defect_types(
+    path: Path,
+    samples: Sequence[Sample],
+    scores: Tensor,
+    pixel_metrics: Mapping[str, Mapping[str, float]],
+) -> None:
     """Write a CSV row per defect type: how well its images are told from all good ones.
 
-    Columns: defect type, its number of images, image AUROC and its 95 % bootstrap interval.
+    Columns: defect type, its number of images, image AUROC and its 95 % bootstrap interval, pixel
+    AUROC and AUPRO of its images and the good ones, where `pixel_metrics` has them.
     """
     by_type = dict.fromkeys(sample.defect_type for sample in samples if sample.label)
     with replacing(path) as temporary, temporary.open("w", newline="") as stream:
         writer = csv.writer(stream)
-        writer.writerow(["defect_type", "n_images", "image_auroc", "low", "high"])
+        writer.writerow(["defect_type", "n_images", "image_auroc", "low", "high", *_PIXEL_METRICS])
         for defect_type in by_type:
             chosen = torch.tensor([s.defect_type in {defect_type, GOOD} for s in samples])
             labels = torch.tensor([s.label for s in samples])[chosen]
@@ -85,6 +92,7 @@ def write_defect_types(path: Path, samples: Sequence[Sample], scores: Tensor) ->
             values = (
                 float(auroc(positives, negatives)),
                 *bootstrap_interval(scores[chosen], labels, auroc),
+                *(pixel_metrics.get(defect_type, {}).get(n, math.nan) for n in _PIXEL_METRICS),
             )
             numbers = ("" if math.isnan(value) else f"{value:.6f}" for value in values)
             writer.writerow([defect_type, int(labels.sum()), *numbers])

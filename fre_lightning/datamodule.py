@@ -32,11 +32,13 @@ class TestBatch(NamedTuple):
         labels: `(N,)` int64, 1 for defective.
         masks: `(N, H, W)` bool; or a list of `(H, W)`, each of its image file's own size; None if
             the dataset has no masks.
+        types: The defect type of each, or `good`.
     """
 
     features: list[Tensor]
     labels: Tensor
     masks: Tensor | list[Tensor] | None
+    types: list[str]
 
 
 class AnomalyDataModule(LightningDataModule):
@@ -150,6 +152,7 @@ class TestBatches:
     ) -> None:
         """Hold what to read; masks from the cache, or from the files of the samples."""
         self._labels = torch.tensor([sample.label for sample in samples])
+        self._types = [sample.defect_type for sample in samples]
         self._layers = [(FeatureMatrix(rows.shards), rows.row_shape) for rows in features]
         self._masks = masks
         self._mask_shards = FeatureMatrix(masks.shards) if isinstance(masks, CachedRows) else None
@@ -168,7 +171,7 @@ class TestBatches:
             masks = self._masks_of(rows, slice(first_mask, first_mask + n_masks))
             first_mask += n_masks
             features = [matrix.block(rows).view(-1, *shape) for matrix, shape in self._layers]
-            yield TestBatch(features, labels, masks)
+            yield TestBatch(features, labels, masks, self._types[rows])
 
     def _masks_of(self, rows: slice, cached: slice) -> Tensor | list[Tensor] | None:
         """Masks of a batch: none of a good image is defective."""

@@ -158,13 +158,15 @@ def write_scores(output_dir: Path, module: FREModule, datamodule: AnomalyDataMod
     samples, root = datamodule.test_samples, datamodule.dataset.files_root
     scores = torch.cat(module.scores)
     artifacts.write_scores(output_dir / "scores.csv", samples, scores.tolist(), root)
-    artifacts.write_defect_types(output_dir / "defect_types.csv", samples, scores)
+    artifacts.write_defect_types(
+        output_dir / "defect_types.csv", samples, scores, module.pixel_metrics.values
+    )
     counts = {
         "image_roc": module.image_metrics.counts()[1:],
-        "pixel_roc": module.pixel_metrics.counts()[1:],
-        "pixel_pro": module.pixel_metrics.region_counts(),
+        "pixel_roc": module.pixel_metrics.total.counts()[1:],
+        "pixel_pro": module.pixel_metrics.total.region_counts(),
     }
-    limits = {"pixel_pro": module.pixel_metrics.fpr_limit}
+    limits = {"pixel_pro": module.pixel_metrics.total.fpr_limit}
     artifacts.write_curves(output_dir / artifacts.CURVES_FILE, counts, limits)
 
 
@@ -184,7 +186,7 @@ def prepare_pictures(
     scores, error_maps = torch.cat(module.scores), torch.cat(module.error_maps)
     counts = {
         name: (positives, negatives)
-        for name, metric in (("image", module.image_metrics), ("pixel", module.pixel_metrics))
+        for name, metric in (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
         for _, positives, negatives in [metric.counts()]
     }
     metrics, hyperparameters = module.metrics, _hyperparameters(cfg, summary)

@@ -16,11 +16,12 @@ from fre_lightning.branch import Branch
 from fre_lightning.calibration import Calibration
 from fre_lightning.checkpoint import KEY, describe
 from fre_lightning.datamodule import TestBatch
+from fre_lightning.defect_type_metrics import PixelMetricsByType
 from fre_lightning.errors import FeatureError
 from fre_lightning.extractor import Extractor
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.image_loader import ImageBatch
-from fre_lightning.metrics import ImageMetrics, PixelAUPIMO, PixelMetrics
+from fre_lightning.metrics import ImageMetrics, PixelAUPIMO
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring
 from fre_lightning.tiling import Tiling, resize_map
@@ -95,7 +96,7 @@ class FREModule(LightningModule):
         self.sources = [(part, layer) for part in backbone.parts for layer in part.layers]
         self.wanted = self.sources
         self.image_metrics = ImageMetrics()
-        self.pixel_metrics = PixelMetrics()
+        self.pixel_metrics = PixelMetricsByType()
         self.pixel_aupimo = PixelAUPIMO()
         self.scores: list[Tensor] = []
         self.error_maps: list[Tensor] = []
@@ -261,6 +262,9 @@ class FREModule(LightningModule):
     def on_test_start(self) -> None:
         """Forget an earlier test."""
         self.scores, self.error_maps = [], []
+        self.pixel_metrics = PixelMetricsByType()
+        self.image_metrics.reset()
+        self.pixel_aupimo.reset()
 
     def test_step(self, batch: TestBatch) -> None:
         """Score some test images."""
@@ -269,8 +273,9 @@ class FREModule(LightningModule):
         scores = self.scoring.image_score(error_maps)
         self.image_metrics.update(scores, batch.labels)
         if batch.masks is not None:
-            for maps, masks in _at_mask_size(self.anomaly_maps_of(error_maps), batch.masks):
-                self.pixel_metrics.update(maps, masks)
+            maps_of_images = self.anomaly_maps_of(error_maps)
+            for maps, masks, types in _at_mask_size(maps_of_images, batch.masks, batch.types):
+                self.pixel_metrics.update(maps, masks, types)
                 self.pixel_aupimo.update(maps, masks)
         self.scores.append(scores.cpu())
         self.error_maps.append(error_maps.cpu())
@@ -278,7 +283,8 @@ class FREModule(LightningModule):
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics that are defined."""
         values = self.image_metrics.compute() | self.image_metrics.intervals()
-        values |= self.pixel_metrics.compute() | self.pixel_aupimo.compute()
+        self.pixel_metrics.close()
+        values |= self.pixel_metrics.total.compute() | self.pixel_aupimo.compute()
         self.metrics = {name: value for name, value in values.items() if not math.isnan(value)}
         missing = values.keys() - self.metrics.keys()
         undefined = [name for name in values if name in missing and not name.endswith(_ENDS)]
@@ -293,10 +299,12 @@ class FREModule(LightningModule):
         return torch.autocast(self.device.type, enabled=False)
 
 
-def _at_mask_size(maps: Tensor, masks: Tensor | list[Tensor]) -> Iterator[tuple[Tensor, Tensor]]:
-    """Anomaly maps `(N, H, W)` and masks of one size: at once, or one by one."""
+def _at_mask_size(
+    maps: Tensor, masks: Tensor | list[Tensor], types: Sequence[str]
+) -> Iterator[tuple[Tensor, Tensor, Sequence[str]]]:
+    """Anomaly maps `(N, H, W)` and masks of one size, with their types: at once, or one by one."""
     if isinstance(masks, Tensor):
-        yield maps, masks
+        yield maps, masks, types
         return
-    for anomaly_map, mask in zip(maps, masks, strict=True):
-        yield resize_map(anomaly_map[None], (mask.shape[0], mask.shape[1])), mask[None]
+    for anomaly_map, mask, name in zip(maps, masks, types, strict=True):
+        yield resize_map(anomaly_map[None], (mask.shape[0], mask.shape[1])), mask[None], [name]

@@ -50,6 +50,12 @@ class ScoreHistogram(Metric):
         zeros = torch.zeros(N_BINS, dtype=torch.int64)
         self.add_state(name, default=zeros, dist_reduce_fx="sum")
 
+    def add(self, other: "ScoreHistogram") -> None:
+        """Add the images that another metric of this class has seen."""
+        for name in self._defaults:
+            getattr(self, name).add_(getattr(other, name))
+        self._update_count += other._update_count
+
     def reset(self) -> None:
         """Empty the histograms."""
         # Lightning resets in inference mode; tensors made there can't be updated outside of it.

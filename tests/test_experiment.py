@@ -56,6 +56,8 @@ def test_a_run_writes_what_it_returns(make_config, output_dir):
             row = next(r for r in csv.DictReader(stream) if r["defect_type"] == defect_type)
         assert (row["n_images"], float(row["image_auroc"])) == ("3", pytest.approx(expected))
         assert float(row["low"]) <= expected <= float(row["high"])
+        assert 0 < float(row["pixel_auroc"]) <= 1
+        assert 0 < float(row["pixel_aupro"]) <= 1
     assert summary["image_auroc_low"] <= summary["image_auroc"] <= summary["image_auroc_high"]
     assert "n_components: 0.97" in (output_dir / "config.yaml").read_text()
     assert list(output_dir.glob("**/*.tmp")) == []

@@ -36,6 +36,8 @@ class DefectType(NamedTuple):
     image_auroc: float | None
     low: float | None
     high: float | None
+    pixel_auroc: float | None = None
+    pixel_aupro: float | None = None
 
 
 @dataclass(frozen=True)
@@ -168,7 +170,7 @@ def _read_defect_types(path: Path) -> list[DefectType]:
         DefectType(
             row["defect_type"],
             int(row["n_images"]),
-            *(float(row[name]) if row[name] else None for name in ("image_auroc", "low", "high")),
+            *(float(row[name]) if row.get(name) else None for name in DefectType._fields[2:]),
         )
         for row in _read_csv(path)
     ]

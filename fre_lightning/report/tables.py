@@ -144,16 +144,19 @@ def differences_table(runs: Sequence[StoredRun], names: Sequence[str]) -> Table 
 
 
 def defect_types_table(run: StoredRun) -> Table:
-    """How well each defect type is told from all good images."""
-    rows = [
-        [
+    """How well each defect type is told from all good images, and its pixels if there are masks."""
+    header = ["defect type", "images", "image AUROC, with 95 % interval"]
+    has_masks = any(kind.pixel_auroc is not None for kind in run.defect_types)
+    rows = []
+    for kind in run.defect_types:
+        row = [
             Cell(kind.name, sort=kind.name, is_number=False),
             _number_cell(kind.n_images),
             _interval_cell(kind.image_auroc, kind.low, kind.high),
         ]
-        for kind in run.defect_types
-    ]
-    return Table((), ["defect type", "images", "image AUROC, with 95 % interval"], rows)
+        pixels = (kind.pixel_auroc, kind.pixel_aupro) if has_masks else ()
+        rows.append(row + [_interval_cell(value, None, None) for value in pixels])
+    return Table((), header + (["pixel AUROC", "AUPRO"] if has_masks else []), rows)
 
 
 def _means(

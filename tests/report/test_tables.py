@@ -109,9 +109,12 @@ def test_differences_are_all_there_whichever_way_they_stand(n_runs):
 
 def test_defect_types():
     run = make_run()
-    kinds = [DefectType("dent", 3, 0.9, 0.8, 1.0), DefectType("odd", 1, None, None, None)]
+    kinds = [
+        DefectType("dent", 3, 0.9, 0.8, 1.0, 0.95, 0.5),
+        DefectType("odd", 1, None, None, None),
+    ]
     table = defect_types_table(StoredRun(run.folder, "a", {}, defect_types=kinds))
     assert [texts(row) for row in table.rows] == [
-        ["dent", "3", "0.900 [0.800, 1.000]"],
-        ["odd", "1", "–"],  # noqa: RUF001
+        ["dent", "3", "0.900 [0.800, 1.000]", "0.9500", "0.5000"],
+        ["odd", "1", "–", "–", "–"],  # noqa: RUF001
     ]

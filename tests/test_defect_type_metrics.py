@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from scipy import ndimage
+from sklearn.metrics import roc_auc_score
+
+from fre_lightning.defect_type_metrics import PixelMetricsByType
+from fre_lightning.metrics import PixelMetrics
+
+TYPES = ["good", "dent", "dent", "good", "spot", "dent", "spot", "good"]
+
+
+def make_images():
+    noise = np.random.default_rng(0).normal(size=(len(TYPES), 48, 48))
+    smooth = ndimage.gaussian_filter(noise, (0, 3, 3))
+    masks = torch.from_numpy(smooth > 1.5 * smooth.std())
+    masks[[name == "good" for name in TYPES]] = False
+    maps = torch.randn(masks.shape, generator=torch.Generator().manual_seed(0)) + 1.5 * masks
+    return maps.exp(), masks
+
+
+def close(maps, masks, types, batch_size=3):
+    metrics = PixelMetricsByType()
+    for start in range(0, len(types), batch_size):
+        batch = slice(start, start + batch_size)
+        metrics.update(maps[batch], masks[batch], types[batch])
+    metrics.close()
+    return metrics
+
+
+def compute_plainly(maps, masks):
+    metric = PixelMetrics()
+    metric.update(maps, masks)
+    return metric.compute()
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_the_total_is_of_all_images(batch_size):
+    maps, masks = make_images()
+    total = close(maps, masks, TYPES, batch_size).total
+    assert total.compute() == compute_plainly(maps, masks)
+    assert total.pixels.sum() == maps.numel()
+
+
+def test_each_type_stands_with_the_good_images():
+    maps, masks = make_images()
+    values = close(maps, masks, TYPES).values
+    assert list(values) == ["dent", "spot"]
+    for name, value in values.items():
+        chosen = torch.tensor([other in {name, "good"} for other in TYPES])
+        assert value == compute_plainly(maps[chosen], masks[chosen])
+        expected = roc_auc_score(masks[chosen].flatten(), maps[chosen].flatten())
+        assert value["pixel_auroc"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_without_good_images():
+    maps, masks = make_images()
+    kept = torch.tensor([name != "good" for name in TYPES])
+    types = [name for name in TYPES if name != "good"]
+    metrics = close(maps[kept], masks[kept], types)
+    assert metrics.total.compute() == compute_plainly(maps[kept], masks[kept])
+    assert metrics.values.keys() == {"dent", "spot"}

@@ -19,7 +19,7 @@ from fre_lightning import curves
 from fre_lightning.bootstrap import bootstrap_interval
 from fre_lightning.regions import image_weights, region_weights
 from fre_lightning.score_bins import bin_thresholds
-from fre_lightning.score_histogram import ScoreHistogram, add_bins
+from fre_lightning.score_histogram import ScoreHistogram, Weighted
 
 IMAGE_STATISTICS = {
     "image_auroc": curves.auroc,
@@ -78,98 +78,76 @@ class ImageMetrics(Metric):
 
 
 class PixelMetrics(ScoreHistogram):
-    """Pixel AUROC, average precision (AUPR), highest F1 and AUPRO over all images.
+    """Pixel AUROC, average precision (AUPR), highest F1, AUPRO and AUPIMO over all images.
 
     Each depends only on the order of the scores, AUPRO too: its thresholds are the scores. It is
     the mean over 8-connected defect regions of the covered fraction, averaged over false positive
-    rates (of all pixels that the masks leave out) from 0 to `fpr_limit`.
-
-    Attributes:
-        pixels: Histogram of all pixels.
-        defects: Histogram of the pixels that the masks mark.
-        regions: The same, each pixel weighted by the reciprocal size of its region.
+    rates (of all pixels that the masks leave out) from 0 to `fpr_limit`. AUPIMO
+    (`fre_lightning.curves.aupimo`) averages over the rates of good images taken together; the
+    paper over those of single images, which is the same as long as images are equally large.
     """
 
-    pixels: Tensor
-    defects: Tensor
-    regions: Tensor
+    def __init__(
+        self,
+        fpr_limit: float = 0.3,
+        fpr_bounds: tuple[float, float] = (1e-5, 1e-4),
+        **kwargs: Any,
+    ) -> None:
+        """Begin with nothing.
 
-    def __init__(self, fpr_limit: float = 0.3, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
+        Args:
+            fpr_limit: Up to which false positive rate AUPRO averages.
+            fpr_bounds: Between which false positive rates AUPIMO averages.
+            kwargs: Of `torchmetrics.Metric`.
+
+        Raises:
+            ValueError: If these are no such rates.
+        """
+        super().__init__(n_kinds=5, **kwargs)
+        lower, upper = fpr_bounds
         if not 0 < fpr_limit <= 1:
             msg = f"fpr_limit={fpr_limit} must be above 0 and at most 1."
             raise ValueError(msg)
+        if not 0 < lower < upper <= 1:
+            msg = f"fpr_bounds={tuple(fpr_bounds)} must ascend above 0 and up to 1."
+            raise ValueError(msg)
         self.fpr_limit = fpr_limit
-        for name in ("pixels", "defects", "regions"):
-            self.add_histogram(name)
+        self.fpr_bounds = (lower, upper)
 
-    def _count(self, bins: Tensor, masks: Tensor | None) -> None:
-        add_bins(self.pixels, bins.flatten())
-        if masks is not None:
-            marked = bins[masks]
-            add_bins(self.defects, marked)
-            add_bins(self.regions, marked, region_weights(masks))
+    def _count(self, bins: Tensor, masks: Tensor | None) -> tuple[Weighted, ...]:
+        """All pixels, those of good images, and those of defects: as they are, by region, image."""
+        pixels = Weighted(bins.flatten())
+        if masks is None:
+            nothing = Weighted(pixels.bins[:0])
+            return pixels, pixels, nothing, nothing, nothing
+        defects = bins[masks]
+        return (
+            pixels,
+            Weighted(bins[~masks.flatten(1).any(1)].flatten()),
+            Weighted(defects),
+            Weighted(defects, region_weights(masks)),
+            Weighted(defects, image_weights(masks)),
+        )
 
     def counts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Lowest score of each bin that isn't empty, ascending, defect and good pixels: `(K,)`."""
-        used = self.pixels.nonzero()[:, 0]
-        defects = self.defects[used]
-        good = self.pixels[used] - defects
-        return bin_thresholds(used).cpu(), defects.cpu(), good.cpu()
+        """Lowest score of each bin that occurs, ascending, defect and good pixels: `(K,)` each."""
+        bins, weights = self.histogram()
+        pixels, _, defects, _, _ = weights.cpu().T
+        return bin_thresholds(bins).cpu(), defects, pixels - defects
 
     def region_counts(self) -> tuple[Tensor, Tensor]:
         """Weighted defect pixels, by region, and good pixels, `(K,)` each, as in `counts`."""
-        _, _, good = self.counts()
-        return self.regions[self.pixels > 0].cpu(), good
+        pixels, _, defects, regions, _ = self.histogram()[1].cpu().T
+        return regions, pixels - defects
 
     def compute(self) -> dict[str, float]:
-        """`pixel_auroc`, `pixel_aupr`, `pixel_f1_max` and `pixel_aupro`."""
-        _, defects, good = self.counts()
-        regions, _ = self.region_counts()
+        """`pixel_auroc`, `pixel_aupr`, `pixel_f1_max`, `pixel_aupro` and `pixel_aupimo`."""
+        pixels, normal, defects, regions, images = self.histogram()[1].cpu().T.contiguous()
+        good = pixels - defects
         return {
             "pixel_auroc": float(curves.auroc(defects, good)),
             "pixel_aupr": float(curves.average_precision(defects, good)),
             "pixel_f1_max": float(curves.f1_max(defects, good)),
             "pixel_aupro": float(curves.partial_auroc(regions, good, self.fpr_limit)),
+            "pixel_aupimo": float(curves.aupimo(images, normal, self.fpr_bounds)),
         }
-
-
-class PixelAUPIMO(ScoreHistogram):
-    """Mean over defective images of AUPIMO (`fre_lightning.curves.aupimo`).
-
-    Attributes:
-        normal: Histogram of the pixels of good images. The paper averages over the rates of
-            single images, which is the same as long as images are equally large.
-        images: Histogram of the pixels that the masks mark, those of one image weighing the same
-            together.
-    """
-
-    normal: Tensor
-    images: Tensor
-
-    def __init__(
-        self,
-        fpr_bounds: tuple[float, float] = (1e-5, 1e-4),
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        lower, upper = fpr_bounds
-        if not 0 < lower < upper <= 1:
-            msg = f"fpr_bounds={tuple(fpr_bounds)} must ascend above 0 and up to 1."
-            raise ValueError(msg)
-        self.fpr_bounds = (lower, upper)
-        self.add_histogram("normal")
-        self.add_histogram("images")
-
-    def _count(self, bins: Tensor, masks: Tensor | None) -> None:
-        if masks is None:
-            add_bins(self.normal, bins.flatten())
-        else:
-            add_bins(self.normal, bins[~masks.flatten(1).any(1)].flatten())
-            add_bins(self.images, bins[masks], image_weights(masks))
-
-    def compute(self) -> dict[str, float]:
-        """`pixel_aupimo`."""
-        used = (self.normal + self.images) > 0
-        images, normal = self.images[used].cpu(), self.normal[used].cpu()
-        return {"pixel_aupimo": float(curves.aupimo(images, normal, self.fpr_bounds))}

@@ -21,7 +21,7 @@ from fre_lightning.errors import FeatureError
 from fre_lightning.extractor import Extractor
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.image_loader import ImageBatch
-from fre_lightning.metrics import ImageMetrics, PixelAUPIMO
+from fre_lightning.metrics import ImageMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring
 from fre_lightning.tiling import Tiling, resize_map
@@ -29,6 +29,9 @@ from fre_lightning.tiling import Tiling, resize_map
 log = logging.getLogger(__name__)
 
 EPOCHS_A_STEP = 10
+
+# Maps are as large as images, and faster to look at while they are in the processor's cache.
+_MAPS_AT_A_TIME = 8
 
 _ENDS = ("_low", "_high")
 
@@ -97,7 +100,6 @@ class FREModule(LightningModule):
         self.wanted = self.sources
         self.image_metrics = ImageMetrics()
         self.pixel_metrics = PixelMetricsByType()
-        self.pixel_aupimo = PixelAUPIMO()
         self.scores: list[Tensor] = []
         self.error_maps: list[Tensor] = []
         self.metrics: dict[str, float] = {}
@@ -264,7 +266,6 @@ class FREModule(LightningModule):
         self.scores, self.error_maps = [], []
         self.pixel_metrics = PixelMetricsByType()
         self.image_metrics.reset()
-        self.pixel_aupimo.reset()
 
     def test_step(self, batch: TestBatch) -> None:
         """Score some test images."""
@@ -273,10 +274,11 @@ class FREModule(LightningModule):
         scores = self.scoring.image_score(error_maps)
         self.image_metrics.update(scores, batch.labels)
         if batch.masks is not None:
-            maps_of_images = self.anomaly_maps_of(error_maps)
-            for maps, masks, types in _at_mask_size(maps_of_images, batch.masks, batch.types):
-                self.pixel_metrics.update(maps, masks, types)
-                self.pixel_aupimo.update(maps, masks)
+            for start in range(0, len(scores), _MAPS_AT_A_TIME):
+                some = slice(start, start + _MAPS_AT_A_TIME)
+                maps = self.anomaly_maps_of(error_maps[some])
+                for sized in _at_mask_size(maps, batch.masks[some], batch.types[some]):
+                    self.pixel_metrics.update(*sized)
         self.scores.append(scores.cpu())
         self.error_maps.append(error_maps.cpu())
 
@@ -284,7 +286,7 @@ class FREModule(LightningModule):
         """Compute and log the metrics that are defined."""
         values = self.image_metrics.compute() | self.image_metrics.intervals()
         self.pixel_metrics.close()
-        values |= self.pixel_metrics.total.compute() | self.pixel_aupimo.compute()
+        values |= self.pixel_metrics.total.compute()
         self.metrics = {name: value for name, value in values.items() if not math.isnan(value)}
         missing = values.keys() - self.metrics.keys()
         undefined = [name for name in values if name in missing and not name.endswith(_ENDS)]

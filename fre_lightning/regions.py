@@ -25,7 +25,9 @@ def region_weights(masks: Tensor) -> Tensor:
     """
     on_cpu = masks.cpu().numpy()
     regions, _ = ndimage.label(on_cpu, structure=_NEIGHBOURS)
-    return _share_evenly(torch.from_numpy(regions[on_cpu])).to(masks.device)
+    owners = torch.from_numpy(regions[on_cpu])
+    sizes = torch.bincount(owners).clamp(min=1)
+    return (_TOTAL_WEIGHT // sizes)[owners].to(masks.device)
 
 
 def image_weights(masks: Tensor) -> Tensor:
@@ -37,10 +39,5 @@ def image_weights(masks: Tensor) -> Tensor:
     Returns:
         `(M,)` int64 for the M true pixels, in the order of `masks.nonzero()`.
     """
-    return _share_evenly(masks.nonzero()[:, 0])
-
-
-def _share_evenly(owners: Tensor) -> Tensor:
-    """Split the total weight of each owner over its pixels, `(M,)` integer to `(M,)` int64."""
-    sizes = torch.bincount(owners).clamp(min=1)
-    return (_TOTAL_WEIGHT // sizes)[owners]
+    sizes = masks.flatten(1).sum(dim=1)
+    return (_TOTAL_WEIGHT // sizes.clamp(min=1)).repeat_interleave(sizes)

@@ -1,21 +1,54 @@
 """Streaming histograms of pixel scores, the state of all pixel metrics."""
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-from fre_lightning.score_bins import N_BINS, score_bins
+from fre_lightning.score_bins import score_bins
+
+
+class Weighted(NamedTuple):
+    """Some pixels of a batch.
+
+    Attributes:
+        bins: `(M,)` int32.
+        weights: `(M,)` int64; None if each weighs 1.
+    """
+
+    bins: Tensor
+    weights: Tensor | None = None
 
 
 class ScoreHistogram(Metric):
-    """Base of pixel metrics: histograms of the scores of all pixels of all images.
+    """Base of pixel metrics: histograms over the scores of all pixels of all images.
 
-    Memory is constant, 8 MB for each histogram, and processes add theirs up.
-    `fre_lightning.score_bins` says what the bins cost in accuracy. A derived class adds its
-    histograms and fills them in `_count`.
+    Only the bins that occur are kept, some ten thousand, however many images there are; processes
+    put theirs together. `fre_lightning.score_bins` says what the bins cost in accuracy. A derived
+    class says in `_count` what is counted.
+
+    Attributes:
+        bins: List of one `(K,)` int32 tensor: the bins that occur, ascending.
+        weights: List of one `(K, n)` int64: how much of each of n kinds lies in each.
     """
 
     full_state_update = False
+    bins: list[Tensor]
+    weights: list[Tensor]
+
+    def __init__(self, n_kinds: int, **kwargs: object) -> None:
+        """Begin with nothing.
+
+        Args:
+            n_kinds: How many histograms there are over the same bins.
+            kwargs: Of `torchmetrics.Metric`.
+        """
+        super().__init__(**kwargs)
+        self.n_kinds = n_kinds
+        self.add_state("bins", default=[], dist_reduce_fx="cat")
+        self.add_state("weights", default=[], dist_reduce_fx="cat")
 
     def update(self, anomaly_maps: Tensor, masks: Tensor | None = None) -> None:
         """Add images.
@@ -34,38 +67,46 @@ class ScoreHistogram(Metric):
                 f"anomaly_maps {tuple(anomaly_maps.shape)}, masks {shape}: both must be (N, H, W)."
             )
             raise ValueError(msg)
+        if anomaly_maps.numel() == 0:
+            return
         bins = score_bins(anomaly_maps.detach().to(self.device))
         if masks is not None:
             masks = masks.bool().to(self.device)
-        self._count(bins, masks if masks is not None and masks.any() else None)
+        first, last = (int(end) for end in bins.aminmax())
+        # int64, because counts and sums of weights must be exact, also on devices without float64.
+        dense = bins.new_zeros(self.n_kinds, last - first + 1, dtype=torch.int64)
+        kinds = self._count(bins.sub_(first), masks if masks is not None and masks.any() else None)
+        one = dense.new_ones(1)
+        for row, (places, weights) in zip(dense, kinds, strict=True):
+            row.index_add_(0, places, one.expand_as(places) if weights is None else weights)
+        used = dense.any(dim=0).nonzero()[:, 0]
+        self._put((used + first).int(), dense[:, used].T)
 
-    def _count(self, bins: Tensor, masks: Tensor | None) -> None:
-        """Add `(N, H, W)` bins to the histograms; masks is None if all images are good."""
+    def _count(self, bins: Tensor, masks: Tensor | None) -> tuple[Weighted, ...]:
+        """What of a batch's `(N, H, W)` bins goes into each of the `n_kinds` histograms.
+
+        masks is None if all images are good.
+        """
         raise NotImplementedError
 
-    def add_histogram(self, name: str) -> None:
-        """Register a histogram, `(N_BINS,)` int64, that processes sum."""
-        # int64, because counts and the sums of weights must be exact, also on devices without
-        # float64.
-        zeros = torch.zeros(N_BINS, dtype=torch.int64)
-        self.add_state(name, default=zeros, dist_reduce_fx="sum")
+    def histogram(self) -> tuple[Tensor, Tensor]:
+        """The bins that occur, `(K,)` int32 ascending, and what lies in each, `(K, n_kinds)`."""
+        if len(self.bins) == 0:
+            nothing = torch.zeros(0, self.n_kinds, dtype=torch.int64, device=self.device)
+            return nothing[:, 0].int(), nothing
+        bins, weights = dim_zero_cat(self.bins), dim_zero_cat(self.weights)
+        distinct, place = torch.unique(bins, return_inverse=True)
+        total = weights.new_zeros(len(distinct), self.n_kinds)
+        return distinct, total.index_add_(0, place, weights)
 
     def add(self, other: "ScoreHistogram") -> None:
         """Add the images that another metric of this class has seen."""
-        for name in self._defaults:
-            getattr(self, name).add_(getattr(other, name))
+        self._put(*other.histogram())
         self._update_count += other._update_count
 
-    def reset(self) -> None:
-        """Empty the histograms."""
-        # Lightning resets in inference mode; tensors made there can't be updated outside of it.
-        with torch.inference_mode(mode=False):
-            super().reset()
-
-
-def add_bins(histogram: Tensor, bins: Tensor, weights: Tensor | None = None) -> None:
-    """Add `(M,)` bins, each weighing 1 or as the `(M,)` int64 weights say, to a histogram."""
-    if weights is None:
-        weights = histogram.new_ones(1).expand(len(bins))
-    # In place: a histogram is far larger than a map, too large to make a new one for each batch.
-    histogram.index_add_(0, bins, weights)
+    def _put(self, bins: Tensor, weights: Tensor) -> None:
+        self.bins.append(bins)
+        self.weights.append(weights)
+        if len(self.bins) > 1:
+            bins, weights = self.histogram()
+            self.bins, self.weights = [bins], [weights]

@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from torchmetrics import MetricCollection
 
 from fre_lightning import curves
-from fre_lightning.metrics import ImageMetrics, PixelAUPIMO, PixelMetrics
+from fre_lightning.metrics import ImageMetrics, PixelMetrics
 
 SCALES = {
     "unit": torch.sigmoid,
@@ -89,7 +89,7 @@ def test_image_metrics_of_one_class_are_nan(labels):
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")
-@pytest.mark.parametrize("metric", [ImageMetrics, PixelMetrics, PixelAUPIMO])
+@pytest.mark.parametrize("metric", [ImageMetrics, PixelMetrics])
 def test_without_an_update_all_is_nan(metric):
     assert all(math.isnan(value) for value in metric().compute().values())
 
@@ -227,58 +227,56 @@ def test_infinite_scores_are_ranked():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float64])
-@pytest.mark.parametrize("metric", [PixelMetrics, PixelAUPIMO])
-def test_other_dtypes(metric, dtype):
+def test_other_dtypes(dtype):
     masks = blob_masks()
     maps = maps_for(masks).to(dtype)
-    expected = values_of(metric(), (maps.float(), masks))
-    assert values_of(metric(), (maps, masks)) == expected
-    assert values_of(metric(), (maps, masks.to(torch.uint8) * 255)) == expected
+    expected = values_of(PixelMetrics(), (maps.float(), masks))
+    assert values_of(PixelMetrics(), (maps, masks)) == expected
+    assert values_of(PixelMetrics(), (maps, masks.to(torch.uint8) * 255)) == expected
 
 
-@pytest.mark.parametrize("metric", [PixelMetrics, PixelAUPIMO])
-def test_halves_merge_to_the_whole(metric):
+def test_halves_merge_to_the_whole():
     masks = blob_masks()
     maps = maps_for(masks)
-    first, second = metric(), metric()
+    first, second = PixelMetrics(), PixelMetrics()
     first.update(maps[:1], masks[:1])
     second.update(maps[1:], masks[1:])
     first.merge_state(second)
-    assert first.compute() == values_of(metric(), (maps, masks))
+    assert first.compute() == values_of(PixelMetrics(), (maps, masks))
 
 
-@pytest.mark.parametrize("metric", [PixelMetrics, PixelAUPIMO])
-def test_reset_forgets(metric):
+def test_reset_forgets():
     masks = blob_masks()
-    used = metric()
+    used = PixelMetrics()
     used.update(-maps_for(masks), masks)
     # As Lightning does; updating must still be possible outside of inference mode.
     with torch.inference_mode():
         used.reset()
     batch = maps_for(masks), masks
-    assert values_of(used, batch) == values_of(metric(), batch)
+    assert values_of(used, batch) == values_of(PixelMetrics(), batch)
 
 
 def test_metrics_work_in_a_collection():
-    collection = MetricCollection([PixelMetrics(), PixelAUPIMO()])
+    collection = MetricCollection(
+        {"loose": PixelMetrics(), "strict": PixelMetrics(fpr_limit=0.05)}, compute_groups=True
+    )
     masks = blob_masks()
-    batch = maps_for(masks), masks
-    assert values_of(collection, batch) == {
-        **values_of(PixelMetrics(), batch),
-        **values_of(PixelAUPIMO(), batch),
-    }
+    batches = [(maps_for(masks, seed), masks) for seed in range(3)]
+    values = values_of(collection, *batches)
+    for name, metric in (("loose", PixelMetrics()), ("strict", PixelMetrics(fpr_limit=0.05))):
+        for key, value in values_of(metric, *batches).items():
+            assert values[f"{name}_{key}"] == value
 
 
 def test_updates_leave_no_trace_in_a_checkpoint():
     assert not PixelMetrics().state_dict()
 
 
-@pytest.mark.parametrize("metric", [PixelMetrics, PixelAUPIMO])
-def test_an_empty_batch_changes_nothing(metric):
+def test_an_empty_batch_changes_nothing():
     masks = blob_masks()
     batch = maps_for(masks), masks
-    values = values_of(metric(), batch, (batch[0][:0], masks[:0]), (batch[0][:0],))
-    assert values == values_of(metric(), batch)
+    values = values_of(PixelMetrics(), batch, (batch[0][:0], masks[:0]), (batch[0][:0],))
+    assert values == values_of(PixelMetrics(), batch)
 
 
 def test_bad_input_is_refused():
@@ -292,7 +290,7 @@ def test_bad_input_is_refused():
     with pytest.raises(ValueError, match="fpr_limit=0"):
         PixelMetrics(fpr_limit=0)
     with pytest.raises(ValueError, match="fpr_bounds"):
-        PixelAUPIMO(fpr_bounds=(1e-4, 1e-5))
+        PixelMetrics(fpr_bounds=(1e-4, 1e-5))
 
 
 # --- AUPIMO
@@ -320,16 +318,16 @@ def test_aupimo_equals_the_direct_computation(scale):
     masks[0] = False
     maps = SCALES[scale](maps_for(masks))
     bounds = (1e-3, 1e-1)
-    metric = PixelAUPIMO(fpr_bounds=bounds)
+    metric = PixelMetrics(fpr_bounds=bounds)
     value = values_of(metric, *zip(maps.split(2), masks.split(2), strict=True))["pixel_aupimo"]
     assert value == pytest.approx(direct_aupimo(maps, masks, bounds), abs=2e-3)
 
 
 def test_aupimo_of_a_perfect_map_is_1():
     masks = blob_masks()
-    assert values_of(PixelAUPIMO(), (masks.float(), masks))["pixel_aupimo"] == pytest.approx(1)
+    assert values_of(PixelMetrics(), (masks.float(), masks))["pixel_aupimo"] == pytest.approx(1)
 
 
 def test_aupimo_needs_good_images():
     masks = blob_masks()[:2]
-    assert math.isnan(values_of(PixelAUPIMO(), (maps_for(masks), masks))["pixel_aupimo"])
+    assert math.isnan(values_of(PixelMetrics(), (maps_for(masks), masks))["pixel_aupimo"])

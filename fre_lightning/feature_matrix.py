@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-BLOCK_BYTES = 64 * 2**20
-"""How much of a matrix a streaming computation looks at at a time."""
+BLOCK_BYTES = 8 * 2**20
+"""How much of a matrix a streaming computation looks at at a time. The allocator keeps blocks of
+this size for the next one; larger ones it takes from the system each time, page by page."""
 
 Transform = Callable[[Tensor, int], Tensor]
 """`(block, first column) -> block`: an elementwise function that may differ between columns."""

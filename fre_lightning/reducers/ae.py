@@ -115,8 +115,10 @@ class Autoencoder(GradientReducer):
         mean = torch.zeros_like(subspace.mean)
         if self.space == "span":
             mean = subspace.mean
-            encoder, decoder = subspace.lift(encoder), subspace.lift(decoder)
-            bias = mean + subspace.lift(bias[None])[0].to(mean)
+            parts = [encoder, bias[None]] if self.tied else [encoder, bias[None], decoder]
+            lifted = subspace.lift(torch.cat(parts))  # reads all features, so once
+            encoder, bias, decoder = torch.tensor_split(lifted, [len(encoder), len(encoder) + 1])
+            bias = mean + bias[0].to(mean)
         self.set_weights(mean, encoder, None if self.tied else decoder, weights.encoder_bias, bias)
 
 

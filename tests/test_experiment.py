@@ -104,8 +104,15 @@ def test_a_changed_image_is_noticed(make_config, mvtec, caplog):
     assert "11 test images: read from the cache" in caplog.text
 
 
-@pytest.mark.parametrize("reducer", ["pca", "ae"])
-@pytest.mark.parametrize("scoring", ["paper", "topk"])
+@pytest.mark.parametrize(
+    ("reducer", "scoring"),
+    [
+        ("ae", "paper"),
+        ("pca", "topk"),
+        pytest.param("ae", "topk", marks=pytest.mark.slow),
+        pytest.param("pca", "paper", marks=pytest.mark.slow),
+    ],
+)
 def test_a_checkpoint_gives_the_same_scores_in_a_fresh_process(
     make_config, settings, output_dir, tmp_path, reducer, scoring
 ):

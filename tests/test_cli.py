@@ -137,3 +137,32 @@ def test_a_job_that_is_mended_forgets_its_error(call, settings, tmp_path, mvtec)
     assert call(*sweep).returncode == 0
     assert not (folder / "0/error.json").exists()
     assert "failed" not in (folder / "report.html").read_text(encoding="utf-8").split("<body>")[1]
+
+
+def test_the_ablation_is_one_command(call, settings, tmp_path):
+    result = call(
+        "experiment=ablation",
+        *settings,
+        "model.weights=random",
+        "model.image_size=64",
+        "layer_set=published,two",
+        "scoring.position_norm=0",
+        "scoring.top_fraction=0.1,1",
+        "hydra.sweep.dir=sweep",
+    )
+    assert result.returncode == 0, said(result)
+    folder = tmp_path / "cwd/sweep"
+    with (folder / "results.csv").open() as stream:
+        (row,) = (row for row in csv.DictReader(stream) if row["category"] == "part")
+    for layers in ("published", "two"):
+        for fraction in ("0.1", "1"):
+            (name,) = (
+                name
+                for name in row
+                if name.endswith("image_auroc")
+                and f"layer_set={layers}" in name
+                and f"top_fraction={fraction} " in name
+            )
+            assert 0 <= float(row[name]) <= 1
+    # The second layer of `two` is new; the images of the first were not read again.
+    assert said(result).count("read from the cache") >= 4

@@ -1,4 +1,7 @@
-"""The table of a sweep: a row per category, columns per variant and metric, a mean row."""
+"""The table of a sweep: a row per category, columns per variant and metric, a mean row.
+
+Where there are many variants, as in an ablation, people get a row for each instead.
+"""
 
 import csv
 from collections.abc import Mapping, Sequence
@@ -9,7 +12,12 @@ from typing import Any, NamedTuple
 from fre_lightning.atomic import replacing
 
 METRICS = ("image_auroc", "image_aupr", "image_f1_max", "pixel_auroc", "pixel_aupro")
+_MEAN = "mean"
+_LABELS = ("category", "variant")
 _ENDS = ("_low", "_high")  # of a metric's 95 % interval, in columns behind it
+
+_MAX_SIDE_BY_SIDE = 4
+"""So many variants fit into the columns of a terminal."""
 
 CATEGORY = "dataset.category"
 GROUPS = ("model", "reducer", "dataset", "scoring")
@@ -61,15 +69,16 @@ def tabulate(outcomes: Sequence[Outcome]) -> ResultsTable:
         for (_, name), column in zip(columns, zip(*values, strict=True), strict=True)
     ]
     header = ["category", *(f"{variant} {name}".strip() for variant, name in columns)]
-    return ResultsTable(header, [*rows, ["mean", *means]], _notes(cells))
+    return ResultsTable(header, [*rows, [_MEAN, *means]], _notes(cells))
 
 
 def write_results(folder: Path, table: ResultsTable) -> None:
     """Write `results.csv`, and `results.md` with intervals in their metric's cell."""
     with replacing(folder / "results.csv") as temporary, temporary.open("w", newline="") as stream:
         csv.writer(stream).writerows([table.header, *table.rows])
-    table = fold_intervals(table)
-    lines = [table.header, ["---"] + ["---:"] * (len(table.header) - 1), *table.rows]
+    table = stack_variants(fold_intervals(table))
+    rule = ["---" if name in _LABELS else "---:" for name in table.header]
+    lines = [table.header, rule, *table.rows]
     text = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     notes = "".join(f"\n- {note}" for note in table.notes)
     with replacing(folder / "results.md") as temporary:
@@ -94,22 +103,44 @@ def fold_intervals(table: ResultsTable, *, shown: bool = True) -> ResultsTable:
     return ResultsTable([header[i] for i in kept], rows, table.notes)
 
 
+def stack_variants(table: ResultsTable) -> ResultsTable:
+    """A row for each category and variant, if columns for each variant would be too many.
+
+    Of a single category there are no means.
+    """
+    split = [name.rpartition(" ")[::2] for name in table.header[1:]]
+    variants = list(dict.fromkeys(variant for variant, _ in split))
+    metrics = list(dict.fromkeys(metric for _, metric in split))
+    if len(variants) <= _MAX_SIDE_BY_SIDE:
+        return table
+    rows = []
+    for category, *values in table.rows[:-1] if len(table.rows) == 2 else table.rows:
+        cells = dict(zip(split, values, strict=True))
+        rows += [
+            [category, variant, *(cells[variant, metric] for metric in metrics)]
+            for variant in variants
+        ]
+    return ResultsTable([*_LABELS, *metrics], rows, table.notes)
+
+
 def print_results(table: ResultsTable, folder: Path) -> None:
     """Print the two AUROCs and the notes to the terminal; it is too narrow for all columns."""
     from rich.console import Console
     from rich.table import Table
 
     n_variants = sum(name.endswith("image_auroc") for name in table.header)
-    table = fold_intervals(table, shown=n_variants == 1)
+    table = stack_variants(fold_intervals(table, shown=n_variants == 1))
     view = Table(title="Results")
-    shown = [i for i, name in enumerate(table.header) if not i or name.endswith("_auroc")]
+    shown = [i for i, name in enumerate(table.header) if name in _LABELS or name.endswith("_auroc")]
     for i in shown:
         title = table.header[i].replace(" ", "\n").replace("_auroc", " AUROC")
-        view.add_column(title, justify="right" if i else "left")
-    for row in table.rows[:-1]:
-        view.add_row(*(row[i] for i in shown))
-    view.add_section()
-    view.add_row(*(table.rows[-1][i] for i in shown), style="bold")
+        is_label = table.header[i] in _LABELS
+        view.add_column(title, justify="left" if is_label else "right", overflow="fold")
+    for row in table.rows:
+        if row[0] == _MEAN:
+            view.add_section()
+        cells = [_last_keys(row[i]) if table.header[i] == "variant" else row[i] for i in shown]
+        view.add_row(*cells, style="bold" if row[0] == _MEAN else None)
     console = Console()
     console.print(view)
     for note in table.notes:
@@ -130,6 +161,12 @@ def short_setting(override: str) -> str:
     """`pca` for `reducer=pca`, whose key is clear without saying."""
     key, _, value = override.partition("=")
     return value if key in GROUPS else override
+
+
+def _last_keys(variant: str) -> str:
+    """`fusion=max smoothing=4` for `scoring.fusion=max scoring.smoothing=4`."""
+    settings = (setting.partition("=") for setting in variant.split(" "))
+    return " ".join(key.rpartition(".")[2] + equals + value for key, equals, value in settings)
 
 
 def _format(value: float | None) -> str:

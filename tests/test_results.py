@@ -76,3 +76,45 @@ def test_many_variants_are_printed_without_intervals(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "0.9000" in printed
     assert "0.850" not in printed
+
+
+def ablation(categories, n_variants):
+    return [
+        {
+            "category": category,
+            "overrides": [f"dataset.category={category}", f"scoring.smoothing={i}", "a.b.c=x.y"],
+            "image_auroc": 0.5 + 0.1 * i,
+            "image_auroc_low": 0.4,
+            "image_auroc_high": 1.0,
+            "pixel_auroc": 0.9 if category == "cable" else 0.7,
+        }
+        for category in categories
+        for i in range(n_variants)
+    ]
+
+
+def test_more_variants_than_a_page_has_columns_have_rows_of_their_own(tmp_path, capsys):
+    table = tabulate(ablation(["bottle", "cable"], 5))
+    write_results(tmp_path, table)
+    lines = (tmp_path / "results.md").read_text().splitlines()
+    assert lines[:3] == [
+        "| category | variant | image_auroc | pixel_auroc |",
+        "| --- | --- | ---: | ---: |",
+        "| bottle | scoring.smoothing=0 | 0.5000 [0.400, 1.000] | 0.7000 |",
+    ]
+    assert lines[-2] == "| mean | scoring.smoothing=4 | 0.9000 | 0.8000 |"
+    assert len(lines) == 2 + 3 * 5 + 1
+    with (tmp_path / "results.csv").open() as stream:
+        assert [row["category"] for row in csv.DictReader(stream)] == ["bottle", "cable", "mean"]
+    print_results(table, tmp_path)
+    row = next(line for line in capsys.readouterr().out.splitlines() if " smoothing=3 " in line)
+    assert "bottle" in row
+    assert "0.8000" in row
+    assert "0.7000" in row
+
+
+def test_a_single_category_has_no_means_over_it(tmp_path, capsys):
+    print_results(tabulate(ablation(["bottle"], 5)), tmp_path)
+    printed = capsys.readouterr().out
+    assert printed.count("bottle") == 5
+    assert "mean" not in printed

@@ -15,6 +15,10 @@ from torch import Tensor, nn
 # are taken for zero; the second, which removes the mean, has a sixth of the first one's height.
 WAVE_REACH, ENVELOPE_REACH = 4.0, 3.5
 
+# Tails of Gaussians below this fraction of the peak are cut off: they change nothing, but their
+# products are subnormal numbers, for which many processors take a hundred times as long.
+_NOTHING = 1e-15
+
 
 class MorletBank(nn.Module):
     """The Morlet wavelets of one scale in all orientations, for spectra of one resolution."""
@@ -39,7 +43,8 @@ class MorletBank(nn.Module):
         # The inverse FFT below does not divide by the number of samples. Each number stands
         # twice, for real and imaginary part: complex times real is slow in torch.
         scale = 4**source / math.prod(sides)
-        aliases = self._split((scale * filters).float().repeat_interleave(2, dim=2))
+        filters = without_tails(scale * filters).float()
+        aliases = self._split(filters.repeat_interleave(2, dim=2))
         self.register_buffer("aliases", aliases.contiguous(), persistent=False)
         middles = [(side >> source) // 2 for side in sides]
         self._window = tuple(
@@ -76,6 +81,11 @@ class MorletBank(nn.Module):
         n, n_rows, n_columns = planes.shape
         parts = planes.view(n, n_rows // height, height, n_columns // (2 * width), 2 * width)
         return parts.permute(1, 3, 0, 2, 4).flatten(0, 1)
+
+
+def without_tails(values: Tensor) -> Tensor:
+    """Zeros instead of what is nothing beside the largest value, of the same shape."""
+    return torch.where(values.abs() < _NOTHING * values.abs().max(), 0.0, values)
 
 
 def centred_spectra(planes: Tensor, out: Tensor | None = None) -> Tensor:

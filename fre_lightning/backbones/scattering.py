@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fre_lightning.backbones.base import Backbone
-from fre_lightning.backbones.morlet import MorletBank, centred_spectra
+from fre_lightning.backbones.morlet import MorletBank, centred_spectra, without_tails
 from fre_lightning.errors import ConfigError
 
 TRANSFORM = "morlet-scattering-v1"
@@ -204,4 +204,4 @@ def _low_pass(side: int, padded: int, j: int, n_scales: int) -> Tensor:
     pixels = torch.arange(0, padded, 2**j, dtype=torch.float64) - (padded - side) // 2
     sigma = 0.8 * 2 ** (n_scales - 1)
     weights = torch.exp(-((pixels - centres[:, None]) / sigma).square() / 2)
-    return (weights / weights.sum(dim=1, keepdim=True)).float()
+    return without_tails(weights / weights.sum(dim=1, keepdim=True)).float()

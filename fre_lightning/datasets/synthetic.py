@@ -26,8 +26,9 @@ class Synthetic(AnomalyDataset):
     """Drawn photographs of parts with drawn defects, in MVTec layout.
 
     Categories: `fabric`, `leather` and `metal` fill the image, `gear` lies before a plain
-    background; each has four defect types with exact masks. They are for trials and demonstrations:
-    figures on them are no evidence of how a method does on real parts. On disk::
+    background, `bolt`, too, but small and turned any way; each has four defect types with exact
+    masks. They are for trials and demonstrations: figures on them are no evidence of how a method
+    does on real parts. On disk::
 
         <root>/<parameters>/<category>/{train,test,ground_truth}/...
         <root>/<parameters>/<category>/parameters.json
@@ -51,7 +52,7 @@ class Synthetic(AnomalyDataset):
 
         Args:
             root: The folder to make the images in.
-            category: `fabric`, `gear`, `leather` or `metal`.
+            category: `bolt`, `fabric`, `gear`, `leather` or `metal`.
             skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
             image_size: Side of the square images.
             n_train: Number of good images to learn from.

@@ -129,9 +129,9 @@ def displacement(part: Part, rng: np.random.Generator) -> Spoilt:
     return part.image[rows, columns], spot
 
 
-def smudge(part: Part, rng: np.random.Generator) -> Spoilt:
-    """A patch where the texture is smeared over."""
-    spot = blob(part.solid, rng, rng.uniform(8, 20), 0.8, 0.15) * part.surface
+def smudge(part: Part, rng: np.random.Generator, radius: tuple[float, float] = (8, 20)) -> Spoilt:
+    """A patch where texture or relief is smeared over."""
+    spot = blob(part.solid, rng, rng.uniform(*radius), 0.8, 0.15) * part.surface
     mean = (part.image * spot[..., None]).sum(axis=(0, 1)) / spot.sum()
     weight = spot * rng.uniform(0.5, 0.9)
     return blend(part.image, np.broadcast_to(mean, part.image.shape), weight), spot
@@ -161,17 +161,28 @@ def hole(part: Part, rng: np.random.Generator) -> Spoilt:
     return blend(part.image, part.background, 0.85 * spot), spot
 
 
-def chip(part: Part, rng: np.random.Generator) -> Spoilt:
-    """A piece missing from the rim."""
+def chip(
+    part: Part,
+    rng: np.random.Generator,
+    radius: tuple[float, float] = (7, 12),
+    from_centre: float = 70,
+) -> Spoilt:
+    """A piece missing from an edge that lies so far from the image's centre."""
     size = len(part.surface)
     axis = np.linspace(-128, 128, size)
-    outer = np.hypot(axis, axis[:, None]) > 70
+    outer = np.hypot(axis, axis[:, None]) > from_centre
     rim = (part.surface > 0.3) & (part.surface < 0.99) & outer
-    spot = blob(rim, rng, rng.uniform(7, 12), 0.25, 0.1) * part.surface
+    spot = blob(rim, rng, rng.uniform(*radius), 0.25, 0.1) * part.surface
     return blend(part.image, part.background, spot), spot
 
 
 DEFECTS: dict[str, dict[str, Spoil]] = {
+    "bolt": {  # small, as it is
+        "flat": partial(smudge, radius=(6, 11)),
+        "nick": partial(chip, radius=(4, 7), from_centre=0),
+        "rust": rust,
+        "scratch": scratch,
+    },
     "fabric": {"hole": hole, "pulled": displacement, "stain": stain, "thread": thread},
     "gear": {"chip": chip, "dent": dent, "rust": rust, "scratch": scratch},
     "leather": {"colour": discolouration, "cut": cut, "fold": fold, "poke": specks},

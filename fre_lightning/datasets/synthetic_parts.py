@@ -162,7 +162,31 @@ def gear(size: int, rng: np.random.Generator) -> Part:
     )
 
 
+def bolt(size: int, rng: np.random.Generator) -> Part:
+    """A screw bolt on a plain table, turned any way, with its shadow: most of the image is table."""
+    x, y = grid(size, rng, shift=8, degrees=180)
+    is_thread = np.clip((x + 22) / 4, 0, 1) * np.clip((84 - x) / 8, 0, 1)
+    ridge = is_thread * np.cos(2 * np.pi * (x + 0.12 * y) / 7.5 + rng.uniform(0, 2 * np.pi))
+    head = np.where(np.abs(x + 76) < 10, 25 - 2.5 * np.clip(np.abs(x + 76) - 7, 0, 3), 0)
+    shaft = np.where(x > -72, np.clip(88 - x, 0, 11), 0) + 1.5 * is_thread * (1 + ridge)
+    radius = np.maximum(head, shaft * (x < 88))
+    hollow = np.maximum(np.abs(y) - radius, np.abs(x) - 87)
+    surface, shadow = inside(hollow, size, 1.5), inside(hollow, size, 12)
+    height = np.sqrt(np.clip(radius**2 - y**2, 0, None)) + 1.2 * ridge
+    slope = (0.8 * np.gradient(height, axis=1) + np.gradient(height, axis=0)) * size / 256
+    light = 0.50 - 0.26 * np.tanh(0.8 * slope) + 0.02 * smooth_noise(size, rng, 1.2)
+    offset = round(6 * size / 256)
+    shadow = np.roll(shadow, (offset, offset), axis=(0, 1))
+    table = 0.74 + 0.008 * smooth_noise(size, rng, 20) - 0.28 * shadow
+    background = table[..., None] * colour(232, 236, 240)
+    body = light[..., None] * colour(246, 240, 228)
+    return Part(
+        body * surface[..., None] + background * (1 - surface[..., None]), surface, background
+    )
+
+
 PARTS: dict[str, DrawPart] = {
+    "bolt": bolt,
     "fabric": fabric,
     "gear": gear,
     "leather": leather,

@@ -146,7 +146,7 @@ def test_foreign_folder_is_not_touched(tmp_path: Path) -> None:
 
 
 def test_unknown_category(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"'bottle'.*fabric, gear, leather, metal"):
+    with pytest.raises(DatasetError, match=r"'bottle'.*bolt, fabric, gear, leather, metal"):
         make(tmp_path, category="bottle").scan()
 
 

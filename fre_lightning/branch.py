@@ -63,16 +63,17 @@ class Branch(nn.Module):
         n_tiles, n_channels, height, width = rows.row_shape
         tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
         self.standardizer.fit(FeatureMatrix(tiles), n_channels)
-        n_copies = shifts.n_copies(len(rows.indices), (height, width)) if shifts else 1
+        n_together = n_tiles // self.tiling.n_subspaces
+        n_maps = len(rows.indices) * n_together
+        n_copies = shifts.n_copies(n_maps, (height, width)) if shifts else 1
         maps = []
         for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
             features = FeatureMatrix(shards, self.standardizer)
-            if shifts and n_copies > 1:  # of what is standardised, not to do that nine times
+            if shifts and n_copies > 1:  # of what is standardised, not to do that for each copy
                 originals = features.block(slice(None)).view(-1, n_channels, height, width)
-                features = FeatureMatrix(shifts(originals.numpy()), n_copies=n_copies)
+                features = FeatureMatrix(shifts(originals.numpy(), n_copies), n_copies=n_copies)
             subspace = reducer.fit(features, device)
             if folds is not None:
-                n_together = n_tiles // self.tiling.n_subspaces
                 requested = reducer.n_components_requested
                 held_out = held_out_error_maps(
                     subspace,
@@ -80,7 +81,7 @@ class Branch(nn.Module):
                     (n_channels, height, width),
                     folds.repeat_interleave(n_together).repeat(n_copies),
                 )
-                maps.append(held_out[: len(folds) * n_together].view(-1, n_together, height, width))
+                maps.append(held_out[:n_maps].view(-1, n_together, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
 
     def forward(self, features: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 import mmap
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, pairwise
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -16,6 +17,15 @@ Transform = Callable[[Tensor, int], Tensor]
 """`(block, first column) -> block`: an elementwise function that may differ between columns."""
 
 
+class Rows(Protocol):
+    """What reads as an `(n, D)` array, and may compute what is read."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+    def __getitem__(self, block: tuple[slice, slice]) -> np.ndarray: ...
+
+
 class FeatureMatrix:
     """An `(N, D)` float32 matrix in row shards, transformed as it is read.
 
@@ -26,19 +36,23 @@ class FeatureMatrix:
 
     def __init__(
         self,
-        shards: Sequence[np.ndarray | Tensor],
+        shards: Sequence[np.ndarray | Tensor | Rows],
         transform: Transform | None = None,
         n_copies: int = 1,
     ) -> None:
         """Hold shards without reading them.
 
         Args:
-            shards: `(n_i, ...)` arrays, memory-mapped or not; trailing axes are flattened.
+            shards: `(n_i, ...)` arrays, memory-mapped or not; trailing axes are flattened. Or
+                what reads as `(n_i, D)` arrays.
             transform: Applied to whatever is read.
             n_copies: See the class.
         """
         arrays = (shard.numpy() if isinstance(shard, Tensor) else shard for shard in shards)
-        self._shards = [array.reshape(len(array), -1) for array in arrays]
+        self._shards: list[Rows] = [
+            array.reshape(len(array), -1) if isinstance(array, np.ndarray) else array
+            for array in arrays
+        ]
         self._starts = list(accumulate((len(shard) for shard in self._shards), initial=0))
         self._transform = transform
         self.n_copies = n_copies
@@ -68,7 +82,7 @@ class FeatureMatrix:
             yield columns, self.block(slice(None), columns)
 
 
-def _copy(shard: np.ndarray, rows: slice, columns: slice) -> Tensor:
+def _copy(shard: Rows, rows: slice, columns: slice) -> Tensor:
     """A part of a shard as float32; a memory-mapped one goes back to the file."""
     part = torch.as_tensor(np.array(shard[rows, columns], dtype=np.float32))
     mapped = getattr(shard, "_mmap", None)  # views share the map of the array that opened it

@@ -47,9 +47,13 @@ def shift_plainly(a_map):
     )
 
 
+def read(copies):
+    return [copy[:, :] for copy in copies]
+
+
 def test_copies_by_hand():
-    copies = CellShifts(1)(np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32))
-    assert copies[0].tolist() == [[[[1, 2], [3, 4]]]]  # first the map as it is
+    copies = read(CellShifts(1)(np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32), 9))
+    assert copies[0].tolist() == [[1, 2, 3, 4]]  # first the map as it is
     flat = sorted(tuple(copy.ravel().tolist()) for copy in copies)
     assert flat == sorted(
         [
@@ -66,10 +70,29 @@ def test_copies_by_hand():
     )
 
 
-def test_many_images_or_a_single_cell_are_left_alone():
-    shifts = CellShifts(64)
+def test_five_copies_are_those_to_the_four_sides():
+    numbers = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
+    copies = read(CellShifts(100)(numbers, 5))
+    assert sorted(int(copy[0, 4]) for copy in copies) == [1, 3, 4, 5, 7]  # what comes to the middle
+
+
+def test_blocks_of_copies_are_parts_of_them():
+    maps = make_maps(5)
+    for copy in CellShifts(100)(maps, 9):
+        assert (len(copy), copy.shape) == (5, (5, 24))
+        np.testing.assert_array_equal(copy[1:4, 5:20], copy[:, :][1:4, 5:20])
+    plainly = np.stack([shift_plainly(a_map) for a_map in maps], axis=1).reshape(9, 5, -1)
+    copies = np.stack(read(CellShifts(100)(maps, 9)))
+    np.testing.assert_array_equal(np.sort(copies, axis=0), np.sort(plainly, axis=0))
+
+
+def test_the_more_images_the_fewer_copies():
+    shifts = CellShifts(400)
     assert shifts.n_copies(64, (16, 16)) == 9
-    assert shifts.n_copies(65, (16, 16)) == 1
+    assert shifts.n_copies(65, (16, 16)) == 5
+    assert shifts.n_copies(400, (16, 16)) == 5
+    assert shifts.n_copies(401, (16, 16)) == 1
+    assert CellShifts(20).n_copies(21, (16, 16)) == 1
     assert shifts.n_copies(3, (1, 1)) == 1
     assert CellShifts(0).n_copies(1, (16, 16)) == 1
     with pytest.raises(ConfigError, match="max_images"):

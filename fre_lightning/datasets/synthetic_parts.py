@@ -163,7 +163,7 @@ def gear(size: int, rng: np.random.Generator) -> Part:
 
 
 def bolt(size: int, rng: np.random.Generator) -> Part:
-    """A screw bolt on a plain table, turned any way, with its shadow: most of the image is table."""
+    """A screw bolt on a plain table, turned any way, with its shadow; it fills a tenth."""
     x, y = grid(size, rng, shift=8, degrees=180)
     is_thread = np.clip((x + 22) / 4, 0, 1) * np.clip((84 - x) / 8, 0, 1)
     ridge = is_thread * np.cos(2 * np.pi * (x + 0.12 * y) / 7.5 + rng.uniform(0, 2 * np.pi))

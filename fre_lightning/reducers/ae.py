@@ -96,12 +96,13 @@ class Autoencoder(GradientReducer):
             The epoch's mean squared error over all elements of the D features, a scalar.
         """
         assert self.trainee is not None, "fit() comes before training_epoch()"
-        total = torch.zeros((), device=self.trainee.inputs.device)
+        total, n_rows = torch.zeros((), device=self.trainee.inputs.device), 0
         with intra_op_threads(1) if self.trainee.is_small else nullcontext():
             for batch in self.trainee.shuffled_batches(self.batch_size):
                 total += self.trainee.backward(batch) * len(batch)
                 self.trainee.step(self.lr)
-        return total / len(self.trainee.inputs)
+                n_rows += len(batch)
+        return total / n_rows
 
     @torch.no_grad()
     def finish(self) -> None:
@@ -171,9 +172,17 @@ class _Trainee(nn.Module):
         return self._view(self.flat)
 
     def shuffled_batches(self, batch_size: int) -> Iterator[Tensor]:
-        """All rows of the training data in random order, `(batch_size, r)` at a time."""
-        order = torch.randperm(len(self.inputs)).to(self.inputs.device)
-        return iter(torch.split(self.inputs[order], batch_size))
+        """All items of the training data in random order, `(batch_size, r)` at a time.
+
+        Of copies of an item one is drawn, as augmented images are each epoch of a network's
+        training: all of them would take as many times longer.
+        """
+        n_copies = self.subspace.features.n_copies
+        n_items = len(self.inputs) // n_copies
+        order = torch.randperm(n_items)
+        if n_copies > 1:
+            order += n_items * torch.randint(n_copies, (n_items,))
+        return iter(torch.split(self.inputs[order.to(self.inputs.device)], batch_size))
 
     def backward(self, batch: Tensor) -> Tensor:
         """Set the gradient of the loss, by hand: autograd takes longer than the arithmetic.

@@ -16,9 +16,9 @@ def make_features(n=80, d=400, seed=0):
     return torch.from_numpy(rng.normal(size=(n, n)) @ mixing / 10 + rng.uniform(0, 2, d)).float()
 
 
-def train(reducer, features):
+def train(reducer, *copies):
     torch.manual_seed(0)
-    reducer.fit(FeatureMatrix([features]))
+    reducer.fit(FeatureMatrix(copies, n_copies=len(copies)))
     losses = [reducer.training_epoch().item() for _ in range(reducer.epochs)]
     reducer.finish()
     return losses
@@ -111,3 +111,32 @@ def test_settings_out_of_range(wrong):
     settings = {"epochs": 1, "lr": 1e-3, "batch_size": 8, "space": "span"} | wrong
     with pytest.raises(ConfigError, match=f"reducer.{next(iter(wrong))}"):
         Autoencoder(0.97, **settings)
+
+
+@pytest.mark.parametrize("n_copies", [1, 3])
+def test_an_epoch_sees_each_item_once_as_any_of_its_copies(n_copies):
+    items = make_features(n=20, d=30)
+    copies = [items + copy for copy in range(n_copies)]
+    reducer = Autoencoder(5, epochs=1, lr=1e-3, batch_size=8, space="features")
+    reducer.fit(FeatureMatrix(copies, n_copies=n_copies))
+    rows = torch.cat(copies)
+    seen = set()
+    for _ in range(20):
+        batches = list(reducer.trainee.shuffled_batches(8))
+        assert [len(batch) for batch in batches] == [8, 8, 4]
+        index = torch.cdist(torch.cat(batches), rows).argmin(dim=1)
+        assert torch.equal((index % 20).sort().values, torch.arange(20))
+        seen |= set((index // 20).tolist())
+    assert seen == set(range(n_copies))
+
+
+def test_an_autoencoder_learns_from_copies():
+    items = make_features(n=40)
+    shift = make_features(n=40, seed=1)
+    shift -= shift.mean(dim=0)
+    reducer = TiedAutoencoder(20, epochs=250, lr=1e-3, batch_size=8, space="span")
+    pca = PCA(20)
+    train(reducer, items, items + shift)
+    pca.fit(FeatureMatrix([items, items + shift]))
+    both = torch.cat([items, items + shift])
+    assert residual(reducer, both) < 1.5 * residual(pca, both)

@@ -16,7 +16,7 @@ from fre_lightning.errors import CheckpointError
 
 KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
-FORMAT = 1
+FORMAT = 2
 """Counts the layouts of a checkpoint; to be raised when an older reader could misread one."""
 DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 """The configuration groups that make up a detector, and that its checkpoint brings along."""

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import fre_lightning
-from fre_lightning.checkpoint import KEY, digest_state, read_checkpoint
+from fre_lightning.checkpoint import FORMAT, KEY, digest_state, read_checkpoint
 from fre_lightning.errors import CheckpointError
 
 
@@ -67,7 +67,7 @@ def test_flipped_bits_in_the_file_are_noticed(path):
 @pytest.mark.parametrize("number", [0, 999, None, "1"])
 def test_another_format_is_told(change, number):
     path = change(lambda content: content[KEY].update(format=number))
-    with pytest.raises(CheckpointError, match=f"format {number}.*reads format 1"):
+    with pytest.raises(CheckpointError, match=f"format {number}.*reads format {FORMAT}"):
         read_checkpoint(path)
 
 

@@ -28,7 +28,8 @@ class Scattering(Backbone):
     (J L: scale, orientation), order 2 (J (J - 1) / 2 L^2: scale 1, scale 2 > scale 1,
     orientation 1, orientation 2); then order 0 and 1 (1 + J L) of the red-green and of the
     yellow-blue opponent channel. The two colour averages are signed, all else is non-negative.
-    Grey images have exact zeros in all colour channels, which then cost nothing.
+    Grey images have exact zeros in all colour channels, which then cost nothing. Without colour
+    there are those of the luminance only.
 
     Images are reflected at their borders. Cells tile the image: H // 2^J rows, whatever H is.
     """
@@ -39,6 +40,7 @@ class Scattering(Backbone):
         image_size: int | Sequence[int],
         n_scales: int,
         n_orientations: int,
+        colour: bool,
         pool: int,
         compression: str,
     ) -> None:
@@ -49,6 +51,7 @@ class Scattering(Backbone):
             image_size: One number, or `[H, W]`.
             n_scales: J; a cell of the grid is 2^J pixels wide.
             n_orientations: L.
+            colour: Whether there are channels of the colours, too.
             pool: How many cells are averaged, along each side.
             compression: How the standardizer compresses features; not done here.
         """
@@ -56,6 +59,7 @@ class Scattering(Backbone):
         _check(n_scales, n_orientations, self.image_size)
         self.n_scales = n_scales
         self.n_orientations = n_orientations
+        self.colour = colour
         self._sides = [_padded_side(side, 2**n_scales) for side in self.image_size]
         for axis, (side, padded) in enumerate(zip(self.image_size, self._sides, strict=True)):
             self._keep(f"reflection_{axis}", _reflection(side, padded))
@@ -80,6 +84,7 @@ class Scattering(Backbone):
         return super().fingerprint(layer) | {
             "n_scales": self.n_scales,
             "n_orientations": self.n_orientations,
+            "colour": self.colour,
             "weights": TRANSFORM,
         }
 
@@ -120,7 +125,7 @@ class Scattering(Backbone):
 
         maps = [self._scatter(mixed(_LUMINANCE), order=2)]
         is_grey = bool((images[:, :1] == images[:, 1:]).all())
-        for axis in _OPPONENTS:
+        for axis in _OPPONENTS if self.colour else ():
             if is_grey:
                 n_channels = 1 + self.n_scales * self.n_orientations
                 maps.append(torch.zeros_like(maps[0][:, :n_channels]))

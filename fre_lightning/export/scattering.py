@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fre_lightning.backbones.morlet import morlet_spectrum
+from fre_lightning.backbones.morlet import morlet_spectrum, without_tails
 from fre_lightning.backbones.scattering import _LUMINANCE, _OPPONENTS, Scattering
 from fre_lightning.export.dft import ModulusOfInverseDFT, PlaneDFT
 
@@ -26,6 +26,7 @@ class RealScattering(nn.Module):
         super().__init__()
         self.image_size = backbone.image_size
         self.n_scales, n_orientations = backbone.n_scales, backbone.n_orientations
+        self.colour = backbone.colour
         for axis in (0, 1):
             self._take(backbone, f"reflection_{axis}")
             for j in range(self.n_scales):
@@ -48,7 +49,8 @@ class RealScattering(nn.Module):
             r * red + g * green + b * blue for r, g, b in (_LUMINANCE, *_OPPONENTS)
         )
         maps = [self._scatter(luminance, order=2)]
-        maps += [self._scatter(opponent, order=1) for opponent in opponents]
+        if self.colour:
+            maps += [self._scatter(opponent, order=1) for opponent in opponents]
         return torch.cat(maps, dim=1)
 
     def _scatter(self, planes: Tensor, order: int) -> Tensor:
@@ -103,7 +105,7 @@ class _Bank(nn.Module):
         relevant = filters.abs().amax(dim=0) > _NEGLIGIBLE * filters.abs().max()
         rows = _window(relevant.any(dim=1), height)
         columns = _window(relevant.any(dim=0), width)
-        filters = filters * (4**source / math.prod(sides))
+        filters = without_tails(filters) * (4**source / math.prod(sides))
         for axis, (bin_, window) in enumerate(zip(bins, (rows, columns), strict=True)):
             index = bin_[window] % len(bin_)
             if len(index) == len(bin_):  # nothing is picked, if it has the spectrum's own order

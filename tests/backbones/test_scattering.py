@@ -23,8 +23,8 @@ def one_thread():
     torch.set_num_threads(n_threads)
 
 
-def build(image_size=SIZE, n_scales=J, n_orientations=L):
-    return Scattering("scattering", image_size, n_scales, n_orientations, 1, "none")
+def build(image_size=SIZE, n_scales=J, n_orientations=L, colour=True):
+    return Scattering("scattering", image_size, n_scales, n_orientations, colour, 1, "none")
 
 
 def draw(n, height=SIZE, width=SIZE, seed=0):
@@ -215,6 +215,13 @@ def test_only_colour_fills_the_colour_channels(backbone):
     assert yellow_blue.abs().amax(dim=(0, 2, 3)).min() > 1e-4
 
 
+def test_without_colour_there_are_the_channels_of_the_luminance(backbone):
+    images = draw(2)
+    luminance = build(colour=False)(images)[0]
+    assert torch.equal(luminance, backbone(images)[0][:, : luminance.shape[1]])
+    assert luminance.shape[1] == 1 + J * L + L**2
+
+
 def test_only_the_colour_averages_are_signed(backbone):
     maps = backbone(draw(3))[0][0]
     averages = torch.zeros(len(maps), dtype=torch.bool)
@@ -288,13 +295,14 @@ def test_fingerprint_tells_transforms_apart():
         build(image_size=[SIZE, 33]),
         build(n_scales=3),
         build(n_orientations=6),
-        Scattering("other", SIZE, J, L, 1, "none"),
+        build(colour=False),
+        Scattering("other", SIZE, J, L, True, 1, "none"),
     ]
     fingerprints = [json.dumps(variant.fingerprint("order2")) for variant in variants]
     assert len(set(fingerprints)) == len(variants)
     assert json.dumps(build().fingerprint("order2")) == fingerprints[0]
     # What comes after the features is no part of them.
-    assert Scattering("scattering", SIZE, J, L, 1, "cbrt").fingerprint(
+    assert Scattering("scattering", SIZE, J, L, True, 1, "cbrt").fingerprint(
         "order2"
     ) == build().fingerprint("order2")
 

@@ -5,9 +5,9 @@ from fre_lightning.backbones import Scattering
 from fre_lightning.export.scattering import RealScattering
 
 
-@pytest.mark.parametrize("is_grey", [True, False])
-def test_real_arithmetic_gives_the_features_of_the_backbone(is_grey):
-    backbone = Scattering("scattering", (48, 72), 3, 4, 1, "cbrt")
+@pytest.mark.parametrize(("is_grey", "colour"), [(True, True), (False, True), (False, False)])
+def test_real_arithmetic_gives_the_features_of_the_backbone(is_grey, colour):
+    backbone = Scattering("scattering", (48, 72), 3, 4, colour, 1, "cbrt")
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 3, 48, 72), generator=generator, dtype=torch.uint8)
     images[1] = (images[1] // 4).sort(dim=2).values  # with little but low frequencies

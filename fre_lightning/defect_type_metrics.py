@@ -7,6 +7,7 @@ from torch import Tensor
 
 from fre_lightning.datasets.base import GOOD
 from fre_lightning.metrics import PixelMetrics
+from fre_lightning.tiling import resize_map
 
 
 class PixelMetricsByType:
@@ -23,14 +24,21 @@ class PixelMetricsByType:
         self.values: dict[str, dict[str, float]] = {}
         self._by_type: dict[str, PixelMetrics] = {}
 
-    def update(self, anomaly_maps: Tensor, masks: Tensor, types: Sequence[str]) -> None:
+    def update(
+        self, anomaly_maps: Tensor, masks: Tensor | Sequence[Tensor], types: Sequence[str]
+    ) -> None:
         """Add images.
 
         Args:
             anomaly_maps: `(N, H, W)` float of any range.
-            masks: `(N, H, W)` bool.
+            masks: `(N, H, W)` bool; or `(h, w)` each, which the maps are then resized to.
             types: The defect type of each, or `good`.
         """
+        if not isinstance(masks, Tensor):
+            for anomaly_map, mask, name in zip(anomaly_maps, masks, types, strict=True):
+                size = mask.shape[0], mask.shape[1]
+                self.update(resize_map(anomaly_map[None], size), mask[None], [name])
+            return
         start = 0
         for name, run in groupby(types):
             stop = start + len(list(run))

@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -24,7 +24,7 @@ from fre_lightning.image_loader import ImageBatch
 from fre_lightning.metrics import ImageMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring
-from fre_lightning.tiling import Tiling, resize_map
+from fre_lightning.tiling import Tiling
 
 log = logging.getLogger(__name__)
 
@@ -277,8 +277,7 @@ class FREModule(LightningModule):
             for start in range(0, len(scores), _MAPS_AT_A_TIME):
                 some = slice(start, start + _MAPS_AT_A_TIME)
                 maps = self.anomaly_maps_of(error_maps[some])
-                for sized in _at_mask_size(maps, batch.masks[some], batch.types[some]):
-                    self.pixel_metrics.update(*sized)
+                self.pixel_metrics.update(maps, batch.masks[some], batch.types[some])
         self.scores.append(scores.cpu())
         self.error_maps.append(error_maps.cpu())
 
@@ -299,14 +298,3 @@ class FREModule(LightningModule):
     def _full_precision(self) -> torch.autocast:
         """Reducers work in float32 whatever the backbone's precision."""
         return torch.autocast(self.device.type, enabled=False)
-
-
-def _at_mask_size(
-    maps: Tensor, masks: Tensor | list[Tensor], types: Sequence[str]
-) -> Iterator[tuple[Tensor, Tensor, Sequence[str]]]:
-    """Anomaly maps `(N, H, W)` and masks of one size, with their types: at once, or one by one."""
-    if isinstance(masks, Tensor):
-        yield maps, masks, types
-        return
-    for anomaly_map, mask, name in zip(maps, masks, types, strict=True):
-        yield resize_map(anomaly_map[None], (mask.shape[0], mask.shape[1])), mask[None], [name]

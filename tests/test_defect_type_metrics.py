@@ -6,6 +6,7 @@ from sklearn.metrics import roc_auc_score
 
 from fre_lightning.defect_type_metrics import PixelMetricsByType
 from fre_lightning.metrics import PixelMetrics
+from fre_lightning.tiling import resize_map
 
 TYPES = ["good", "dent", "dent", "good", "spot", "dent", "spot", "good"]
 
@@ -61,3 +62,18 @@ def test_without_good_images():
     expected = compute_plainly(maps[kept], masks[kept])
     assert metrics.total.compute() == pytest.approx(expected, rel=0, abs=0, nan_ok=True)
     assert metrics.values.keys() == {"dent", "spot"}
+
+
+def test_maps_are_brought_to_the_size_of_each_mask():
+    maps, masks = make_images()
+    sizes = [(48 + 8 * i, 60) for i in range(len(TYPES))]
+    resized = [resize_map(a_map[None], size)[0] for a_map, size in zip(maps, sizes, strict=True)]
+    own = [
+        ndimage.zoom(mask, (size[0] / 48, size[1] / 48), order=0)
+        for mask, size in zip(masks.numpy(), sizes, strict=True)
+    ]
+    total = close(maps, [torch.from_numpy(mask) for mask in own], TYPES).total
+    pixels = np.concatenate([mask.ravel() for mask in own])
+    scores = torch.cat([a_map.flatten() for a_map in resized])
+    expected = roc_auc_score(pixels, scores)
+    assert total.compute()["pixel_auroc"] == pytest.approx(expected, abs=1e-4)

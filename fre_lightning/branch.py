@@ -7,13 +7,17 @@ import torch
 from torch import Tensor, nn
 
 from fre_lightning.augmentation import CellShifts
-from fre_lightning.cross_fit import held_out_error_maps
+from fre_lightning.cross_fit import held_out_channel_errors, held_out_error_maps
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import error_map
 from fre_lightning.standardization import ChannelStandardizer
+from fre_lightning.subspace import find_subspace
 from fre_lightning.tiling import Tiling
+
+_NOISE_SHARE = 0.97
+"""Of the variance: the subspace that tells noise from what images have in common."""
 
 
 class Branch(nn.Module):
@@ -63,6 +67,8 @@ class Branch(nn.Module):
         n_tiles, n_channels, height, width = rows.row_shape
         tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
         self.standardizer.fit(FeatureMatrix(tiles), n_channels)
+        if folds is not None and self.standardizer.compression != "none":
+            self.standardizer.quiet(self._noise(rows, folds, device))
         n_together = n_tiles // self.tiling.n_subspaces
         n_maps = len(rows.indices) * n_together
         n_copies = shifts.n_copies(n_maps, (height, width)) if shifts else 1
@@ -83,6 +89,18 @@ class Branch(nn.Module):
                 )
                 maps.append(held_out[:n_maps].view(-1, n_together, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
+
+    def _noise(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
+        """What other images cannot tell of each standardised channel: held-out errors `(C,)`."""
+        n_together = rows.row_shape[0] // self.tiling.n_subspaces
+        errors = []
+        for shards in self._split(rows):
+            subspace = find_subspace(FeatureMatrix(shards, self.standardizer), device)
+            together = folds.repeat_interleave(n_together)
+            errors.append(
+                held_out_channel_errors(subspace, _NOISE_SHARE, rows.row_shape[1], together)
+            )
+        return torch.stack(errors).mean(dim=0)
 
     def forward(self, features: Tensor) -> Tensor:
         """Error maps `(N, rows * h, columns * w)` of features `(N, T, C, h, w)`."""

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from fre_lightning.feature_matrix import FeatureMatrix
-from fre_lightning.scoring import error_map
 from fre_lightning.subspace import Subspace, choose_rank, principal_axes
 
 
@@ -43,12 +42,34 @@ def held_out_error_maps(
         FeatureError: If the images of the other folds do not vary.
         ConfigError: If `n_components` is neither a share nor a number.
     """
+    _, height, width = feature_shape
+    positions = torch.arange(subspace.features.shape[1]) % (height * width)
+    return _squared_errors(subspace, n_components, positions, folds).view(-1, height, width)
+
+
+@torch.no_grad()
+def held_out_channel_errors(
+    subspace: Subspace, n_components: float, n_channels: int, folds: Tensor
+) -> Tensor:
+    """Squared error of each channel, `(C,)` float32: the mean over images and positions.
+
+    Arguments and errors as those of `held_out_error_maps`.
+    """
+    n_positions = subspace.features.shape[1] // n_channels
+    channels = torch.arange(subspace.features.shape[1]) // n_positions
+    return _squared_errors(subspace, n_components, channels, folds).mean(dim=0) / n_positions
+
+
+def _squared_errors(
+    subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
+) -> Tensor:
+    """Sums over groups of columns, `(N, G)` float32; `groups` `(D,)` has the group of each."""
     refit = _in_sample_space if subspace.in_sample_space else _in_feature_space
-    return refit(subspace, n_components, feature_shape, folds)
+    return refit(subspace, n_components, groups, folds)
 
 
 def _in_sample_space(
-    subspace: Subspace, n_components: float, feature_shape: tuple[int, int, int], folds: Tensor
+    subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
 ) -> Tensor:
     """Every residual is a combination of images; all are one `(N, N)` times `(N, D)` product."""
     combinations = torch.zeros_like(subspace.scatter)
@@ -57,12 +78,11 @@ def _in_sample_space(
         combinations[held_out] = _residual_combinations(
             subspace.scatter, kept, held_out, n_components
         )
-    maps = torch.zeros(len(folds), feature_shape[1] * feature_shape[2], dtype=torch.float64)
-    positions = torch.arange(subspace.features.shape[1]) % maps.shape[1]
+    sums = torch.zeros(len(folds), int(groups.max()) + 1, dtype=torch.float64)
     for columns, block in subspace.features.column_blocks():
         residual = combinations.float() @ (block.to(combinations.device) - block.mean(dim=0))
-        maps.index_add_(1, positions[columns], residual.square().double().cpu())
-    return maps.float().view(-1, *feature_shape[1:])
+        sums.index_add_(1, groups[columns], residual.square().double().cpu())
+    return sums.float()
 
 
 def _residual_combinations(
@@ -145,18 +165,19 @@ def _centre(columns: Tensor) -> Tensor:
 
 
 def _in_feature_space(
-    subspace: Subspace, n_components: float, feature_shape: tuple[int, int, int], folds: Tensor
+    subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
 ) -> Tensor:
     """Each fold's part is taken off the `(D, D)` scatter matrix."""
-    maps = torch.empty(len(folds), *feature_shape[1:])
+    sums = torch.zeros(len(folds), int(groups.max()) + 1, dtype=torch.float64)
     for fold in torch.unique(folds):
         shift, axes, variances = _refit_features(subspace, folds == fold)
         axes = axes[:, : _rank(n_components, variances)]
         for index, rows in _rows_of(subspace.features, folds == fold):
             values = rows.to(axes.device).double() - subspace.mean - shift
             residual = values - values @ axes @ axes.T
-            maps[index] = error_map(residual, feature_shape).float().cpu()
-    return maps
+            part = torch.zeros(len(index), sums.shape[1], dtype=torch.float64)
+            sums[index] = part.index_add_(1, groups, residual.square().cpu())
+    return sums.float()
 
 
 def _refit_features(subspace: Subspace, is_held_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -13,12 +13,24 @@ COMPRESSIONS = ("none", "sqrt", "cbrt", "log")
 
 _LOG_OFFSET = 0.2
 
+# What a channel's scale depends on the noise in it by: the power of the held-out variance. Half way
+# from the same variance of all channels (0) to the same noise (1/2): in trials on synthetic parts
+# never worse than either end by more than 0.01, and better than 0 by up to 0.03 of image AUROC.
+_NOISE_POWER = 0.25
+# A channel that is reconstructed better than this fraction of the mean counts as reconstructed so.
+_LEAST_NOISE = 1e-3
+# Below, it does not vary but by rounding.
+_NO_NOISE = 1e-9
+
 # Below this fraction of its mean, the standard deviation of a channel is rounding.
 _LEAST_VARIATION = 1e-6
 
 
 class ChannelStandardizer(LearntBuffers):
     """Compress each feature, then divide each channel by its standard deviation.
+
+    Channels that images tell little of, as others of their kind cannot predict them, would then
+    drown the rest: `quiet` turns them down.
 
     `none` leaves the features as they are, unscaled: what the published procedure does.
     `sqrt` and `cbrt` are the roots of non-negative features, odd functions elsewhere;
@@ -60,6 +72,18 @@ class ChannelStandardizer(LearntBuffers):
         )
         varies = deviation > _LEAST_VARIATION * mean.abs()
         self.scale = torch.where(varies, 1 / deviation, 1.0).float().to(device)
+
+    def quiet(self, noise: Tensor) -> None:
+        """Scale channels down the more, the worse they are reconstructed.
+
+        Args:
+            noise: `(C,)`, the mean squared error of each channel of standardised held-out images.
+                Channels without any are left as they are.
+        """
+        relative = noise / noise.mean().clamp(min=torch.finfo(noise.dtype).tiny)
+        is_constant = relative < _NO_NOISE  # as are all colours of grey images
+        factor = relative.clamp(min=_LEAST_NOISE).pow(-_NOISE_POWER)
+        self.scale = self.scale * torch.where(is_constant, 1.0, factor).to(self.scale)
 
     def forward(self, features: Tensor, first_column: int = 0) -> Tensor:
         """Standardise features.

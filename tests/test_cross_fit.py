@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from fre_lightning.cross_fit import draw_folds, held_out_error_maps
+from fre_lightning.cross_fit import draw_folds, held_out_channel_errors, held_out_error_maps
 from fre_lightning.errors import FeatureError
 from fre_lightning.feature_matrix import FeatureMatrix
 from fre_lightning.subspace import find_subspace
@@ -19,13 +19,17 @@ def make_features(n):
 
 def refit_plainly(features, folds, n_components):
     """The definition: a PCA for each fold, of all images that are not in it."""
-    maps = np.empty((len(features), 3, 2))
+    return square_errors(features, folds, n_components).sum(axis=1)
+
+
+def square_errors(features, folds, n_components):
+    squares = np.empty((len(features), *SHAPE))
     for fold in np.unique(folds):
         pca = PCA(n_components, svd_solver="full").fit(features[folds != fold])
         held_out = features[folds == fold]
         error = held_out - pca.inverse_transform(pca.transform(held_out))
-        maps[folds == fold] = (error**2).reshape(-1, *SHAPE).sum(axis=1)
-    return maps
+        squares[folds == fold] = (error**2).reshape(-1, *SHAPE)
+    return squares
 
 
 @pytest.mark.parametrize("n_components", [0.97, 3])
@@ -38,6 +42,15 @@ def test_refits_are_those_of_scikit_learn(n, n_components):
     as_read = features.astype(np.float32).astype(np.float64)
     expected = refit_plainly(as_read, folds.numpy(), n_components)
     np.testing.assert_allclose(maps.numpy(), expected, rtol=1e-3, atol=1e-4 * expected.max())
+
+
+@pytest.mark.parametrize("n", [20, 60])
+def test_channel_errors_are_those_of_scikit_learn(n):
+    features, folds = make_features(n).astype(np.float32), draw_folds(n, 4)
+    subspace = find_subspace(FeatureMatrix([torch.from_numpy(features)]))
+    errors = held_out_channel_errors(subspace, 0.97, SHAPE[0], folds)
+    expected = square_errors(features.astype(np.float64), folds.numpy(), 0.97).mean(axis=(0, 2, 3))
+    np.testing.assert_allclose(errors.numpy(), expected, rtol=1e-3)
 
 
 def test_held_out_images_have_larger_errors_than_those_trained_on():

@@ -108,6 +108,14 @@ def test_log_takes_negative_features_for_zero(features):
     assert standardizer(signed.abs() * 1e6).isfinite().all()
 
 
+def test_noisy_channels_are_turned_down(features):
+    standardizer = fitted("cbrt", features)
+    before = standardizer.scale.clone()
+    standardizer.quiet(torch.tensor([1.0, 4.0, 0.0]))  # of mean 5 / 3; the last is constant
+    expected = before * torch.tensor([(3 / 5) ** -0.25, (12 / 5) ** -0.25, 1.0])
+    torch.testing.assert_close(standardizer.scale, expected)
+
+
 def test_an_unknown_compression_is_refused():
     with pytest.raises(ConfigError, match=r"cube.*none, sqrt, cbrt, log"):
         ChannelStandardizer("cube")

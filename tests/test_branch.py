@@ -1,0 +1,62 @@
+import numpy as np
+import pytest
+import torch
+from sklearn import decomposition
+
+from fre_lightning.branch import Branch
+from fre_lightning.cross_fit import draw_folds
+from fre_lightning.feature_cache import CachedRows
+from fre_lightning.reducers import PCA
+from fre_lightning.standardization import ChannelStandardizer
+from fre_lightning.tiling import Tiling
+
+N, C, SIDE = 24, 3, 4
+
+
+def make_maps(n, n_tiles=1):
+    """Tiles `(n, T, C, h, w)`: two channels that images have in common, one that is noise."""
+    rng = np.random.default_rng(0)
+    patterns = rng.uniform(1, 2, size=(3, C, SIDE, SIDE))
+    maps = np.einsum("ntk,kchw->ntchw", rng.uniform(1, 2, size=(n, n_tiles, 3)), patterns)
+    maps[:, :, 2] = rng.uniform(1, 4, size=maps[:, :, 2].shape)
+    return maps.astype(np.float32)
+
+
+def fit(maps, compression="cbrt", *, shared=True, folds=None):
+    tiling = Tiling([1, maps.shape[1]], 0.0, shared=shared)
+    reducers = [PCA(0.97) for _ in range(tiling.n_subspaces)]
+    branch = Branch(ChannelStandardizer(compression), reducers, tiling)
+    rows = CachedRows([maps[:5], maps[5:]], [*range(len(maps))], [], False)
+    branch.fit(rows, folds, torch.device("cpu"))
+    return branch
+
+
+@pytest.mark.parametrize(("n_tiles", "shared"), [(1, True), (2, True), (2, False)])
+def test_channels_are_scaled_by_what_held_out_images_show(n_tiles, shared):
+    maps, folds = make_maps(N, n_tiles), draw_folds(N, 4)
+    scale = fit(maps, shared=shared, folds=folds).standardizer.scale
+    roots = np.cbrt(maps.astype(np.float64))
+    plain = 1 / roots.std(axis=(0, 1, 3, 4))
+    standard = roots * plain[:, None, None]
+    noise = np.zeros(C)
+    groups = [[0, 1][:n_tiles]] if shared else [[0], [1]]
+    for tiles in groups:
+        flat = standard[:, tiles].reshape(N * len(tiles), -1)
+        fold_of = np.repeat(folds.numpy(), len(tiles))
+        for fold in range(4):
+            pca = decomposition.PCA(0.97, svd_solver="full").fit(flat[fold_of != fold])
+            held_out = flat[fold_of == fold]
+            error = held_out - pca.inverse_transform(pca.transform(held_out))
+            noise += (error**2).reshape(-1, C, SIDE * SIDE).sum(axis=(0, 2))
+    expected = plain * (noise / noise.mean()) ** -0.25
+    np.testing.assert_allclose(scale.numpy(), expected, rtol=1e-3)
+    assert expected[2] / plain[2] < 0.7 * (expected[:2] / plain[:2]).min()
+
+
+def test_without_folds_or_compression_channels_keep_their_scale():
+    maps = make_maps(N)
+    plain = 1 / np.cbrt(maps.astype(np.float64)).std(axis=(0, 1, 3, 4))
+    np.testing.assert_allclose(fit(maps).standardizer.scale.numpy(), plain, rtol=1e-5)
+    branch = fit(maps, "none", folds=draw_folds(N, 4))
+    features = torch.from_numpy(maps[:, 0]).flatten(1)
+    assert branch.standardizer(features) is features

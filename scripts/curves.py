@@ -27,6 +27,7 @@ from tqdm import tqdm
 
 from fre_lightning.cli import CONFIG_DIR
 from fre_lightning.curves import auroc, count
+from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.errors import FeatureError
 from fre_lightning.extraction import load_features
 from fre_lightning.factory import build, build_module, make_trainer
@@ -72,8 +73,10 @@ def configure(overrides: Sequence[str]) -> DictConfig:
         return compose("config", ["logger=none", "callbacks=none", output, *overrides])
 
 
-def load(cfg: DictConfig) -> Features:
-    """All features of a dataset."""
+def load_splits(
+    cfg: DictConfig,
+) -> tuple[AnomalyDataModule, list[CachedRows], list[CachedRows]]:
+    """A dataset, and each layer's features of its training and its test images."""
     datamodule = build(cfg.datamodule, dataset=build(cfg.dataset))
     datamodule.setup()
     module, trainer = build_module(cfg), make_trainer(cfg)
@@ -82,6 +85,12 @@ def load(cfg: DictConfig) -> Features:
         load_features(split, module, datamodule, cache, trainer) for split in ("train", "test")
     )
     datamodule.attach(test)
+    return datamodule, train, test
+
+
+def load(cfg: DictConfig) -> Features:
+    """All features of a dataset."""
+    datamodule, train, test = load_splits(cfg)
     labels = torch.tensor([sample.label for sample in datamodule.test_samples])
     return Features(_join(train), _join(test), labels)
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from curves import configure
+from curves import configure, load_splits
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -24,9 +24,6 @@ from torch.nn import functional as F
 
 from fre_lightning.curves import auroc, count
 from fre_lightning.datasets import Sample
-from fre_lightning.extraction import load_features
-from fre_lightning.factory import build, build_module, make_trainer
-from fre_lightning.feature_cache import FeatureCache
 from fre_lightning.feature_matrix import FeatureMatrix
 
 
@@ -53,14 +50,8 @@ def parse_arguments() -> argparse.Namespace:
 
 def find_nearest(overrides: list[str]) -> list[Twin]:
     """For each test image its nearest training image, by the model's first layer."""
-    cfg = configure(overrides)
-    datamodule = build(cfg.datamodule, dataset=build(cfg.dataset))
-    datamodule.setup()
-    module, trainer = build_module(cfg), make_trainer(cfg)
-    cache = FeatureCache(cfg.paths.cache_dir)
-    train, test = (
-        load_features(split, module, datamodule, cache, trainer)[0] for split in ("train", "test")
-    )
+    datamodule, *splits = load_splits(configure(overrides))
+    train, test = (layers[0] for layers in splits)
     cosines, nearest = nearest_rows(
         *(FeatureMatrix(rows.shards).block(slice(None)) for rows in (train, test))
     )

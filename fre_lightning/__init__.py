@@ -4,11 +4,17 @@
 """
 
 import importlib
+import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fre_lightning.detection import DetectionResult
     from fre_lightning.detector import Detector, load
+
+# Threads of OpenMP spin while they wait, on cores that another program could use: two jobs on the
+# same cores then take four times as long as one. libgomp reads this once, when torch is imported.
+if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
+    os.environ["GOMP_SPINCOUNT"] = "2000"
 
 __version__ = "0.1.0"
 __all__ = ["DetectionResult", "Detector", "__version__", "load"]

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fre_lightning.cross_fit import draw_folds
 from fre_lightning.errors import ConfigError
-from fre_lightning.learnt import LearntBuffers
+from fre_lightning.fitted import LearntBuffers
 from fre_lightning.scoring import Scoring
 from fre_lightning.threshold import Threshold, find_threshold
 

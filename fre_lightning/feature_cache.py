@@ -19,8 +19,8 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fre_lightning.atomic import replacing
 from fre_lightning.errors import CacheError
+from fre_lightning.files import replacing
 
 log = logging.getLogger(__name__)
 

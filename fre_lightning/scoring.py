@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.learnt import LearntBuffers
+from fre_lightning.fitted import LearntBuffers
 from fre_lightning.tiling import Tiling, resize_map
 
 STATISTICS = ("sum", "max", "top")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.feature_matrix import FeatureMatrix
-from fre_lightning.learnt import LearntBuffers
+from fre_lightning.fitted import LearntBuffers
 
 COMPRESSIONS = ("none", "sqrt", "cbrt", "log")
 

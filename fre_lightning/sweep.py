@@ -11,8 +11,8 @@ from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
-from fre_lightning.atomic import replacing
 from fre_lightning.errors import FREError
+from fre_lightning.files import replacing
 from fre_lightning.results import Outcome, print_results, tabulate, write_results
 
 ERROR_FILE = "error.json"

@@ -83,7 +83,7 @@ def test_a_checkpoint_from_before_formats_is_told(change):
     "target",
     [
         "os.system",
-        "fre_lightning.atomic.os.system",
+        "fre_lightning.files.os.system",
         "fre_lightning.cli.main",
         "fre_lightning.__main__.main",
         "fre_lightning.module.torch.nn.Linear",

@@ -11,7 +11,7 @@ from typing import Any
 
 import openvino as ov
 
-from fre_lightning.atomic import replacing
+from fre_lightning.files import replacing
 
 log = logging.getLogger(__name__)
 

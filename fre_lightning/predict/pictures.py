@@ -8,9 +8,9 @@ from types import TracebackType
 
 import torch
 
-from fre_lightning.atomic import replacing
 from fre_lightning.detection import DetectionResult
 from fre_lightning.errors import OutputError
+from fre_lightning.files import replacing
 from fre_lightning.heatmaps import draw_panel
 from fre_lightning.image_input import PreparedImage
 from fre_lightning.overlays import color_scale

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fre_lightning.errors import FREError
 from fre_lightning.feature_matrix import FeatureMatrix
-from fre_lightning.learnt import LearntBuffers
+from fre_lightning.fitted import LearntBuffers
 from fre_lightning.subspace import Subspace
 
 

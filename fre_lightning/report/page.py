@@ -12,7 +12,7 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fre_lightning.atomic import replacing
+from fre_lightning.files import replacing
 from fre_lightning.report import svg
 from fre_lightning.report.charts import comparison_charts
 from fre_lightning.report.runs import StoredRun, read_run

@@ -16,10 +16,10 @@ from torch.nn import functional as F
 from tqdm import tqdm
 
 from fre_lightning.artifacts import relative_path
-from fre_lightning.atomic import replacing
 from fre_lightning.datasets import AnomalyDataset, Sample
 from fre_lightning.errors import FREError
 from fre_lightning.factory import build
+from fre_lightning.files import replacing
 from fre_lightning.heatmaps import ColorScale, PanelArtist, colorize
 from fre_lightning.images import DECODING_ERRORS, read_mask, to_8_bit
 from fre_lightning.report.gallery import MAX_PICTURES, THUMBNAILS, thumbnail_path

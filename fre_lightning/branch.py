@@ -10,11 +10,11 @@ from fre_lightning.augmentation import CellShifts
 from fre_lightning.cross_fit import held_out_channel_errors, held_out_error_maps
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import error_map
 from fre_lightning.standardization import ChannelStandardizer
 from fre_lightning.subspace import find_subspace
-from fre_lightning.tiling import Tiling
 
 _NOISE_SHARE = 0.97
 """Of the variance: the subspace that tells noise from what images have in common."""

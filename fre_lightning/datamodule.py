@@ -14,8 +14,8 @@ from fre_lightning.datasets import AnomalyDataset, Sample, Splits
 from fre_lightning.errors import ConfigError
 from fre_lightning.feature_cache import CachedRows
 from fre_lightning.feature_matrix import FeatureMatrix
-from fre_lightning.image_loader import ImageLoader
-from fre_lightning.images import read_mask
+from fre_lightning.images.loader import ImageLoader
+from fre_lightning.images.reading import read_mask
 from fre_lightning.threads import default_n_threads
 
 # A reducer's weights are read from memory once a batch, which takes longer than its arithmetic on

@@ -6,8 +6,8 @@ from itertools import groupby
 from torch import Tensor
 
 from fre_lightning.datasets.base import GOOD
+from fre_lightning.images.tiling import resize_map
 from fre_lightning.metrics import PixelMetrics
-from fre_lightning.tiling import resize_map
 
 
 class PixelMetricsByType:

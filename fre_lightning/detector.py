@@ -17,7 +17,7 @@ from fre_lightning.checkpoint import read_checkpoint
 from fre_lightning.detection import DetectionResult, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.factory import build_module
-from fre_lightning.image_input import ImageLike, PreparedImage, prepare_image
+from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.module import FREModule
 from fre_lightning.read_ahead import read_ahead
 from fre_lightning.threads import default_n_threads, intra_op_threads

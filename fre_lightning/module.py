@@ -20,11 +20,11 @@ from fre_lightning.defect_type_metrics import PixelMetricsByType
 from fre_lightning.errors import FeatureError
 from fre_lightning.extractor import Extractor
 from fre_lightning.feature_cache import CachedRows
-from fre_lightning.image_loader import ImageBatch
+from fre_lightning.images.loader import ImageBatch
+from fre_lightning.images.tiling import Tiling
 from fre_lightning.metrics import ImageMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring
-from fre_lightning.tiling import Tiling
 
 log = logging.getLogger(__name__)
 

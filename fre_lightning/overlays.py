@@ -9,7 +9,7 @@ from PIL import Image
 
 from fre_lightning.detection import DetectionResult
 from fre_lightning.heatmaps import ColorScale, colorize, find_color_scale
-from fre_lightning.images import to_8_bit
+from fre_lightning.images.reading import to_8_bit
 
 _LARGEST_SIDE = 1024
 _OPACITY = 0.8

@@ -9,7 +9,7 @@ from torchvision.transforms.functional import gaussian_blur
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import LearntBuffers
-from fre_lightning.tiling import Tiling, resize_map
+from fre_lightning.images.tiling import Tiling, resize_map
 
 STATISTICS = ("sum", "max", "top")
 FUSIONS = ("mean", "max")

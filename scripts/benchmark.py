@@ -36,7 +36,7 @@ from fre_lightning.experiment import run
 from fre_lightning.extractor import Extractor
 from fre_lightning.factory import build, build_module
 from fre_lightning.feature_matrix import FeatureMatrix
-from fre_lightning.image_loader import ImageLoader
+from fre_lightning.images.loader import ImageLoader
 from fre_lightning.reducers import PCA
 from fre_lightning.subspace import find_subspace
 from fre_lightning.threads import ImageParallel, default_n_threads

@@ -8,9 +8,9 @@ from fre_lightning.branch import Branch
 from fre_lightning.cross_fit import draw_folds
 from fre_lightning.errors import ConfigError
 from fre_lightning.feature_cache import CachedRows
+from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA
 from fre_lightning.standardization import ChannelStandardizer
-from fre_lightning.tiling import Tiling
 
 SHAPE = (2, 3, 4)
 

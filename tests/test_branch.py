@@ -6,9 +6,9 @@ from sklearn import decomposition
 from fre_lightning.branch import Branch
 from fre_lightning.cross_fit import draw_folds
 from fre_lightning.feature_cache import CachedRows
+from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA
 from fre_lightning.standardization import ChannelStandardizer
-from fre_lightning.tiling import Tiling
 
 N, C, SIDE = 24, 3, 4
 

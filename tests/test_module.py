@@ -6,7 +6,7 @@ import torch
 from fre_lightning.checkpoint import read_checkpoint
 from fre_lightning.experiment import run
 from fre_lightning.factory import build_module
-from fre_lightning.images import read_image
+from fre_lightning.images.reading import read_image
 
 
 @pytest.mark.parametrize("scoring", ["paper", "topk"])

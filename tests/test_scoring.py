@@ -4,8 +4,8 @@ from torchvision.transforms.functional import resize
 
 from fre_lightning.backbones.base import pool_features
 from fre_lightning.errors import ConfigError
+from fre_lightning.images.tiling import Tiling
 from fre_lightning.scoring import Scoring, error_map
-from fre_lightning.tiling import Tiling
 
 UNTILED = Tiling([1, 1], 0.0, shared=False)
 

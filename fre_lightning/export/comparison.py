@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 
 from fre_lightning.export.formats import Images, Runner
-from fre_lightning.images import resize
+from fre_lightning.images.reading import resize
 from fre_lightning.module import FREModule
 
 _TOGETHER = 3

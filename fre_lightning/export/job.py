@@ -25,7 +25,7 @@ from fre_lightning.export.graph import INPUT, OUTPUTS, DetectorGraph, capture, e
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.samples import Samples, load_samples
 from fre_lightning.factory import build_module
-from fre_lightning.images import parse_image_size
+from fre_lightning.images.reading import parse_image_size
 from fre_lightning.module import FREModule
 from fre_lightning.threshold import check_rate
 

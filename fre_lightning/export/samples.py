@@ -14,7 +14,7 @@ from fre_lightning.datasets import Synthetic
 from fre_lightning.datasets.base import IMAGE_SUFFIXES
 from fre_lightning.errors import ConfigError, FREError, UnreadableImageError
 from fre_lightning.factory import build
-from fre_lightning.images import DECODING_ERRORS, to_8_bit
+from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
 
 log = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from fastapi import HTTPException, Request
 from PIL import Image
 from starlette.datastructures import UploadFile
 
-from fre_lightning.image_input import DAMAGE_ERRORS
+from fre_lightning.images.prepare import DAMAGE_ERRORS
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _MAX_READING_SECONDS = 60.0

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.tiling import Tiling
+from fre_lightning.images.tiling import Tiling
 
 TILE = (4, 6)
 

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.image_input import prepare_image
-from fre_lightning.images import read_image
+from fre_lightning.images.prepare import prepare_image
+from fre_lightning.images.reading import read_image
 
 SIZE = (20, 24)
 

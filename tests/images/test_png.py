@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from fre_lightning.png import decode_png
+from fre_lightning.images.png import decode_png
 
 RNG = np.random.default_rng(0)
 

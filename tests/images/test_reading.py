@@ -9,7 +9,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
-from fre_lightning.images import parse_image_size, read_image, read_mask
+from fre_lightning.images.reading import parse_image_size, read_image, read_mask
 
 SIZE = (12, 20)
 

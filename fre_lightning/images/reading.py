@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
-from fre_lightning.png import decode_png
+from fre_lightning.images.png import decode_png
 
 
 def _torch_has_lanczos() -> bool:

@@ -5,8 +5,8 @@ from PIL import Image
 
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.image_loader import ImageLoader
-from fre_lightning.images import read_image
+from fre_lightning.images.loader import ImageLoader
+from fre_lightning.images.reading import read_image
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_an_unreadable_image_is_an_error_unless_skipped(samples, caplog):
 def test_it_reads_ahead_but_not_everything(samples, monkeypatch):
     read = []
     monkeypatch.setattr(
-        "fre_lightning.image_loader.read_image",
+        "fre_lightning.images.loader.read_image",
         lambda path, size: read.append(path) or torch.zeros(3, *size, dtype=torch.uint8),
     )
     batches = iter(load(samples, batch_size=2))

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images import read_image
+from fre_lightning.images.reading import read_image
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)

@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fre_lightning.augmentation import CellShifts
 from fre_lightning.cross_fit import held_out_channel_errors, held_out_error_maps
-from fre_lightning.feature_cache import CachedRows
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.features.shifts import CellShifts
+from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import error_map
-from fre_lightning.standardization import ChannelStandardizer
 from fre_lightning.subspace import find_subspace
 
 _NOISE_SHARE = 0.97

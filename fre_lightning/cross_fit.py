@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import torch
 from torch import Tensor
 
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.subspace import Subspace, choose_rank, principal_axes
 
 

@@ -12,8 +12,8 @@ from torch import Tensor
 
 from fre_lightning.datasets import AnomalyDataset, Sample, Splits
 from fre_lightning.errors import ConfigError
-from fre_lightning.feature_cache import CachedRows
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageLoader
 from fre_lightning.images.reading import read_mask
 from fre_lightning.threads import default_n_threads

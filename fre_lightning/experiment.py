@@ -20,7 +20,7 @@ from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.errors import ConfigError
 from fre_lightning.extraction import load_features, load_masks
 from fre_lightning.factory import build, build_module, make_trainer
-from fre_lightning.feature_cache import FeatureCache
+from fre_lightning.features.cache import FeatureCache
 from fre_lightning.heatmaps import PanelArtist, write_heatmaps
 from fre_lightning.module import FREModule
 from fre_lightning.report import write_report

@@ -12,8 +12,8 @@ from tqdm import tqdm
 from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import FeatureError
-from fre_lightning.feature_cache import CachedRows, Entry, FeatureCache, ShardWriter
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.cache import CachedRows, Entry, FeatureCache, ShardWriter
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.reading import PREPROCESSING, read_image, read_mask
 from fre_lightning.module import FREModule

@@ -10,7 +10,6 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from fre_lightning.augmentation import CellShifts
 from fre_lightning.backbones import Backbone
 from fre_lightning.branch import Branch
 from fre_lightning.calibration import Calibration
@@ -19,7 +18,8 @@ from fre_lightning.datamodule import TestBatch
 from fre_lightning.defect_type_metrics import PixelMetricsByType
 from fre_lightning.errors import FeatureError
 from fre_lightning.extractor import Extractor
-from fre_lightning.feature_cache import CachedRows
+from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.shifts import CellShifts
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.metrics import ImageMetrics

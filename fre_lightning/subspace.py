@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fre_lightning.errors import ConfigError, FeatureError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 
 # A symmetric product in so many panels of rows takes (n + 1) / 2n of the arithmetic: 5 / 8.
 _N_PANELS = 4

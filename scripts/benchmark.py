@@ -35,7 +35,7 @@ from fre_lightning.datasets import Splits
 from fre_lightning.experiment import run
 from fre_lightning.extractor import Extractor
 from fre_lightning.factory import build, build_module
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageLoader
 from fre_lightning.reducers import PCA
 from fre_lightning.subspace import find_subspace

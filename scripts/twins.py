@@ -24,7 +24,7 @@ from torch.nn import functional as F
 
 from fre_lightning.curves import auroc, count
 from fre_lightning.datasets import Sample
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 
 
 class Twin(NamedTuple):

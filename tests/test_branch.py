@@ -5,10 +5,10 @@ from sklearn import decomposition
 
 from fre_lightning.branch import Branch
 from fre_lightning.cross_fit import draw_folds
-from fre_lightning.feature_cache import CachedRows
+from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA
-from fre_lightning.standardization import ChannelStandardizer
 
 N, C, SIDE = 24, 3, 4
 

@@ -4,7 +4,7 @@ import torch
 from fre_lightning.calibration import Calibration
 from fre_lightning.cross_fit import held_out_error_maps
 from fre_lightning.errors import ConfigError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.subspace import find_subspace
 from tests.test_scoring import make, paper
 

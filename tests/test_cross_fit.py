@@ -5,7 +5,7 @@ from sklearn.decomposition import PCA
 
 from fre_lightning.cross_fit import draw_folds, held_out_channel_errors, held_out_error_maps
 from fre_lightning.errors import FeatureError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.subspace import find_subspace
 
 SHAPE = (4, 3, 2)

@@ -4,7 +4,7 @@ from sklearn.decomposition import PCA
 
 from fre_lightning.cross_fit import draw_folds, held_out_residuals
 from fre_lightning.errors import ConfigError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.rank import find_rank
 from fre_lightning.subspace import find_subspace
 

@@ -5,7 +5,7 @@ from scipy.linalg import subspace_angles
 from sklearn import decomposition
 
 from fre_lightning.errors import ConfigError, FeatureError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.subspace import choose_rank, find_subspace
 
 

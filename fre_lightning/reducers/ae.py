@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.optim.adam import adam
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.rank import find_rank
 from fre_lightning.reducers.base import GradientReducer
 from fre_lightning.subspace import Subspace, find_subspace

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from fre_lightning.errors import FREError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.fitted import LearntBuffers
 from fre_lightning.subspace import Subspace
 

@@ -4,7 +4,7 @@ from typing import ClassVar
 
 import torch
 
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.rank import find_rank
 from fre_lightning.reducers.base import Reducer
 from fre_lightning.subspace import Subspace, find_subspace

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from fre_lightning.export.reducer import ExportedReducer
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers import PCA, Autoencoder
 
 

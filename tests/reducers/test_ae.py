@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers import PCA, Autoencoder, TiedAutoencoder
 
 KINDS = [Autoencoder, TiedAutoencoder]

@@ -2,7 +2,7 @@ import numpy as np
 import torch
 from sklearn import decomposition
 
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers import PCA
 
 

@@ -5,8 +5,8 @@ import pytest
 import torch
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.feature_matrix import FeatureMatrix
-from fre_lightning.standardization import COMPRESSIONS, ChannelStandardizer
+from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.features.standardizer import COMPRESSIONS, ChannelStandardizer
 
 N, C, POSITIONS = 20, 3, 4
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.fitted import LearntBuffers
 
 COMPRESSIONS = ("none", "sqrt", "cbrt", "log")

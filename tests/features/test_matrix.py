@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fre_lightning.feature_matrix import FeatureMatrix
+from fre_lightning.features.matrix import FeatureMatrix
 
 ROWS = np.arange(7 * 6, dtype=np.float32).reshape(7, 2, 3)
 

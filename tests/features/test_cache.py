@@ -6,9 +6,9 @@ import threading
 import numpy as np
 import pytest
 
-from fre_lightning import feature_cache
 from fre_lightning.errors import CacheError
-from fre_lightning.feature_cache import Entry, FeatureCache
+from fre_lightning.features import cache as feature_cache
+from fre_lightning.features.cache import Entry, FeatureCache
 
 ROWS = np.arange(10 * 6, dtype=np.float32).reshape(10, 2, 3)
 

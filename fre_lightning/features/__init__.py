@@ -1,0 +1,1 @@
+"""Features of images: their cache on disk, as one large matrix, standardised, shifted."""

@@ -6,15 +6,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fre_lightning.cross_fit import held_out_channel_errors, held_out_error_maps
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
+from fre_lightning.reducers.cross_fit import held_out_channel_errors, held_out_error_maps
+from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.scoring import error_map
-from fre_lightning.subspace import find_subspace
 
 _NOISE_SHARE = 0.97
 """Of the variance: the subspace that tells noise from what images have in common."""

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from fre_lightning.cross_fit import draw_folds
 from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import LearntBuffers
+from fre_lightning.reducers.cross_fit import draw_folds
 from fre_lightning.scoring import Scoring
 from fre_lightning.threshold import Threshold, find_threshold
 

@@ -1,6 +1,6 @@
 """Decisions from normal images alone: p-values, and the score that few normal images exceed.
 
-The calibration scores are held-out ones (`fre_lightning.cross_fit`): each training image scored by
+The calibration scores are held-out ones (`reducers.cross_fit`): each training image scored by
 the subspace of the others. Labels of test images play no part.
 """
 

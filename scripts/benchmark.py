@@ -30,7 +30,6 @@ from fre_lightning import background
 from fre_lightning.backbones import Scattering, TorchvisionBackbone
 from fre_lightning.checkpoint import read_checkpoint
 from fre_lightning.cli import CONFIG_DIR
-from fre_lightning.cross_fit import draw_folds, held_out_error_maps
 from fre_lightning.datasets import Splits
 from fre_lightning.experiment import run
 from fre_lightning.extractor import Extractor
@@ -38,7 +37,8 @@ from fre_lightning.factory import build, build_module
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageLoader
 from fre_lightning.reducers import PCA
-from fre_lightning.subspace import find_subspace
+from fre_lightning.reducers.cross_fit import draw_folds, held_out_error_maps
+from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.threads import ImageParallel, default_n_threads
 
 REDUCERS = ("pca", "tae", "ae")

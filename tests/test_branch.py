@@ -4,11 +4,11 @@ import torch
 from sklearn import decomposition
 
 from fre_lightning.branch import Branch
-from fre_lightning.cross_fit import draw_folds
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA
+from fre_lightning.reducers.cross_fit import draw_folds
 
 N, C, SIDE = 24, 3, 4
 

@@ -10,9 +10,9 @@ from torch.optim.adam import adam
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.rank import find_rank
 from fre_lightning.reducers.base import GradientReducer
-from fre_lightning.subspace import Subspace, find_subspace
+from fre_lightning.reducers.rank import find_rank
+from fre_lightning.reducers.subspace import Subspace, find_subspace
 from fre_lightning.threads import intra_op_threads
 
 _MIN_THREADED_WEIGHTS = 2**17

@@ -9,7 +9,7 @@ from torch import Tensor
 from fre_lightning.errors import FREError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.fitted import LearntBuffers
-from fre_lightning.subspace import Subspace
+from fre_lightning.reducers.subspace import Subspace
 
 
 class NotFittedError(FREError):

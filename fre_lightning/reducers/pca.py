@@ -5,9 +5,9 @@ from typing import ClassVar
 import torch
 
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.rank import find_rank
 from fre_lightning.reducers.base import Reducer
-from fre_lightning.subspace import Subspace, find_subspace
+from fre_lightning.reducers.rank import find_rank
+from fre_lightning.reducers.subspace import Subspace, find_subspace
 
 
 class PCA(Reducer):

@@ -4,13 +4,13 @@ import torch
 from sklearn import decomposition
 
 from fre_lightning.branch import Branch
-from fre_lightning.cross_fit import draw_folds
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA
+from fre_lightning.reducers.cross_fit import draw_folds
 
 SHAPE = (2, 3, 4)
 

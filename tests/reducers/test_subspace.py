@@ -6,7 +6,7 @@ from sklearn import decomposition
 
 from fre_lightning.errors import ConfigError, FeatureError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.subspace import choose_rank, find_subspace
+from fre_lightning.reducers.subspace import choose_rank, find_subspace
 
 
 def make_features(n: int, d: int, seed: int = 0) -> np.ndarray:

@@ -5,9 +5,9 @@ import math
 
 import torch
 
-from fre_lightning.cross_fit import draw_folds, held_out_residuals
 from fre_lightning.errors import ConfigError
-from fre_lightning.subspace import Subspace, choose_rank
+from fre_lightning.reducers.cross_fit import draw_folds, held_out_residuals
+from fre_lightning.reducers.subspace import Subspace, choose_rank
 
 log = logging.getLogger(__name__)
 

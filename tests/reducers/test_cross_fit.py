@@ -3,10 +3,14 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from fre_lightning.cross_fit import draw_folds, held_out_channel_errors, held_out_error_maps
 from fre_lightning.errors import FeatureError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.subspace import find_subspace
+from fre_lightning.reducers.cross_fit import (
+    draw_folds,
+    held_out_channel_errors,
+    held_out_error_maps,
+)
+from fre_lightning.reducers.subspace import find_subspace
 
 SHAPE = (4, 3, 2)
 

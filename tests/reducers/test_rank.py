@@ -2,11 +2,11 @@ import pytest
 import torch
 from sklearn.decomposition import PCA
 
-from fre_lightning.cross_fit import draw_folds, held_out_residuals
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.rank import find_rank
-from fre_lightning.subspace import find_subspace
+from fre_lightning.reducers.cross_fit import draw_folds, held_out_residuals
+from fre_lightning.reducers.rank import find_rank
+from fre_lightning.reducers.subspace import find_subspace
 
 TRUE_RANK = 6
 

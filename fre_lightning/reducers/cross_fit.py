@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.subspace import Subspace, choose_rank, principal_axes
+from fre_lightning.reducers.subspace import Subspace, choose_rank, principal_axes
 
 
 def draw_folds(n_samples: int, n_folds: int, seed: int = 0) -> Tensor:

@@ -14,7 +14,7 @@ from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.reducers.cross_fit import held_out_channel_errors, held_out_error_maps
 from fre_lightning.reducers.subspace import find_subspace
-from fre_lightning.scoring import error_map
+from fre_lightning.scoring.rule import error_map
 
 _NOISE_SHARE = 0.97
 """Of the variance: the subspace that tells noise from what images have in common."""

@@ -20,8 +20,8 @@ from fre_lightning.factory import build_module
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.module import FREModule
 from fre_lightning.read_ahead import read_ahead
+from fre_lightning.scoring.threshold import check_rate, n_images_needed, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
-from fre_lightning.threshold import check_rate, n_images_needed, p_values
 
 log = logging.getLogger(__name__)
 

@@ -27,7 +27,7 @@ from fre_lightning.report import write_report
 from fre_lightning.report.gallery import gallery_order
 from fre_lightning.report.sections import REPORT_FILE
 from fre_lightning.report.thumbnails import clear_thumbnails, write_thumbnails
-from fre_lightning.threshold import check_rate, decision_metrics, n_images_needed
+from fre_lightning.scoring.threshold import check_rate, decision_metrics, n_images_needed
 
 log = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from torch.utils.data import DataLoader
 
 from fre_lightning.backbones import Backbone
 from fre_lightning.branch import Branch
-from fre_lightning.calibration import Calibration
 from fre_lightning.checkpoint import KEY, describe
 from fre_lightning.datamodule import TestBatch
 from fre_lightning.defect_type_metrics import PixelMetricsByType
@@ -25,6 +24,7 @@ from fre_lightning.images.tiling import Tiling
 from fre_lightning.metrics import ImageMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring
+from fre_lightning.scoring.calibration import Calibration
 
 log = logging.getLogger(__name__)
 

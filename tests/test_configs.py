@@ -8,12 +8,13 @@ from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from fre_lightning import backbones, datasets, reducers, scoring
+from fre_lightning import backbones, datasets, reducers
 from fre_lightning.backbones import Backbone
 from fre_lightning.cli import CONFIG_DIR
 from fre_lightning.datasets import AnomalyDataset
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Scoring
+from fre_lightning.scoring import rule as scoring
 
 OWN_GROUPS = ("model", "reducer", "dataset", "scoring")
 PATHS = sorted(path for group in OWN_GROUPS for path in (CONFIG_DIR / group).glob("*.yaml"))

@@ -27,7 +27,7 @@ from fre_lightning.export.samples import Samples, load_samples
 from fre_lightning.factory import build_module
 from fre_lightning.images.reading import parse_image_size
 from fre_lightning.module import FREModule
-from fre_lightning.threshold import check_rate
+from fre_lightning.scoring.threshold import check_rate
 
 log = logging.getLogger(__name__)
 

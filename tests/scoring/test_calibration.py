@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from fre_lightning.calibration import Calibration
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.cross_fit import held_out_error_maps
 from fre_lightning.reducers.subspace import find_subspace
-from tests.test_scoring import make, paper
+from fre_lightning.scoring.calibration import Calibration
+from tests.scoring.test_rule import make, paper
 
 SHAPE = (4, 3, 2)
 

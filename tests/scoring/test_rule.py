@@ -5,7 +5,8 @@ from torchvision.transforms.functional import resize
 from fre_lightning.backbones.base import pool_features
 from fre_lightning.errors import ConfigError
 from fre_lightning.images.tiling import Tiling
-from fre_lightning.scoring import Scoring, error_map
+from fre_lightning.scoring import Scoring
+from fre_lightning.scoring.rule import error_map
 
 UNTILED = Tiling([1, 1], 0.0, shared=False)
 

@@ -8,8 +8,8 @@ from torch import Tensor
 from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import LearntBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
-from fre_lightning.scoring import Scoring
-from fre_lightning.threshold import Threshold, find_threshold
+from fre_lightning.scoring.rule import Scoring
+from fre_lightning.scoring.threshold import Threshold, find_threshold
 
 log = logging.getLogger(__name__)
 

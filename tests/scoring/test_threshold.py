@@ -3,7 +3,12 @@ import pytest
 import torch
 from scipy import stats
 
-from fre_lightning.threshold import decision_metrics, find_threshold, n_images_needed, p_values
+from fre_lightning.scoring.threshold import (
+    decision_metrics,
+    find_threshold,
+    n_images_needed,
+    p_values,
+)
 
 
 def draw(n, seed=0):

@@ -16,12 +16,12 @@ from rich.table import Table
 from torch import Tensor
 
 import fre_lightning
-from fre_lightning.bootstrap import bootstrap_interval
-from fre_lightning.curves import auroc, count, merge_counts, roc_curve
 from fre_lightning.datasets import Sample
 from fre_lightning.datasets.base import GOOD
 from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
+from fre_lightning.metrics.bootstrap import bootstrap_interval
+from fre_lightning.metrics.curves import auroc, count, merge_counts, roc_curve
 
 CURVES_FILE = "curves.json"
 ENVIRONMENT_FILE = "environment.json"

@@ -14,14 +14,14 @@ from fre_lightning.backbones import Backbone
 from fre_lightning.branch import Branch
 from fre_lightning.checkpoint import KEY, describe
 from fre_lightning.datamodule import TestBatch
-from fre_lightning.defect_type_metrics import PixelMetricsByType
 from fre_lightning.errors import FeatureError
 from fre_lightning.extractor import Extractor
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.tiling import Tiling
-from fre_lightning.metrics import ImageMetrics
+from fre_lightning.metrics.by_type import PixelMetricsByType
+from fre_lightning.metrics.pixel import ImageMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring
 from fre_lightning.scoring.calibration import Calibration

@@ -26,12 +26,12 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.cli import CONFIG_DIR
-from fre_lightning.curves import auroc, count
 from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.errors import FeatureError
 from fre_lightning.extraction import load_features
 from fre_lightning.factory import build, build_module, make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
+from fre_lightning.metrics.curves import auroc, count
 
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
 N_IMAGES = (1, 2, 5, 10, 20, 50, 100, 200)

@@ -22,9 +22,9 @@ from rich.table import Table
 from torch import Tensor
 from torch.nn import functional as F
 
-from fre_lightning.curves import auroc, count
 from fre_lightning.datasets import Sample
 from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.metrics.curves import auroc, count
 
 
 class Twin(NamedTuple):

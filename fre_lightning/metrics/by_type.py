@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fre_lightning.datasets.base import GOOD
 from fre_lightning.images.tiling import resize_map
-from fre_lightning.metrics import PixelMetrics
+from fre_lightning.metrics.pixel import PixelMetrics
 
 
 class PixelMetricsByType:

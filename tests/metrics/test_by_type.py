@@ -4,9 +4,9 @@ import torch
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from fre_lightning.defect_type_metrics import PixelMetricsByType
 from fre_lightning.images.tiling import resize_map
-from fre_lightning.metrics import PixelMetrics
+from fre_lightning.metrics.by_type import PixelMetricsByType
+from fre_lightning.metrics.pixel import PixelMetrics
 
 TYPES = ["good", "dent", "dent", "good", "spot", "dent", "spot", "good"]
 

@@ -3,7 +3,7 @@ import math
 import pytest
 import torch
 
-from fre_lightning.score_bins import N_BINS, bin_thresholds, score_bins
+from fre_lightning.metrics.bins import N_BINS, bin_thresholds, score_bins
 
 TINY = torch.finfo(torch.float32).tiny
 

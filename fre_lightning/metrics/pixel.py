@@ -2,7 +2,7 @@
 
 `compute` returns plain floats by name, ready for `self.log_dict` and for JSON; a number that is
 not defined, for want of defective or of good samples, is NaN. `counts` gives what
-`fre_lightning.curves` draws its curves from.
+`fre_lightning.metrics.curves` draws its curves from.
 
 torchmetrics' own AUROC is not used: it passes a batch through a sigmoid once a score lies outside
 [0, 1], which all reconstruction errors do, and keeps every pixel in memory.
@@ -15,11 +15,11 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from fre_lightning import curves
-from fre_lightning.bootstrap import bootstrap_interval
-from fre_lightning.regions import image_weights, region_weights
-from fre_lightning.score_bins import bin_thresholds
-from fre_lightning.score_histogram import ScoreHistogram, Weighted
+from fre_lightning.metrics import curves
+from fre_lightning.metrics.bins import bin_thresholds
+from fre_lightning.metrics.bootstrap import bootstrap_interval
+from fre_lightning.metrics.histogram import ScoreHistogram, Weighted
+from fre_lightning.metrics.regions import image_weights, region_weights
 
 IMAGE_STATISTICS = {
     "image_auroc": curves.auroc,
@@ -83,7 +83,7 @@ class PixelMetrics(ScoreHistogram):
     Each depends only on the order of the scores, AUPRO too: its thresholds are the scores. It is
     the mean over 8-connected defect regions of the covered fraction, averaged over false positive
     rates (of all pixels that the masks leave out) from 0 to `fpr_limit`. AUPIMO
-    (`fre_lightning.curves.aupimo`) averages over the rates of good images taken together; the
+    (`curves.aupimo`) averages over the rates of good images taken together; the
     paper over those of single images, which is the same as long as images are equally large.
     """
 

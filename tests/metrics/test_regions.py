@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fre_lightning.regions import image_weights, region_weights
+from fre_lightning.metrics.regions import image_weights, region_weights
 
 
 def masks():

@@ -2,8 +2,8 @@ import math
 
 import torch
 
-from fre_lightning.score_bins import bin_thresholds, score_bins
-from fre_lightning.score_histogram import ScoreHistogram, Weighted
+from fre_lightning.metrics.bins import bin_thresholds, score_bins
+from fre_lightning.metrics.histogram import ScoreHistogram, Weighted
 
 
 class Marked(ScoreHistogram):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fre_lightning.curves import count
+from fre_lightning.metrics.curves import count
 
 # Resamples are handled in blocks of this many counts: 2 MB in float64, what a core's cache holds.
 _BLOCK_ELEMENTS = 2**18

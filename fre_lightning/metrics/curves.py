@@ -2,8 +2,8 @@
 
 Everything here takes how many positives (defects) and negatives there are at each distinct score,
 `positives` and `negatives` `(..., K)`, int64 or float64, scores ascending along the last dimension.
-Exact scores (`count`) and histograms (`fre_lightning.score_bins`) are treated alike, and leading
-dimensions are batches (`fre_lightning.bootstrap`). Results are float64.
+Exact scores (`count`) and histograms (`fre_lightning.metrics.bins`) are treated alike, and leading
+dimensions are batches (`fre_lightning.metrics.bootstrap`). Results are float64.
 
 Without positives or without negatives nothing can be ranked: every number is then NaN, never a
 value such as 0.5 that could be mistaken for a result.

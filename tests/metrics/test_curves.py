@@ -6,7 +6,7 @@ import torch
 from sklearn import metrics as sklearn_metrics
 from torch.utils.tensorboard import SummaryWriter
 
-from fre_lightning import curves
+from fre_lightning.metrics import curves
 
 NUMBERS = [curves.auroc, curves.average_precision, curves.f1_max]
 

@@ -7,8 +7,8 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 from torchmetrics import MetricCollection
 
-from fre_lightning import curves
-from fre_lightning.metrics import ImageMetrics, PixelMetrics
+from fre_lightning.metrics import curves
+from fre_lightning.metrics.pixel import ImageMetrics, PixelMetrics
 
 SCALES = {
     "unit": torch.sigmoid,

@@ -7,7 +7,7 @@ from torch import Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
-from fre_lightning.score_bins import score_bins
+from fre_lightning.metrics.bins import score_bins
 
 
 class Weighted(NamedTuple):
@@ -26,7 +26,7 @@ class ScoreHistogram(Metric):
     """Base of pixel metrics: histograms over the scores of all pixels of all images.
 
     Only the bins that occur are kept, some ten thousand, however many images there are; processes
-    put theirs together. `fre_lightning.score_bins` says what the bins cost in accuracy. A derived
+    put theirs together. `fre_lightning.metrics.bins` says what the bins cost in accuracy. A derived
     class says in `_count` what is counted.
 
     Attributes:

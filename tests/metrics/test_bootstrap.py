@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import roc_auc_score
 
-from fre_lightning import curves
-from fre_lightning.bootstrap import bootstrap_interval
-from fre_lightning.metrics import ImageMetrics
+from fre_lightning.metrics import curves
+from fre_lightning.metrics.bootstrap import bootstrap_interval
+from fre_lightning.metrics.pixel import ImageMetrics
 
 
 def random_scores(n):
@@ -65,7 +65,7 @@ def test_a_higher_level_is_wider():
 
 
 def test_blocks_cover_all_resamples(monkeypatch):
-    monkeypatch.setattr("fre_lightning.bootstrap._BLOCK_ELEMENTS", 700)
+    monkeypatch.setattr("fre_lightning.metrics.bootstrap._BLOCK_ELEMENTS", 700)
     sizes = []
 
     def statistic(positives, negatives):

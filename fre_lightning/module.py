@@ -11,11 +11,11 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from fre_lightning.backbones import Backbone
+from fre_lightning.backbones.extractor import Extractor
 from fre_lightning.branch import Branch
 from fre_lightning.checkpoint import KEY, describe
 from fre_lightning.datamodule import TestBatch
 from fre_lightning.errors import FeatureError
-from fre_lightning.extractor import Extractor
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.images.loader import ImageBatch

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits, list_images
-from fre_lightning.datasets.holdout import hold_out
 from fre_lightning.datasets.masks import MaskFinder
 from fre_lightning.datasets.mvtec import MVTec, find_categories, refuse_loose_images
+from fre_lightning.datasets.split import hold_out
 from fre_lightning.errors import DatasetError
 
 logger = logging.getLogger(__name__)

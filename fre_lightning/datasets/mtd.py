@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from fre_lightning.datasets.base import AnomalyDataset, Sample, Splits, list_images
-from fre_lightning.datasets.holdout import hold_out
+from fre_lightning.datasets.split import hold_out
 from fre_lightning.errors import DatasetError
 
 

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from fre_lightning.datasets.holdout import hold_out
+from fre_lightning.datasets.split import hold_out
 from fre_lightning.errors import ConfigError
 
 PATHS = [Path(f"{i:03d}.png") for i in range(952)]

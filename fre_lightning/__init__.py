@@ -8,8 +8,8 @@ import os
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fre_lightning.detection import DetectionResult
-    from fre_lightning.detector import Detector, load
+    from fre_lightning.detector.detector import Detector, load
+    from fre_lightning.detector.result import DetectionResult
 
 # Threads of OpenMP spin while they wait, on cores that another program could use: two jobs on the
 # same cores then take four times as long as one. libgomp reads this once, when torch is imported.
@@ -20,7 +20,7 @@ __version__ = "0.1.0"
 __all__ = ["DetectionResult", "Detector", "__version__", "load"]
 
 _HOMES = {
-    "DetectionResult": "fre_lightning.detection",
+    "DetectionResult": "fre_lightning.detector.result",
     "Detector": "fre_lightning.detector",
     "load": "fre_lightning.detector",
 }

@@ -15,11 +15,16 @@ from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from fre_lightning import artifacts, background, tensorboard
-from fre_lightning.checkpoint import DETECTOR_GROUPS, FILE_NAME, Checkpoint, read_checkpoint
 from fre_lightning.datamodule import AnomalyDataModule
+from fre_lightning.detector.builder import build, build_module, make_trainer
+from fre_lightning.detector.checkpoint import (
+    DETECTOR_GROUPS,
+    FILE_NAME,
+    Checkpoint,
+    read_checkpoint,
+)
 from fre_lightning.errors import ConfigError
 from fre_lightning.extraction import load_features, load_masks
-from fre_lightning.factory import build, build_module, make_trainer
 from fre_lightning.features.cache import FeatureCache
 from fre_lightning.heatmaps import PanelArtist, write_heatmaps
 from fre_lightning.module import FREModule

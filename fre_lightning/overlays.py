@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fre_lightning.detection import DetectionResult
+from fre_lightning.detector.result import DetectionResult
 from fre_lightning.heatmaps import ColorScale, colorize, find_color_scale
 from fre_lightning.images.reading import to_8_bit
 

@@ -3,9 +3,9 @@ import csv
 import pytest
 import torch
 
-from fre_lightning.checkpoint import read_checkpoint
+from fre_lightning.detector.builder import build_module
+from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.experiment import run
-from fre_lightning.factory import build_module
 from fre_lightning.images.reading import read_image
 
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from fre_lightning.datasets import Synthetic
 from fre_lightning.datasets.base import IMAGE_SUFFIXES
+from fre_lightning.detector.builder import build
 from fre_lightning.errors import ConfigError, FREError, UnreadableImageError
-from fre_lightning.factory import build
 from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,7 @@ from rich.console import Console
 from tqdm import tqdm
 
 from fre_lightning.artifacts import make_output_dir
-from fre_lightning.detector import Detector, Outcome, load
+from fre_lightning.detector.detector import Detector, Outcome, load
 from fre_lightning.errors import DatasetError
 from fre_lightning.predict.inputs import Inputs, find_inputs
 from fre_lightning.predict.pictures import HeatmapWriter

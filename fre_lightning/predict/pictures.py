@@ -8,7 +8,7 @@ from types import TracebackType
 
 import torch
 
-from fre_lightning.detection import DetectionResult
+from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
 from fre_lightning.heatmaps import draw_panel

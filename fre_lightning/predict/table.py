@@ -4,7 +4,7 @@ import csv
 from pathlib import Path
 from types import TracebackType
 
-from fre_lightning.detection import DetectionResult
+from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import OutputError
 
 COLUMNS = (

@@ -17,8 +17,8 @@ from tqdm import tqdm
 
 from fre_lightning.artifacts import relative_path
 from fre_lightning.datasets import AnomalyDataset, Sample
+from fre_lightning.detector.builder import build
 from fre_lightning.errors import FREError
-from fre_lightning.factory import build
 from fre_lightning.files import replacing
 from fre_lightning.heatmaps import ColorScale, PanelArtist, colorize
 from fre_lightning.images.reading import DECODING_ERRORS, read_mask, to_8_bit

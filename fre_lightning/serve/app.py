@@ -15,8 +15,8 @@ from PIL import Image
 from pydantic import BaseModel, Field
 
 import fre_lightning
-from fre_lightning.detection import DetectionResult
-from fre_lightning.detector import Detector
+from fre_lightning.detector.detector import Detector
+from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import UnreadableImageError
 from fre_lightning.overlays import Pictures, draw_pictures, encode
 from fre_lightning.serve.guard import Guard

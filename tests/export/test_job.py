@@ -13,14 +13,14 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from fre_lightning.checkpoint import read_checkpoint
 from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.detector.builder import build_module
+from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ExportError, FREError
 from fre_lightning.experiment import run as train
 from fre_lightning.export import formats
 from fre_lightning.export.formats import FORMATS
 from fre_lightning.export.job import run
-from fre_lightning.factory import build_module
 from fre_lightning.images.reading import resize
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")

@@ -12,7 +12,7 @@ import pytest
 from fastapi.testclient import TestClient
 from PIL import Image, ImageFile
 
-from fre_lightning.detector import Detector
+from fre_lightning.detector.detector import Detector
 from fre_lightning.errors import ConfigError
 from fre_lightning.serve.app import create_app
 from fre_lightning.serve.job import find_allowed_hosts, is_loopback, listen

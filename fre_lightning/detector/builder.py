@@ -9,8 +9,8 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fre_lightning.backbones import Backbone
-from fre_lightning.branch import Branch
-from fre_lightning.checkpoint import DETECTOR_GROUPS, Checkpoint
+from fre_lightning.detector.checkpoint import DETECTOR_GROUPS, Checkpoint
+from fre_lightning.detector.layer import Branch
 from fre_lightning.errors import ConfigError, FREError
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling

@@ -13,13 +13,13 @@ from hydra.errors import InstantiationException
 from omegaconf import OmegaConf
 from torch import Tensor
 
-from fre_lightning.checkpoint import read_checkpoint
-from fre_lightning.detection import DetectionResult, hottest_box
+from fre_lightning.detector.builder import build_module
+from fre_lightning.detector.checkpoint import read_checkpoint
+from fre_lightning.detector.read_ahead import read_ahead
+from fre_lightning.detector.result import DetectionResult, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
-from fre_lightning.factory import build_module
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.module import FREModule
-from fre_lightning.read_ahead import read_ahead
 from fre_lightning.scoring.threshold import check_rate, n_images_needed, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import fre_lightning
-from fre_lightning.checkpoint import FORMAT, KEY, digest_state, read_checkpoint
+from fre_lightning.detector.checkpoint import FORMAT, KEY, digest_state, read_checkpoint
 from fre_lightning.errors import CheckpointError
 
 

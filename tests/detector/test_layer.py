@@ -3,7 +3,7 @@ import pytest
 import torch
 from sklearn import decomposition
 
-from fre_lightning.branch import Branch
+from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling

@@ -6,7 +6,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from fre_lightning.read_ahead import read_ahead
+from fre_lightning.detector.read_ahead import read_ahead
 
 
 def test_all_items_come_in_order_and_batches_fill_up():

@@ -14,8 +14,8 @@ from PIL import Image
 from scipy import ndimage
 
 import fre_lightning
-from fre_lightning.checkpoint import KEY
-from fre_lightning.detection import Box, hottest_box
+from fre_lightning.detector.checkpoint import KEY
+from fre_lightning.detector.result import Box, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.experiment import run
 

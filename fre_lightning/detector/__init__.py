@@ -1,0 +1,1 @@
+"""The detector: backbone, reducers and scoring together; plain torch."""

@@ -26,12 +26,12 @@ from fre_lightning.detector.checkpoint import (
 from fre_lightning.errors import ConfigError
 from fre_lightning.extraction import load_features, load_masks
 from fre_lightning.features.cache import FeatureCache
-from fre_lightning.heatmaps import PanelArtist, write_heatmaps
 from fre_lightning.module import FREModule
+from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
+from fre_lightning.pictures.thumbnails import clear_thumbnails, write_thumbnails
 from fre_lightning.report import write_report
 from fre_lightning.report.gallery import gallery_order
 from fre_lightning.report.sections import REPORT_FILE
-from fre_lightning.report.thumbnails import clear_thumbnails, write_thumbnails
 from fre_lightning.scoring.threshold import check_rate, decision_metrics, n_images_needed
 
 log = logging.getLogger(__name__)

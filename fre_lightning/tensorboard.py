@@ -11,8 +11,8 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from fre_lightning.datasets import Sample
-from fre_lightning.heatmaps import PanelArtist
 from fre_lightning.metrics.curves import auroc, merge_counts, pr_curve_counts, roc_curve
+from fre_lightning.pictures.panels import PanelArtist
 from fre_lightning.threads import thread_pool
 
 MAX_PANELS = 12

@@ -11,9 +11,9 @@ import torch
 from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
-from fre_lightning.heatmaps import draw_panel
 from fre_lightning.images.prepare import PreparedImage
-from fre_lightning.overlays import color_scale
+from fre_lightning.pictures.overlays import color_scale
+from fre_lightning.pictures.panels import draw_panel
 from fre_lightning.threads import end_threads, start_threads
 
 

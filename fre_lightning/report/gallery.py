@@ -124,7 +124,7 @@ def _read_thumbnails(run: StoredRun, order: Sequence[int]) -> dict[int, bytes]:
     encoded = {index: path.read_bytes() for index, path in stored.items() if path.is_file()}
     missing = {index: run.images[index].path for index in order if index not in encoded}
     if missing:
-        from fre_lightning.report.thumbnails import draw_from_dataset
+        from fre_lightning.pictures.thumbnails import draw_from_dataset
 
         encoded |= draw_from_dataset(run.config, missing)
     return encoded

@@ -18,7 +18,7 @@ import fre_lightning
 from fre_lightning.detector.detector import Detector
 from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.overlays import Pictures, draw_pictures, encode
+from fre_lightning.pictures.overlays import Pictures, draw_pictures, encode
 from fre_lightning.serve.guard import Guard
 from fre_lightning.serve.limits import Gate, Limits, open_image, read_upload
 

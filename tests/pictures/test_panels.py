@@ -1,7 +1,7 @@
 import numpy as np
 import torch
 
-from fre_lightning.heatmaps import ColorScale, colorize, draw_panel, find_color_scale
+from fre_lightning.pictures.panels import ColorScale, colorize, draw_panel, find_color_scale
 
 
 def test_one_scale_from_the_median_to_nearly_the_top():

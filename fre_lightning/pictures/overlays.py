@@ -8,8 +8,8 @@ import torch
 from PIL import Image
 
 from fre_lightning.detector.result import DetectionResult
-from fre_lightning.heatmaps import ColorScale, colorize, find_color_scale
 from fre_lightning.images.reading import to_8_bit
+from fre_lightning.pictures.panels import ColorScale, colorize, find_color_scale
 
 _LARGEST_SIDE = 1024
 _OPACITY = 0.8

@@ -6,8 +6,8 @@ import torch
 from PIL import Image
 
 from fre_lightning.datasets import Sample
-from fre_lightning.heatmaps import ColorScale
-from fre_lightning.report.thumbnails import SIDE, draw_from_dataset, draw_thumbnail
+from fre_lightning.pictures.panels import ColorScale
+from fre_lightning.pictures.thumbnails import SIDE, draw_from_dataset, draw_thumbnail
 
 
 def decode(content):

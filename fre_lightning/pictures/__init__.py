@@ -1,0 +1,1 @@
+"""Pictures of anomaly maps: panels, overlays, thumbnails."""

@@ -14,7 +14,7 @@ import torch
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from fre_lightning import artifacts, background, tensorboard
+from fre_lightning import background
 from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.detector.builder import build, build_module, make_trainer
 from fre_lightning.detector.checkpoint import (
@@ -32,6 +32,8 @@ from fre_lightning.pictures.thumbnails import clear_thumbnails, write_thumbnails
 from fre_lightning.report import write_report
 from fre_lightning.report.gallery import gallery_order
 from fre_lightning.report.sections import REPORT_FILE
+from fre_lightning.results import run_folder as artifacts
+from fre_lightning.results import tensorboard
 from fre_lightning.scoring.threshold import check_rate, decision_metrics, n_images_needed
 
 log = logging.getLogger(__name__)

@@ -13,7 +13,7 @@ from omegaconf import DictConfig
 
 from fre_lightning.errors import FREError
 from fre_lightning.files import replacing
-from fre_lightning.results import Outcome, print_results, tabulate, write_results
+from fre_lightning.results.table import Outcome, print_results, tabulate, write_results
 
 ERROR_FILE = "error.json"
 """In the folder of a failed run: its category and its error."""

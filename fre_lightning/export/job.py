@@ -16,7 +16,6 @@ from rich.console import Console
 from rich.table import Table
 
 import fre_lightning
-from fre_lightning.artifacts import make_output_dir, write_metrics
 from fre_lightning.detector.builder import build_module
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ConfigError, ExportError
@@ -27,6 +26,7 @@ from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.samples import Samples, load_samples
 from fre_lightning.images.reading import parse_image_size
 from fre_lightning.module import FREModule
+from fre_lightning.results.run_folder import make_output_dir, write_metrics
 from fre_lightning.scoring.threshold import check_rate
 
 log = logging.getLogger(__name__)

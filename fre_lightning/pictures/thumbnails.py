@@ -15,7 +15,6 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from fre_lightning.artifacts import relative_path
 from fre_lightning.datasets import AnomalyDataset, Sample
 from fre_lightning.detector.builder import build
 from fre_lightning.errors import FREError
@@ -23,6 +22,7 @@ from fre_lightning.files import replacing
 from fre_lightning.images.reading import DECODING_ERRORS, read_mask, to_8_bit
 from fre_lightning.pictures.panels import ColorScale, PanelArtist, colorize
 from fre_lightning.report.gallery import MAX_PICTURES, THUMBNAILS, thumbnail_path
+from fre_lightning.results.run_folder import relative_path
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)

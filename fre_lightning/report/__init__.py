@@ -4,6 +4,6 @@
 """
 
 from fre_lightning.report.page import write_report
-from fre_lightning.report.runs import StoredRun, find_runs, read_run
+from fre_lightning.results.stored_run import StoredRun, find_runs, read_run
 
 __all__ = ["StoredRun", "find_runs", "read_run", "write_report"]

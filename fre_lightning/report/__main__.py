@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fre_lightning.errors import FREError
 from fre_lightning.report.page import write_report
-from fre_lightning.report.runs import find_runs
 from fre_lightning.report.sections import REPORT_FILE
+from fre_lightning.results.stored_run import find_runs
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from fre_lightning.report import svg
-from fre_lightning.report.runs import StoredRun
+from fre_lightning.results.stored_run import StoredRun
 
 _CURVES = (
     ("image_roc", "image_auroc", "image ROC"),

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from fre_lightning.report.runs import StoredRun
+from fre_lightning.results.stored_run import StoredRun
 
 THUMBNAILS = "thumbnails"
 """The folder of a run's pictures."""

@@ -15,10 +15,10 @@ from markupsafe import Markup
 from fre_lightning.files import replacing
 from fre_lightning.report import svg
 from fre_lightning.report.charts import comparison_charts
-from fre_lightning.report.runs import StoredRun, read_run
 from fre_lightning.report.sections import describe_run
 from fre_lightning.report.tables import differences_table, name_variants, results_table
-from fre_lightning.results import GROUPS
+from fre_lightning.results.stored_run import StoredRun, read_run
+from fre_lightning.results.table import GROUPS
 
 _FEW_RUNS = 3  # are shown unfolded
 

@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from fre_lightning.artifacts import pixel_scope
 from fre_lightning.report.charts import run_charts
 from fre_lightning.report.gallery import Picture, make_filters, make_pictures, pictures_per_run
-from fre_lightning.report.runs import StoredRun
 from fre_lightning.report.svg import format_number
 from fre_lightning.report.tables import Table, defect_types_table
+from fre_lightning.results.run_folder import pixel_scope
+from fre_lightning.results.stored_run import StoredRun
 
 REPORT_FILE = "report.html"
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from statistics import fmean
 from typing import Any, NamedTuple
 
-from fre_lightning.artifacts import pixel_scope
-from fre_lightning.report.runs import StoredRun
-from fre_lightning.results import GROUPS, short_setting
+from fre_lightning.results.run_folder import pixel_scope
+from fre_lightning.results.stored_run import StoredRun
+from fre_lightning.results.table import GROUPS, short_setting
 
 IMAGE_METRICS = {"image_auroc": "AUROC", "image_aupr": "AUPR", "image_f1_max": "F1-max"}
 PIXEL_METRICS = {

@@ -2,13 +2,13 @@ from pathlib import Path
 
 import pytest
 
-from fre_lightning.report.runs import DefectType, StoredRun
 from fre_lightning.report.tables import (
     defect_types_table,
     differences_table,
     name_variants,
     results_table,
 )
+from fre_lightning.results.stored_run import DefectType, StoredRun
 
 
 def make_run(category="a", folder="0", settings=None, error=None, config=None, **metrics):

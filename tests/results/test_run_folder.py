@@ -6,7 +6,7 @@ import torch
 from scipy.spatial.distance import cdist
 from sklearn.metrics import roc_auc_score, roc_curve
 
-from fre_lightning.artifacts import write_curves
+from fre_lightning.results.run_folder import write_curves
 
 
 def area(curve):

@@ -1,6 +1,6 @@
 import csv
 
-from fre_lightning.results import print_results, tabulate, write_results
+from fre_lightning.results.table import print_results, tabulate, write_results
 
 
 def outcome(category, reducer, value=None, **more):

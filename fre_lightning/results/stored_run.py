@@ -11,9 +11,9 @@ from typing import Any, NamedTuple
 import yaml
 from omegaconf import OmegaConf
 
-from fre_lightning.artifacts import CURVES_FILE, ENVIRONMENT_FILE
 from fre_lightning.errors import ReportError
-from fre_lightning.results import CATEGORY, GROUPS
+from fre_lightning.results.run_folder import CURVES_FILE, ENVIRONMENT_FILE
+from fre_lightning.results.table import CATEGORY, GROUPS
 from fre_lightning.sweep import ERROR_FILE
 
 _METRICS_FILE = "metrics.json"

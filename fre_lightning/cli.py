@@ -71,7 +71,7 @@ def main() -> None:
     """Run the command line; exit with 2 after a user's mistake, 1 after the program's own."""
     _exit_codes.clear()
     _task()
-    if "fre_lightning.background" in sys.modules:  # a job has started
-        sys.modules["fre_lightning.background"].wait()
+    if "fre_lightning.experiment.background" in sys.modules:  # a job has started
+        sys.modules["fre_lightning.experiment.background"].wait()
     if _exit_codes:
         sys.exit(min(_exit_codes))

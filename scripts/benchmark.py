@@ -26,14 +26,13 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from fre_lightning import background
 from fre_lightning.backbones import Scattering, TorchvisionBackbone
 from fre_lightning.backbones.extractor import Extractor
 from fre_lightning.cli import CONFIG_DIR
 from fre_lightning.datasets import Splits
 from fre_lightning.detector.builder import build, build_module
 from fre_lightning.detector.checkpoint import read_checkpoint
-from fre_lightning.experiment import run
+from fre_lightning.experiment import background, run
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageLoader
 from fre_lightning.reducers import PCA

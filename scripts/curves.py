@@ -26,10 +26,10 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.cli import CONFIG_DIR
-from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.detector.builder import build, build_module, make_trainer
 from fre_lightning.errors import FeatureError
-from fre_lightning.extraction import load_features
+from fre_lightning.experiment.datamodule import AnomalyDataModule
+from fre_lightning.experiment.extraction import load_features
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.metrics.curves import auroc, count
 

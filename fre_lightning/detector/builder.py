@@ -12,9 +12,9 @@ from fre_lightning.backbones import Backbone
 from fre_lightning.detector.checkpoint import DETECTOR_GROUPS, Checkpoint
 from fre_lightning.detector.layer import Branch
 from fre_lightning.errors import ConfigError, FREError
+from fre_lightning.experiment.module import FREModule
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
-from fre_lightning.module import FREModule
 
 
 def build(node: DictConfig, **kwargs: Any) -> Any:

@@ -18,8 +18,8 @@ from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
+from fre_lightning.experiment.module import FREModule
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
-from fre_lightning.module import FREModule
 from fre_lightning.scoring.threshold import check_rate, n_images_needed, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
 

@@ -11,10 +11,10 @@ from torch.export import Dim, ExportedProgram
 
 from fre_lightning.backbones import Backbone, Scattering
 from fre_lightning.backbones.engines import fold_batch_norm
+from fre_lightning.experiment.module import FREModule
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.reducer import ExportedReducer
 from fre_lightning.export.scattering import RealScattering
-from fre_lightning.module import FREModule
 from fre_lightning.reducers import Reducer
 
 INPUT = "images"

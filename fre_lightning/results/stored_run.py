@@ -12,9 +12,9 @@ import yaml
 from omegaconf import OmegaConf
 
 from fre_lightning.errors import ReportError
+from fre_lightning.experiment.sweep import ERROR_FILE
 from fre_lightning.results.run_folder import CURVES_FILE, ENVIRONMENT_FILE
 from fre_lightning.results.table import CATEGORY, GROUPS
-from fre_lightning.sweep import ERROR_FILE
 
 _METRICS_FILE = "metrics.json"
 

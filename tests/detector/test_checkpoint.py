@@ -86,7 +86,7 @@ def test_a_checkpoint_from_before_formats_is_told(change):
         "fre_lightning.files.os.system",
         "fre_lightning.cli.main",
         "fre_lightning.__main__.main",
-        "fre_lightning.module.torch.nn.Linear",
+        "fre_lightning.experiment.module.torch.nn.Linear",
         "fre_lightning.nowhere.Nothing",
         "fre_lightning.errors.FREError",
         "torch.nn.Linear",

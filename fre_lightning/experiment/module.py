@@ -12,10 +12,10 @@ from torch.utils.data import DataLoader
 
 from fre_lightning.backbones import Backbone
 from fre_lightning.backbones.extractor import Extractor
-from fre_lightning.datamodule import TestBatch
 from fre_lightning.detector.checkpoint import KEY, describe
 from fre_lightning.detector.layer import Branch
 from fre_lightning.errors import FeatureError
+from fre_lightning.experiment.datamodule import TestBatch
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.images.loader import ImageBatch

@@ -14,8 +14,6 @@ import torch
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from fre_lightning import background
-from fre_lightning.datamodule import AnomalyDataModule
 from fre_lightning.detector.builder import build, build_module, make_trainer
 from fre_lightning.detector.checkpoint import (
     DETECTOR_GROUPS,
@@ -24,9 +22,11 @@ from fre_lightning.detector.checkpoint import (
     read_checkpoint,
 )
 from fre_lightning.errors import ConfigError
-from fre_lightning.extraction import load_features, load_masks
+from fre_lightning.experiment import background
+from fre_lightning.experiment.datamodule import AnomalyDataModule
+from fre_lightning.experiment.extraction import load_features, load_masks
+from fre_lightning.experiment.module import FREModule
 from fre_lightning.features.cache import FeatureCache
-from fre_lightning.module import FREModule
 from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
 from fre_lightning.pictures.thumbnails import clear_thumbnails, write_thumbnails
 from fre_lightning.report import write_report

@@ -18,7 +18,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from fre_lightning.backbones import Scattering
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError, FeatureError
 from fre_lightning.experiment import run
-from fre_lightning.module import FREModule
+from fre_lightning.experiment.module import FREModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 

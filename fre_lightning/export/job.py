@@ -20,10 +20,10 @@ from fre_lightning.detector.builder import build_module
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ConfigError, ExportError
 from fre_lightning.experiment.module import FREModule
-from fre_lightning.export.comparison import Parity, compare, measure_latency, reference, resized
 from fre_lightning.export.formats import FORMATS, Format, Images, Runner
 from fre_lightning.export.graph import INPUT, OUTPUTS, DetectorGraph, capture, exportable
 from fre_lightning.export.lanczos import LanczosResize
+from fre_lightning.export.parity import Parity, compare, measure_latency, reference, resized
 from fre_lightning.export.samples import Samples, load_samples
 from fre_lightning.images.reading import parse_image_size
 from fre_lightning.results.run_folder import make_output_dir, write_metrics

@@ -19,8 +19,8 @@ import fre_lightning
 from fre_lightning.cli import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, DatasetError, OutputError
 from fre_lightning.predict.__main__ import main
+from fre_lightning.predict.heatmaps import heatmap_name
 from fre_lightning.predict.job import run
-from fre_lightning.predict.pictures import heatmap_name
 from fre_lightning.predict.table import COLUMNS
 
 

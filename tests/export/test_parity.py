@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from fre_lightning.export.comparison import compare
+from fre_lightning.export.parity import compare
 
 
 def runner(scores, factor=1.0):

@@ -7,6 +7,8 @@ import importlib
 import os
 from typing import TYPE_CHECKING, Any
 
+from fre_lightning.version import __version__
+
 if TYPE_CHECKING:
     from fre_lightning.detector.detector import Detector, load
     from fre_lightning.detector.result import DetectionResult
@@ -16,13 +18,12 @@ if TYPE_CHECKING:
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "2000"
 
-__version__ = "0.1.0"
 __all__ = ["DetectionResult", "Detector", "__version__", "load"]
 
 _HOMES = {
     "DetectionResult": "fre_lightning.detector.result",
-    "Detector": "fre_lightning.detector",
-    "load": "fre_lightning.detector",
+    "Detector": "fre_lightning.detector.detector",
+    "load": "fre_lightning.detector.detector",
 }
 
 

@@ -28,11 +28,11 @@ from rich.table import Table
 
 from fre_lightning.backbones import Scattering, TorchvisionBackbone
 from fre_lightning.backbones.extractor import Extractor
-from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.config import CONFIG_DIR, build
 from fre_lightning.datasets import Splits
-from fre_lightning.detector.builder import build, build_module
+from fre_lightning.detector.builder import build_module
 from fre_lightning.detector.checkpoint import read_checkpoint
-from fre_lightning.experiment import background, run
+from fre_lightning.experiment import run
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageLoader
 from fre_lightning.reducers import PCA
@@ -117,15 +117,14 @@ def configure(arguments: argparse.Namespace, scratch: Path, *overrides: str) -> 
 
 
 def run_ours(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any]:
-    """Our program with each reducer, as a sweep does: pictures are drawn beside the next run."""
+    """Our program with each reducer, as a sweep does."""
     result: dict[str, Any] = {}
     with PeakMemory() as memory:
         start = time.perf_counter()
         for reducer in arguments.reducers.split(","):
             output = f"paths.output_dir={scratch / reducer}"
             cfg = configure(arguments, scratch, f"reducer={reducer}", output)
-            result[reducer] = run(cfg, wait=False)
-        background.wait()
+            result[reducer] = run(cfg)
         result["seconds"] = time.perf_counter() - start
     return result | {"peak_memory_mb": memory.megabytes}
 

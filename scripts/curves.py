@@ -25,8 +25,8 @@ from omegaconf import DictConfig
 from torch import Tensor
 from tqdm import tqdm
 
-from fre_lightning.cli import CONFIG_DIR
-from fre_lightning.detector.builder import build, build_module, make_trainer
+from fre_lightning.config import CONFIG_DIR, build
+from fre_lightning.detector.builder import build_module, make_trainer
 from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features

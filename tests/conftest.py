@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
-from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.config import CONFIG_DIR
 from fre_lightning.experiment import run
 
 # OpenVINO imports absl, whose handler closes the stream it was made on once Hydra sets up logging:

@@ -10,7 +10,7 @@ from omegaconf import OmegaConf
 
 from fre_lightning import backbones, datasets, reducers
 from fre_lightning.backbones import Backbone
-from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.config import CONFIG_DIR
 from fre_lightning.datasets import AnomalyDataset
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Scoring

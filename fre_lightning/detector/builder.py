@@ -1,34 +1,19 @@
 """Objects from configuration: the only place that instantiates."""
 
 from pathlib import Path
-from typing import Any
 
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
-from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from fre_lightning.backbones import Backbone
+from fre_lightning.config import build
 from fre_lightning.detector.checkpoint import DETECTOR_GROUPS, Checkpoint
 from fre_lightning.detector.layer import Branch
-from fre_lightning.errors import ConfigError, FREError
+from fre_lightning.errors import ConfigError
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
-
-
-def build(node: DictConfig, **kwargs: Any) -> Any:
-    """Instantiate a configuration node; an error of the user's making comes out as it was raised.
-
-    Raises:
-        FREError: Raised by the constructor.
-    """
-    try:
-        return instantiate(node, **kwargs, _convert_="all")
-    except InstantiationException as error:
-        if isinstance(error.__cause__, FREError):
-            raise error.__cause__ from None
-        raise
 
 
 def build_module(cfg: DictConfig, checkpoint: Checkpoint | None = None) -> FREModule:

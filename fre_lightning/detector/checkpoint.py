@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-import fre_lightning
 from fre_lightning.errors import CheckpointError
+from fre_lightning.version import __version__
 
 KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
@@ -65,7 +65,7 @@ def describe(
     """What a module adds to Lightning's checkpoint; plain containers, which load without code."""
     return {
         "format": FORMAT,
-        "versions": {"fre_lightning": fre_lightning.__version__, "torch": str(torch.__version__)},
+        "versions": {"fre_lightning": __version__, "torch": str(torch.__version__)},
         "config": config,
         "n_train": n_train,
         "false_alarm_rate": false_alarm_rate,
@@ -133,7 +133,7 @@ def _check_format(path: Path, about: Mapping[str, Any]) -> None:
     writer = about.get("versions", about).get("fre_lightning", about.get("version", "unknown"))
     msg = (
         f"{path} has checkpoint format {found} (written by fre_lightning {writer}); this is "
-        f"fre_lightning {fre_lightning.__version__}, which reads format {FORMAT}. "
+        f"fre_lightning {__version__}, which reads format {FORMAT}. "
         "Fit the detector again, or use the version that wrote it."
     )
     raise CheckpointError(msg)
@@ -164,11 +164,11 @@ def _check_targets(path: Path, node: object) -> None:
 def _is_own_module(target: object) -> bool:
     """Whether a dotted name is that of an `nn.Module` which this package defines."""
     package, _, name = str(target).rpartition(".")
-    if package.partition(".")[0] != fre_lightning.__name__ or "__" in package:
+    if package.partition(".")[0] != "fre_lightning" or "__" in package:
         return False
     try:
         kind = getattr(importlib.import_module(package), name)
     except (ImportError, AttributeError):
         return False
     is_module = isinstance(kind, type) and issubclass(kind, nn.Module)
-    return is_module and kind.__module__.partition(".")[0] == fre_lightning.__name__
+    return is_module and kind.__module__.partition(".")[0] == "fre_lightning"

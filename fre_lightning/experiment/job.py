@@ -3,7 +3,7 @@
 import logging
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,8 @@ import torch
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from fre_lightning.detector.builder import build, build_module, make_trainer
+from fre_lightning.config import build
+from fre_lightning.detector.builder import build_module, make_trainer
 from fre_lightning.detector.checkpoint import (
     DETECTOR_GROUPS,
     FILE_NAME,
@@ -22,7 +23,6 @@ from fre_lightning.detector.checkpoint import (
     read_checkpoint,
 )
 from fre_lightning.errors import ConfigError
-from fre_lightning.experiment import background
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features, load_masks
 from fre_lightning.experiment.module import FREModule
@@ -54,13 +54,11 @@ for _message in (
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
-def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
+def run(cfg: DictConfig) -> dict[str, Any]:
     """Extract features, fit, test, write.
 
     Args:
         cfg: As composed from `configs/`. Outside Hydra's own runs, set `paths.output_dir`.
-        wait: Whether to draw heat maps, the report and TensorBoard's pictures before returning.
-            If not, they are drawn while the caller goes on; `background.wait` waits for them.
 
     Returns:
         What `metrics.json` holds.
@@ -105,13 +103,10 @@ def run(cfg: DictConfig, *, wait: bool = True) -> dict[str, Any]:
     artifacts.write_metrics(output_dir / "metrics.json", summary)
     artifacts.print_metrics(summary, output_dir)
     if datamodule.splits.test:
-        draw = prepare_pictures(cfg, output_dir, trainer, module, datamodule, summary)
-    else:
-        draw = partial(_report, cfg, output_dir)
-    if wait:
-        draw(datamodule.n_threads)
-    else:  # the next run wants cores, too
-        background.start(partial(draw, max(1, datamodule.n_threads // 2)))
+        draw_pictures(cfg, output_dir, trainer, module, datamodule, summary)
+    if cfg.report:
+        write_report(output_dir / REPORT_FILE, [output_dir])
+        log.info("Report: %s", output_dir / REPORT_FILE)
     return summary
 
 
@@ -177,58 +172,40 @@ def write_scores(output_dir: Path, module: FREModule, datamodule: AnomalyDataMod
     artifacts.write_curves(output_dir / artifacts.CURVES_FILE, counts, limits)
 
 
-def prepare_pictures(
+def draw_pictures(
     cfg: DictConfig,
     output_dir: Path,
     trainer: pl.Trainer,
     module: FREModule,
     datamodule: AnomalyDataModule,
     summary: dict[str, Any],
-) -> Callable[[int], None]:
-    """What draws heat maps, the report and what TensorBoard shows of a test, on so many threads.
-
-    It does not hold the module, which is large.
-    """
+) -> None:
+    """Draw what TensorBoard shows of a test, heat maps and thumbnails, those that are asked for."""
     samples, root = datamodule.test_samples, datamodule.dataset.files_root
-    scores, error_maps = torch.cat(module.scores), torch.cat(module.error_maps)
-    counts = {
-        name: (positives, negatives)
-        for name, metric in (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
-        for _, positives, negatives in [metric.counts()]
-    }
-    metrics, hyperparameters = module.metrics, _hyperparameters(cfg, summary)
+    n_threads, scores = datamodule.n_threads, torch.cat(module.scores)
     artist = PanelArtist(
-        error_maps,
+        torch.cat(module.error_maps),
         partial(
             module.scoring.anomaly_map, tile_size=module.backbone.image_size, tiling=module.tiling
         ),
         module.image_size,
     )
-    loggers = [logger for logger in trainer.loggers if isinstance(logger, TensorBoardLogger)]
-    labels = [sample.label for sample in samples]
-    order = gallery_order(labels, scores.tolist(), summary.get("threshold"))
-    clear_thumbnails(output_dir)
-
-    def draw(n_threads: int) -> None:
-        for logger in loggers:
-            tensorboard.log_hyperparameters(logger, hyperparameters, metrics)
+    metrics = (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
+    counts = {name: metric.counts()[1:] for name, metric in metrics}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            parameters = _hyperparameters(cfg, summary)
+            tensorboard.log_hyperparameters(logger, parameters, module.metrics)
             tensorboard.log_curves(logger, counts)
             tensorboard.log_panels(logger, samples, scores, artist, n_threads)
             logger.finalize("success")
-        if cfg.heatmaps:
-            write_heatmaps(output_dir / "heatmaps", samples, root, artist, n_threads)
-        if cfg.report:
-            write_thumbnails(output_dir, samples, order, artist, n_threads)
-        _report(cfg, output_dir)
-
-    return draw
-
-
-def _report(cfg: DictConfig, output_dir: Path, _n_threads: int = 1) -> None:
-    """Write the report, if it is asked for, from what the run stored."""
+    if cfg.heatmaps:
+        write_heatmaps(output_dir / "heatmaps", samples, root, artist, n_threads)
+    clear_thumbnails(output_dir)
     if cfg.report:
-        write_report(output_dir / REPORT_FILE, [output_dir])
-        log.info("Report: %s", output_dir / REPORT_FILE)
+        labels = [sample.label for sample in samples]
+        order = gallery_order(labels, scores.tolist(), summary.get("threshold"))
+        write_thumbnails(output_dir, samples, order, artist, n_threads)
 
 
 def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:

@@ -65,10 +65,8 @@ class SweepResults(Callback):
 
 def _write_report(folder: Path, runs: list[Path]) -> None:
     """Write the sweep's report; the runs' results are safe whatever becomes of it."""
-    from fre_lightning.experiment import background
     from fre_lightning.report import write_report
 
-    background.wait()  # for the pictures of the last run
     path = folder / "report.html"
     try:
         write_report(path, runs)

@@ -15,7 +15,6 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-import fre_lightning
 from fre_lightning.detector.builder import build_module
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ConfigError, ExportError
@@ -28,6 +27,7 @@ from fre_lightning.export.samples import Samples, load_samples
 from fre_lightning.images.reading import parse_image_size
 from fre_lightning.results.run_folder import make_output_dir, write_metrics
 from fre_lightning.scoring.threshold import check_rate
+from fre_lightning.version import __version__
 
 log = logging.getLogger(__name__)
 
@@ -245,7 +245,7 @@ def _file_facts(path: Path) -> dict[str, Any]:
 
 
 def _versions() -> dict[str, str]:
-    versions = {"fre_lightning": fre_lightning.__version__}
+    versions = {"fre_lightning": __version__}
     for package in ("torch", "onnx", "onnxscript", "onnxruntime", "openvino"):
         try:
             versions[package] = metadata.version(package)

@@ -10,9 +10,9 @@ from numpy.typing import NDArray
 from omegaconf import OmegaConf
 from PIL import Image
 
+from fre_lightning.config import build
 from fre_lightning.datasets import Synthetic
 from fre_lightning.datasets.base import IMAGE_SUFFIXES
-from fre_lightning.detector.builder import build
 from fre_lightning.errors import ConfigError, FREError, UnreadableImageError
 from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
 

@@ -15,8 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
+from fre_lightning.config import build
 from fre_lightning.datasets import AnomalyDataset, Sample
-from fre_lightning.detector.builder import build
 from fre_lightning.errors import FREError
 from fre_lightning.files import replacing
 from fre_lightning.images.reading import DECODING_ERRORS, read_mask, to_8_bit

@@ -1,19 +1,11 @@
 """`python -m fre_lightning.predict`."""
 
-from omegaconf import DictConfig
-
-from fre_lightning.command import run_command
-
-
-def _run(cfg: DictConfig) -> None:
-    from fre_lightning.predict.job import run
-
-    run(cfg)
+from fre_lightning.cli import run_command
 
 
 def main() -> None:
     """Run the command line."""
-    run_command("predict", _run)
+    run_command("predict", "fre_lightning.predict.job")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-import fre_lightning
 from fre_lightning.datasets import Sample
 from fre_lightning.datasets.base import GOOD
 from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
 from fre_lightning.metrics.bootstrap import bootstrap_interval
 from fre_lightning.metrics.curves import auroc, count, merge_counts, roc_curve
+from fre_lightning.version import __version__
 
 CURVES_FILE = "curves.json"
 ENVIRONMENT_FILE = "environment.json"
@@ -135,7 +135,7 @@ def _rounded(values: Tensor) -> list[float]:
 
 def write_environment(path: Path) -> None:
     """Write the versions of this program, of what it computes with, and of the system."""
-    versions = {"fre_lightning": fre_lightning.__version__, "python": platform.python_version()}
+    versions = {"fre_lightning": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             versions[package] = version(package)

@@ -14,13 +14,13 @@ from fastapi.responses import HTMLResponse
 from PIL import Image
 from pydantic import BaseModel, Field
 
-import fre_lightning
 from fre_lightning.detector.detector import Detector
 from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import UnreadableImageError
 from fre_lightning.pictures.overlays import Pictures, draw_pictures, encode
 from fre_lightning.serve.guard import Guard
 from fre_lightning.serve.limits import Gate, Limits, open_image, read_upload
+from fre_lightning.version import __version__
 
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
@@ -86,7 +86,7 @@ def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | No
     app = FastAPI(
         title="fre_lightning",
         description="Finds defects in images. `/` is a page to try it on.",
-        version=fre_lightning.__version__,
+        version=__version__,
         docs_url=None,
         redoc_url=None,
     )
@@ -137,7 +137,7 @@ def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | No
         """Say what is being served."""
         return Health(
             status="ok",
-            version=fre_lightning.__version__,
+            version=__version__,
             detector=detector.description,
             image_size=detector.image_size,
             threshold=detector.threshold,

@@ -13,7 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
-from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.config import CONFIG_DIR
 from fre_lightning.detector.builder import build_module
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ExportError, FREError

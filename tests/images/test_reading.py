@@ -109,7 +109,8 @@ def test_absurdly_large(tmp_path, monkeypatch):
 def test_large_but_legal_without_warning(tmp_path):
     path = save(Image.new("L", (64, 64)), tmp_path / "a.png")
     code = (
-        "import pathlib, sys; from PIL import Image; from fre_lightning.images import read_image;"
+        "import pathlib, sys; from PIL import Image;"
+        "from fre_lightning.images.reading import read_image;"
         "Image.MAX_IMAGE_PIXELS = 64 * 64 - 1;"
         "print(tuple(read_image(pathlib.Path(sys.argv[1]), (8, 9)).shape))"
     )

@@ -16,7 +16,7 @@ from omegaconf import OmegaConf
 from PIL import Image
 
 import fre_lightning
-from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, DatasetError, OutputError
 from fre_lightning.predict.__main__ import main
 from fre_lightning.predict.heatmaps import heatmap_name

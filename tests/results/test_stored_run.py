@@ -13,9 +13,9 @@ def write(folder, **files):
     return folder
 
 
-def test_what_a_run_wrote_is_read_back(run_dir):
-    stored = read_run(run_dir)
-    assert stored.metrics == json.loads((run_dir / "metrics.json").read_text())
+def test_what_a_run_wrote_is_read_back(fitted_run):
+    stored = read_run(fitted_run)
+    assert stored.metrics == json.loads((fitted_run / "metrics.json").read_text())
     assert len(stored.images) == stored.metrics["n_test"] == 11
     assert len(stored.scores(0)) == 5
     assert stored.threshold == stored.metrics["threshold"]

@@ -10,7 +10,7 @@ import pytest
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
-from fre_lightning.cli import CONFIG_DIR
+from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, ConfigError
 from fre_lightning.serve.job import run
 

@@ -1,0 +1,40 @@
+"""Where the configurations lie, what `${published:...}` in them means, and objects made of them."""
+
+from pathlib import Path
+from typing import Any
+
+from hydra.errors import InstantiationException
+from hydra.utils import instantiate
+from omegaconf import DictConfig, OmegaConf
+
+from fre_lightning.errors import FREError
+
+_PACKAGE_DIR = Path(__file__).resolve().parent
+_BUNDLED = _PACKAGE_DIR / "configs"  # exists in an installed wheel only
+CONFIG_DIR = _BUNDLED if _BUNDLED.is_dir() else _PACKAGE_DIR.parent / "configs"
+
+
+def _published(published: Any, other: Any, *, _root_: DictConfig) -> Any:
+    """Resolve `${published:a,b}`: a with `scoring=paper`, else b."""
+    return published if _root_.scoring.name == "paper" else other
+
+
+OmegaConf.register_new_resolver("published", _published, replace=True)
+
+
+def build(node: DictConfig, **kwargs: Any) -> Any:
+    """Instantiate a configuration node.
+
+    Args:
+        node: Has a `_target_`.
+        kwargs: Further arguments, ready-made objects.
+
+    Raises:
+        FREError: Raised by the constructor, as it was raised.
+    """
+    try:
+        return instantiate(node, **kwargs, _convert_="all")
+    except InstantiationException as error:
+        if isinstance(error.__cause__, FREError):
+            raise error.__cause__ from None
+        raise

@@ -24,10 +24,7 @@ class Backbone(nn.Module, ABC):
         pools: Of each layer, kernel and stride of the average pooling that makes features of it.
         image_size: `(H, W)` of the images it is given.
         compression: Of the features before a reducer sees them, see `ChannelStandardizer`.
-        cache_dir: Where `accelerate` may keep what takes long to build; None: nowhere.
     """
-
-    cache_dir: Path | None = None
 
     def __init__(
         self,
@@ -89,7 +86,11 @@ class Backbone(nn.Module, ABC):
         ]
 
     def accelerate(
-        self, n_threads: int, precision: str, layers: Sequence[str] | None = None
+        self,
+        n_threads: int,
+        precision: str,
+        layers: Sequence[str] | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         """Make `forward` fast on the device that the backbone is on, for images to come.
 
@@ -97,6 +98,7 @@ class Backbone(nn.Module, ABC):
             n_threads: How many CPU threads may call `forward` at the same time.
             precision: The trainer's, for example `32-true` or `bf16-mixed`.
             layers: Those that `forward` will be asked for; all if None.
+            cache_dir: Where engines that take long to build are kept; None: nowhere.
         """
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ class Extractor:
         device: torch.device,
         n_threads: int,
         precision: str,
+        cache_dir: Path | None = None,
     ) -> None:
         """Build the engine and start the threads; `close` ends them.
 
@@ -29,8 +31,9 @@ class Extractor:
             device: Where images will be.
             n_threads: How many CPU threads may compute.
             precision: The trainer's.
+            cache_dir: Where engines that take long to build are kept; None: nowhere.
         """
-        backbone.accelerate(n_threads, precision, layers)
+        backbone.accelerate(n_threads, precision, layers, cache_dir)
         self._function = partial(backbone.features, layers=layers)
         self._parallel: ImageParallel | None = None
         if device.type == "cpu" and backbone.n_together is not None:

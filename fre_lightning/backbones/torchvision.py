@@ -129,7 +129,11 @@ class TorchvisionBackbone(Backbone):
         return n_images_together(self.engine_on("cpu"), self.image_size)
 
     def accelerate(
-        self, n_threads: int, precision: str, layers: Sequence[str] | None = None
+        self,
+        n_threads: int,
+        precision: str,
+        layers: Sequence[str] | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         """Build the engine, on the weights and the device as they are now, unless it is there.
 
@@ -137,6 +141,7 @@ class TorchvisionBackbone(Backbone):
             n_threads: How many CPU threads may call `forward` at the same time.
             precision: The trainer's; bfloat16 if it starts with `bf16`.
             layers: Those that `forward` will be asked for; all if None.
+            cache_dir: Where OpenVINO's conversion is kept; None: nowhere.
         """
         built_for = (self.pixel_mean.device, n_threads, precision)
         if self._built_for != built_for:
@@ -149,7 +154,7 @@ class TorchvisionBackbone(Backbone):
                 self.image_size,
                 n_threads=n_threads,
                 bf16=precision.startswith("bf16"),
-                cache_dir=self.cache_dir,
+                cache_dir=cache_dir,
                 key={"layers": [self.fingerprint(layer) for layer in chosen]},
             )
 

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fre_lightning.backbones import Scattering, TorchvisionBackbone
-from fre_lightning.backbones.extractor import Extractor
+from fre_lightning.backbones.extractor import Extractor, ImageParallel
 from fre_lightning.config import CONFIG_DIR, build
 from fre_lightning.datasets import Splits
 from fre_lightning.detector.builder import build_module
@@ -38,7 +38,7 @@ from fre_lightning.images.loader import ImageLoader
 from fre_lightning.reducers import PCA
 from fre_lightning.reducers.cross_fit import draw_folds, held_out_error_maps
 from fre_lightning.reducers.subspace import find_subspace
-from fre_lightning.threads import ImageParallel, default_n_threads
+from fre_lightning.threads import default_n_threads
 
 REDUCERS = ("pca", "tae", "ae")
 STAGES = (*published.STAGES, "total")

@@ -1,16 +1,13 @@
 """Any torchvision network, cut at some layers: the backbones with weights."""
 
 import difflib
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, fx, nn
-from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.models import get_model, list_models
 from torchvision.models.feature_extraction import create_feature_extractor
 
 from fre_lightning.backbones.base import Backbone, state_digest
@@ -21,13 +18,11 @@ from fre_lightning.backbones.engines import (
     n_images_together,
     resolve_engine,
 )
+from fre_lightning.backbones.weights import RANDOM, load_state
 from fre_lightning.errors import BackboneError
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-RANDOM = "random"
-_FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 class TorchvisionBackbone(Backbone):
@@ -106,13 +101,8 @@ class TorchvisionBackbone(Backbone):
         """
         if self.weights == RANDOM:
             return
-        if self.weights.endswith(_FILE_SUFFIXES):
-            state: Mapping[str, Tensor] = _read_weights(Path(self.weights).expanduser())
-        else:
-            state = _download_weights(self.name, self.weights)
-        needed = self.network.state_dict()
-        _check_fit(needed, state, f"model.weights={self.weights}", self.name)
-        self.network.load_state_dict({key: state.get(key, value) for key, value in needed.items()})
+        state = load_state(self.name, self.weights, self.network.state_dict())
+        self.network.load_state_dict(state)
         self._engines = {}
 
     def engine_on(self, device: str) -> str:
@@ -215,76 +205,6 @@ def _cut(network: nn.Module, layers: Sequence[str]) -> nn.Module:
         msg = f"{type(network).__name__} cannot be cut at {', '.join(layers)}: {error}"
         raise BackboneError(msg) from error
     return extractor
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from a file, without running any code that the file may hold."""
-    if not path.is_file():
-        msg = f"There is no weights file {path}. Correct model.weights, or see the README's list."
-        raise BackboneError(msg)
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        msg = (
-            f"{path} cannot be read as weights ({reason}). It must be a .safetensors file, or a "
-            ".pth file that torch.save wrote of a plain state dict."
-        )
-        raise BackboneError(msg) from error
-    if isinstance(content, Mapping):  # training programs wrap the state dict
-        content = content.get("state_dict", content.get("model", content))
-    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        msg = f"{path} holds no state dict (names of parameters with tensors)."
-        raise BackboneError(msg)
-    return {key.removeprefix("module."): value for key, value in content.items()}
-
-
-def _download_weights(name: str, weights: str) -> Mapping[str, Tensor]:
-    """Torchvision's own weights, from its download cache or from the network."""
-    available = get_model_weights(name)
-    if weights not in available.__members__:
-        msg = (
-            f"torchvision has no weights {weights} for {name}; it has "
-            f"{', '.join(available.__members__)}. "
-            "model.weights also takes a .pth or .safetensors file, or random."
-        )
-        raise BackboneError(msg)
-    entry = available[weights]
-    try:
-        state: Mapping[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        file_name = entry.url.rsplit("/", 1)[-1]
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        msg = (
-            f"The weights {weights} of {name} cannot be downloaded ({error}). Download "
-            f"{entry.url} where there is a network, then put it at {folder / file_name} or set "
-            "model.weights=FILE. Without any weights, use model=scattering."
-        )
-        raise BackboneError(msg) from error
-    return state
-
-
-def _check_fit(
-    needed: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str, name: str
-) -> None:
-    """Refuse a state that lacks something below the layers or is of another network."""
-    missing = [k for k in needed if k not in state and not k.endswith("num_batches_tracked")]
-    if missing:
-        msg = (
-            f"{source} does not fit {name}: {len(missing)} of the {len(needed)} tensors that the "
-            f"chosen layers need are missing, {missing[0]} the first. "
-            f"It looks like weights of another network; give a file of torchvision's {name}."
-        )
-        raise BackboneError(msg)
-    for key, value in needed.items():
-        if key in state and state[key].shape != value.shape:
-            msg = (
-                f"{source} does not fit {name}: {key} is {tuple(state[key].shape)} where the "
-                f"network has {tuple(value.shape)}. Give a file of torchvision's {name}."
-            )
-            raise BackboneError(msg)
 
 
 def _near(word: str, words: Sequence[str]) -> str:

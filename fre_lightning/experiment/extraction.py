@@ -13,8 +13,9 @@ from fre_lightning.datasets import Sample
 from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.module import FREModule
-from fre_lightning.features.cache import CachedRows, Entry, FeatureCache, ShardWriter
+from fre_lightning.features.cache import CachedRows, Entry, FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.features.shards import ShardWriter
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.reading import PREPROCESSING, read_image, read_mask
 from fre_lightning.threads import thread_pool

@@ -21,7 +21,7 @@ from fre_lightning.features.shifts import CellShifts
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.metrics.by_type import PixelMetricsByType
-from fre_lightning.metrics.pixel import ImageMetrics
+from fre_lightning.metrics.image import ImageMetrics
 from fre_lightning.reducers import GradientReducer, Reducer
 from fre_lightning.scoring import Scoring
 from fre_lightning.scoring.calibration import Calibration

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from fre_lightning.errors import CacheError
-from fre_lightning.features import cache as feature_cache
+from fre_lightning.features import shards
 from fre_lightning.features.cache import Entry, FeatureCache
 
 ROWS = np.arange(10 * 6, dtype=np.float32).reshape(10, 2, 3)
@@ -34,8 +34,8 @@ class Source:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
-    monkeypatch.setattr(feature_cache, "SHARD_ROWS", 3)
-    monkeypatch.setattr(feature_cache, "_verified", set())
+    monkeypatch.setattr(shards, "SHARD_ROWS", 3)
+    monkeypatch.setattr(shards, "_verified", set())
 
 
 @pytest.fixture
@@ -117,7 +117,7 @@ def damage_manifest(path):
 def test_damage_is_noticed_said_and_mended(cache, damage, caplog, monkeypatch):
     load(cache, Source())
     damage(shard_paths(cache)[1])
-    monkeypatch.setattr(feature_cache, "_verified", set())  # as in a fresh process
+    monkeypatch.setattr(shards, "_verified", set())  # as in a fresh process
     source = Source()
     with caplog.at_level(logging.WARNING):
         rows = load(cache, source)

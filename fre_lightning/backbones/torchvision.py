@@ -1,6 +1,5 @@
 """Any torchvision network, cut at some layers: the backbones with weights."""
 
-import difflib
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -10,7 +9,7 @@ from torch import Tensor, fx, nn
 from torchvision.models import get_model, list_models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from fre_lightning.backbones.base import Backbone, state_digest
+from fre_lightning.backbones.base import Backbone
 from fre_lightning.backbones.engines import (
     Engine,
     build_engine,
@@ -19,7 +18,8 @@ from fre_lightning.backbones.engines import (
     resolve_engine,
 )
 from fre_lightning.backbones.weights import RANDOM, load_state
-from fre_lightning.errors import BackboneError
+from fre_lightning.errors import BackboneError, did_you_mean
+from fre_lightning.fitted import state_digest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -145,7 +145,7 @@ class TorchvisionBackbone(Backbone):
 
     def fingerprint(self, layer: str) -> dict[str, object]:
         """All that changes a layer's features, weights by content; a part of the cache key."""
-        weights = state_digest(keep_layers(self.network, [layer]))
+        weights = state_digest(keep_layers(self.network, [layer]).state_dict())
         return super().fingerprint(layer) | {"weights": weights, "tf32": self.tf32}
 
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
@@ -180,7 +180,7 @@ class TorchvisionBackbone(Backbone):
 def _build(name: str) -> nn.Module:
     """A torchvision classifier without weights."""
     if name not in list_models():
-        msg = f"torchvision has no network called {name}.{_near(name, list_models())}"
+        msg = f"torchvision has no network called {name}.{did_you_mean(name, list_models())}"
         raise BackboneError(msg)
     # GoogLeNet and Inception warn about their slow default initialisation unless told.
     options = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
@@ -195,8 +195,8 @@ def _cut(network: nn.Module, layers: Sequence[str]) -> nn.Module:
         if layer not in known:
             top = [name for name, _ in network.named_children()]
             msg = (
-                f"{type(network).__name__} has no layer called {layer}.{_near(layer, known)} "
-                f"Its top-level layers are {', '.join(top)}."
+                f"{type(network).__name__} has no layer called {layer}."
+                f"{did_you_mean(layer, known)} Its top-level layers are {', '.join(top)}."
             )
             raise BackboneError(msg)
     try:
@@ -205,9 +205,3 @@ def _cut(network: nn.Module, layers: Sequence[str]) -> nn.Module:
         msg = f"{type(network).__name__} cannot be cut at {', '.join(layers)}: {error}"
         raise BackboneError(msg) from error
     return extractor
-
-
-def _near(word: str, words: Sequence[str]) -> str:
-    """A sentence that names the nearest matches, or nothing."""
-    matches = difflib.get_close_matches(word, words, n=5, cutoff=0.5)
-    return f" Did you mean {', '.join(matches)}?" if matches else ""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.fitted import LearntBuffers
+from fre_lightning.fitted import FittedBuffers
 
 COMPRESSIONS = ("none", "sqrt", "cbrt", "log")
 
@@ -26,7 +26,7 @@ _NO_NOISE = 1e-9
 _LEAST_VARIATION = 1e-6
 
 
-class ChannelStandardizer(LearntBuffers):
+class ChannelStandardizer(FittedBuffers):
     """Compress each feature, then divide each channel by its standard deviation.
 
     Channels that images tell little of, as others of their kind cannot predict them, would then
@@ -54,7 +54,7 @@ class ChannelStandardizer(LearntBuffers):
             raise ConfigError(msg)
         self.compression = compression
         self.n_positions = 1
-        self.add_learnt("scale", "channel_mean")
+        self.add_buffers("scale", "channel_mean")
 
     def fit(self, features: FeatureMatrix, n_channels: int) -> None:
         """Learn the scale of each channel from `(N, C * h * w)` training features."""

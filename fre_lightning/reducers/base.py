@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fre_lightning.errors import FREError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.fitted import LearntBuffers
+from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.subspace import Subspace
 
 
@@ -16,7 +16,7 @@ class NotFittedError(FREError):
     """A reducer was asked to encode before it was fitted."""
 
 
-class Reducer(LearntBuffers, ABC):
+class Reducer(FittedBuffers, ABC):
     """A linear map to `n_components` values and back.
 
     `encode(x) = (x - mean) E^T + a` and `decode(z) = z F + b`. Subclasses differ in how they find
@@ -43,7 +43,7 @@ class Reducer(LearntBuffers, ABC):
         super().__init__()
         self.n_components_requested = n_components
         names = ("mean", "encoder_weight", "encoder_bias", "decoder_bias")
-        self.add_learnt(*names, *(() if self.tied else ("untied_decoder_weight",)))
+        self.add_buffers(*names, *(() if self.tied else ("untied_decoder_weight",)))
 
     @abstractmethod
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:

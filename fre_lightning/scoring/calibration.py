@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.fitted import LearntBuffers
+from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
 from fre_lightning.scoring.rule import Scoring
 from fre_lightning.scoring.threshold import Threshold, find_threshold
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 _MIN_IMAGES = 3
 
 
-class Calibration(LearntBuffers):
+class Calibration(FittedBuffers):
     """Held-out scores of the training images; thresholds for any false-alarm rate follow.
 
     Attributes:
@@ -43,7 +43,7 @@ class Calibration(LearntBuffers):
             msg = f"calibration.n_folds={n_folds} must be at least 2."
             raise ConfigError(msg)
         self.n_folds = n_folds
-        self.add_learnt("image_scores", "map_maxima")
+        self.add_buffers("image_scores", "map_maxima")
 
     def draw_folds(self, n_images: int) -> Tensor | None:
         """Which fold each training image is held out with, `(N,)`; None if there are too few."""

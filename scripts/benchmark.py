@@ -260,7 +260,7 @@ def measure_scattering() -> dict[str, float]:
     images = grey.expand(-1, 3, -1, -1)
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         backbone: Scattering = build(compose("config", ["model=scattering"]).model)
-    parallel = ImageParallel(backbone, torch.get_num_threads(), backbone.n_together or 1)
+    parallel = ImageParallel(backbone, torch.get_num_threads(), backbone.images_per_thread or 1)
     with torch.inference_mode():
         milliseconds = 1000 * best_seconds(lambda: parallel(images)) / len(images)
     parallel.close()

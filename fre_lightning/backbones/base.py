@@ -99,7 +99,7 @@ class Backbone(nn.Module, ABC):
         """
 
     @property
-    def n_together(self) -> int | None:
+    def images_per_thread(self) -> int | None:
         """How many images a CPU thread works on at a time; None: `forward` threads by itself."""
         return 1
 

@@ -22,7 +22,7 @@ ENGINES = ("auto", "eager", "compile", "openvino")
 TOLERANCE = 1e-4
 
 # A CPU's caches hold the activations of about this many pixels of a small network.
-_PIXELS_TOGETHER = 2**17
+_PIXELS_PER_CALL = 2**17
 
 Engine = Callable[[Tensor], list[Tensor]]
 """Maps normalised images `(N, 3, H, W)` to the layers' outputs."""
@@ -54,10 +54,10 @@ def resolve_engine(engine: str, device: str) -> str:
     return engine
 
 
-def n_images_together(engine: str, image_size: tuple[int, int]) -> int | None:
+def images_per_thread(engine: str, image_size: tuple[int, int]) -> int | None:
     """How many images each CPU thread gives the engine at a time; None: it threads by itself."""
     height, width = image_size
-    return None if engine == "compile" else max(1, _PIXELS_TOGETHER // (height * width))
+    return None if engine == "compile" else max(1, _PIXELS_PER_CALL // (height * width))
 
 
 def build_engine(

@@ -33,8 +33,8 @@ class Extractor:
         backbone.accelerate(n_threads, precision, layers)
         self._function = partial(backbone.features, layers=layers)
         self._parallel: ImageParallel | None = None
-        if device.type == "cpu" and backbone.n_together is not None:
-            self._parallel = ImageParallel(self._function, n_threads, backbone.n_together)
+        if device.type == "cpu" and backbone.images_per_thread is not None:
+            self._parallel = ImageParallel(self._function, n_threads, backbone.images_per_thread)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """Features `(N, C, h, w)` of each layer, of `(N, 3, H, W)` uint8 images.
@@ -59,7 +59,7 @@ class ImageParallel:
     """
 
     def __init__(
-        self, function: Callable[[Tensor], list[Tensor]], n_threads: int, n_together: int
+        self, function: Callable[[Tensor], list[Tensor]], n_threads: int, images_per_thread: int
     ) -> None:
         """Start the threads.
 
@@ -67,10 +67,10 @@ class ImageParallel:
             function: Maps `(n, ...)` to tensors `(n, ...)`, each image by itself; called from
                 threads.
             n_threads: How many images are worked on at the same time, or groups of images.
-            n_together: How many images a call gets at most.
+            images_per_thread: How many images a call gets at most.
         """
         self._function = function
-        self._n_together = n_together
+        self._images_per_thread = images_per_thread
         self._pool = start_threads(n_threads, "compute")
 
     def __call__(self, images: Tensor) -> list[Tensor]:
@@ -83,7 +83,7 @@ class ImageParallel:
                 return self._function(part)
 
         with intra_op_threads(1):
-            parts = self._pool.map(compute, torch.split(images, self._n_together))
+            parts = self._pool.map(compute, torch.split(images, self._images_per_thread))
             return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
 
     def close(self) -> None:

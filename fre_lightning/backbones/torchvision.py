@@ -13,8 +13,8 @@ from fre_lightning.backbones.base import Backbone
 from fre_lightning.backbones.engines import (
     Engine,
     build_engine,
+    images_per_thread,
     keep_layers,
-    n_images_together,
     resolve_engine,
 )
 from fre_lightning.backbones.weights import RANDOM, load_state
@@ -114,9 +114,9 @@ class TorchvisionBackbone(Backbone):
         return resolve_engine(self.engine, device)
 
     @property
-    def n_together(self) -> int | None:
+    def images_per_thread(self) -> int | None:
         """How many images a CPU thread works on at a time; None: the engine threads by itself."""
-        return n_images_together(self.engine_on("cpu"), self.image_size)
+        return images_per_thread(self.engine_on("cpu"), self.image_size)
 
     def accelerate(
         self, n_threads: int, precision: str, layers: Sequence[str] | None = None

@@ -13,7 +13,7 @@ from fre_lightning.datasets import Sample
 from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.module import FREModule
-from fre_lightning.features.cache import CachedRows, Entry, FeatureCache
+from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shards import ShardWriter
 from fre_lightning.images.loader import ImageBatch
@@ -93,7 +93,7 @@ def load_features(
             "engine": backbone.engine_on(device),
             "files": files,
         }
-        entries.append(Entry(f"{dataset.category}-{split}-{backbone.name}-{layer}", key))
+        entries.append(CacheEntry(f"{dataset.category}-{split}-{backbone.name}-{layer}", key))
 
     def compute(writers: Mapping[int, ShardWriter]) -> None:
         module.wanted = [module.sources[index] for index in writers]
@@ -150,7 +150,7 @@ def load_masks(
                 if index >= writer.first:
                     writer.append(mask.numpy()[None], [index])
 
-    entry = Entry(f"{datamodule.dataset.category}-masks", key)
+    entry = CacheEntry(f"{datamodule.dataset.category}-masks", key)
     (rows,) = cache.load_or_compute([entry], len(pairs), compute)
     blocks = FeatureMatrix(rows.shards).row_blocks(_MASK_BLOCK_BYTES)
     n_empty = sum(int((~block.any(dim=1)).sum()) for _, block in blocks)

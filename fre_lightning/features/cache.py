@@ -50,7 +50,7 @@ class CachedRows:
         return tuple(self.shards[0].shape[1:])
 
 
-class Entry(NamedTuple):
+class CacheEntry(NamedTuple):
     """What to find in the cache.
 
     Attributes:
@@ -70,7 +70,7 @@ class FeatureCache:
 
     def load_or_compute(
         self,
-        entries: Sequence[Entry],
+        entries: Sequence[CacheEntry],
         n_items: int,
         compute: Callable[[Mapping[int, ShardWriter]], None],
     ) -> list[CachedRows]:
@@ -108,7 +108,7 @@ class FeatureCache:
             raise CacheError(msg) from error
 
 
-def _folder_name(entry: Entry) -> str:
+def _folder_name(entry: CacheEntry) -> str:
     digest = hashlib.sha256(json.dumps(entry.key, sort_keys=True).encode()).hexdigest()[:16]
     return f"{entry.name.replace('/', '-')}-{digest}"
 

@@ -30,7 +30,7 @@ class ChannelStandardizer(FittedBuffers):
     """Compress each feature, then divide each channel by its standard deviation.
 
     Channels that images tell little of, as others of their kind cannot predict them, would then
-    drown the rest: `quiet` turns them down.
+    drown the rest: `damp_noise` turns them down.
 
     `none` leaves the features as they are, unscaled: what the published procedure does.
     `sqrt` and `cbrt` are the roots of non-negative features, odd functions elsewhere;
@@ -73,7 +73,7 @@ class ChannelStandardizer(FittedBuffers):
         varies = deviation > _LEAST_VARIATION * mean.abs()
         self.scale = torch.where(varies, 1 / deviation, 1.0).float().to(device)
 
-    def quiet(self, noise: Tensor) -> None:
+    def damp_noise(self, noise: Tensor) -> None:
         """Scale channels down the more, the worse they are reconstructed.
 
         Args:

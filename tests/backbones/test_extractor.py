@@ -14,7 +14,7 @@ def test_images_keep_their_order_and_their_values():
         time.sleep(0.02 if part[0] == 0 else 0)
         return [part * 2, -part]
 
-    parallel = ImageParallel(slow_first, n_threads=3, n_together=2)
+    parallel = ImageParallel(slow_first, n_threads=3, images_per_thread=2)
     doubled, negated = parallel(images)
     assert torch.equal(doubled, images * 2)
     assert torch.equal(negated, -images)
@@ -30,7 +30,7 @@ def test_each_thread_computes_on_one_core_under_the_callers_precision():
         return [part]
 
     before = torch.get_num_threads()
-    parallel = ImageParallel(look, n_threads=2, n_together=1)
+    parallel = ImageParallel(look, n_threads=2, images_per_thread=1)
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
         parallel(torch.zeros(4, 1))
     parallel.close()
@@ -43,7 +43,7 @@ def test_an_error_in_a_thread_is_the_callers():
     def fail(part):
         raise ValueError("broken")
 
-    parallel = ImageParallel(fail, n_threads=2, n_together=1)
+    parallel = ImageParallel(fail, n_threads=2, images_per_thread=1)
     with pytest.raises(ValueError, match="broken"):
         parallel(torch.zeros(2, 1))
     parallel.close()

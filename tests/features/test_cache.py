@@ -8,7 +8,7 @@ import pytest
 
 from fre_lightning.errors import CacheError
 from fre_lightning.features import shards
-from fre_lightning.features.cache import Entry, FeatureCache
+from fre_lightning.features.cache import CacheEntry, FeatureCache
 
 ROWS = np.arange(10 * 6, dtype=np.float32).reshape(10, 2, 3)
 
@@ -44,7 +44,7 @@ def cache(tmp_path):
 
 
 def load(cache, source, key="key"):
-    (rows,) = cache.load_or_compute([Entry("part-train", {"key": key})], 10, source)
+    (rows,) = cache.load_or_compute([CacheEntry("part-train", {"key": key})], 10, source)
     return rows
 
 
@@ -181,7 +181,7 @@ def test_entries_of_the_same_items_are_completed_together(cache):
     """The second entry is new, the first was stopped half-way: what is missing is computed once."""
 
     def load_both(compute, names):
-        entries = [Entry(f"part-{name}", {"layer": name}) for name in names]
+        entries = [CacheEntry(f"part-{name}", {"layer": name}) for name in names]
         return cache.load_or_compute(entries, 10, compute)
 
     with pytest.raises(KeyboardInterrupt):

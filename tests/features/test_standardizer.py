@@ -111,7 +111,7 @@ def test_log_takes_negative_features_for_zero(features):
 def test_noisy_channels_are_turned_down(features):
     standardizer = fitted("cbrt", features)
     before = standardizer.scale.clone()
-    standardizer.quiet(torch.tensor([1.0, 4.0, 0.0]))  # of mean 5 / 3; the last is constant
+    standardizer.damp_noise(torch.tensor([1.0, 4.0, 0.0]))  # of mean 5 / 3; the last is constant
     expected = before * torch.tensor([(3 / 5) ** -0.25, (12 / 5) ** -0.25, 1.0])
     torch.testing.assert_close(standardizer.scale, expected)
 

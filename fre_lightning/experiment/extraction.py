@@ -22,8 +22,6 @@ from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
-_MASK_BLOCK_BYTES = 2**23
-
 
 class FeatureWriter(BasePredictionWriter):
     """Passes each batch of features on to the cache as soon as it is computed."""
@@ -152,7 +150,7 @@ def load_masks(
 
     entry = CacheEntry(f"{datamodule.dataset.category}-masks", key)
     (rows,) = cache.load_or_compute([entry], len(pairs), compute)
-    blocks = FeatureMatrix(rows.shards).row_blocks(_MASK_BLOCK_BYTES)
+    blocks = FeatureMatrix(rows.shards).row_blocks()
     n_empty = sum(int((~block.any(dim=1)).sum()) for _, block in blocks)
     if n_empty:
         log.warning(

@@ -1,4 +1,7 @@
-"""Errors of the user's making. Each message says what is wrong and what to do next."""
+"""Errors that the user can fix. Each message says what is wrong and what to do next."""
+
+import difflib
+from collections.abc import Iterable
 
 
 class FREError(Exception):
@@ -43,3 +46,9 @@ class ReportError(FREError):
 
 class ExportError(FREError):
     """A detector that cannot be exported, or whose export does not give the same scores."""
+
+
+def did_you_mean(word: str, words: Iterable[str]) -> str:
+    """A sentence, with a space before it, that lists the words most like one; or nothing."""
+    matches = difflib.get_close_matches(word, [*words], n=5, cutoff=0.5)
+    return f" Did you mean {', '.join(matches)}?" if matches else ""

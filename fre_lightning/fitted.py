@@ -1,26 +1,47 @@
-"""Modules whose buffers get their shapes from what they learn."""
+"""Buffers that fitting fills: of any shape in a checkpoint, and their digest."""
+
+import hashlib
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor, nn
 
 
-class LearntBuffers(nn.Module):
-    """Base of modules with buffers that are empty until fitted, and then of any shape.
+class FittedBuffers(nn.Module):
+    """Base class for modules with buffers whose shapes are known only after fitting.
 
-    `load_state_dict` takes the stored shapes, where it would refuse shapes other than the present.
+    `load_state_dict` takes the stored shapes, where a plain module refuses shapes that differ.
     """
 
-    def add_learnt(self, *names: str) -> None:
-        """Register empty buffers."""
+    _fitted_names: tuple[str, ...] = ()
+
+    def add_buffers(self, *names: str) -> None:
+        """Register buffers that are empty, `(0,)`, until the module is fitted or loaded."""
         for name in names:
             self.register_buffer(name, torch.empty(0))
-        self._learnt_names = names
+        self._fitted_names = (*self._fitted_names, *names)
 
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: object
     ) -> None:
-        for name in self._learnt_names:
+        for name in self._fitted_names:
             stored = state_dict.get(prefix + name)
             if stored is not None:
                 self._buffers[name] = torch.empty_like(stored, device=self.get_buffer(name).device)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def state_digest(state_dict: Mapping[str, object]) -> str:
+    """SHA-256 of a module's state dict, in hexadecimal; the order of its entries does not matter.
+
+    It covers name, dtype, shape and bytes of each tensor; name and representation of extra state.
+    """
+    digest = hashlib.sha256()
+    for name, value in sorted(state_dict.items()):
+        if isinstance(value, Tensor):
+            digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
+            data = value.detach().cpu().contiguous().flatten()
+            digest.update(data.view(torch.uint8).numpy().data)
+        else:
+            digest.update(f"{name} {value!r};".encode())
+    return digest.hexdigest()

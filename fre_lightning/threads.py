@@ -1,12 +1,11 @@
 """How the cores of a CPU are shared: between images, or within the work on one of them."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 
 import torch
-from torch import Tensor
 
 
 def default_n_threads() -> int:
@@ -46,44 +45,3 @@ def thread_pool(n_threads: int, name: str = "worker") -> Iterator[ThreadPoolExec
         yield pool
     finally:
         end_threads(pool)
-
-
-class ImageParallel:
-    """Applies a function of images to a batch, some images to a thread, on the CPU.
-
-    A core that works on its own image waits for nobody. Threads within an operation meet at the
-    end of each one, which idles cores on small maps, and where other programs (or our decoders)
-    take a core from time to time, holds up all of them.
-    """
-
-    def __init__(
-        self, function: Callable[[Tensor], list[Tensor]], n_threads: int, n_together: int
-    ) -> None:
-        """Start the threads.
-
-        Args:
-            function: Maps `(n, ...)` to tensors `(n, ...)`, each image by itself; called from
-                threads.
-            n_threads: How many images are worked on at the same time, or groups of images.
-            n_together: How many images a call gets at most.
-        """
-        self._function = function
-        self._n_together = n_together
-        self._pool = start_threads(n_threads, "compute")
-
-    def __call__(self, images: Tensor) -> list[Tensor]:
-        """The function's values for `(N, ...)` images."""
-        # Both are settings of a thread, which the pool's threads would not know of.
-        dtype, is_mixed = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
-
-        def compute(part: Tensor) -> list[Tensor]:
-            with torch.inference_mode(), torch.autocast("cpu", dtype, enabled=is_mixed):
-                return self._function(part)
-
-        with intra_op_threads(1):
-            parts = self._pool.map(compute, torch.split(images, self._n_together))
-            return [torch.cat(outputs) for outputs in zip(*parts, strict=True)]
-
-    def close(self) -> None:
-        """End the threads."""
-        end_threads(self._pool)

@@ -27,7 +27,7 @@ from rich.console import Console
 from rich.table import Table
 
 from fre_lightning.backbones import Scattering, TorchvisionBackbone
-from fre_lightning.backbones.extractor import Extractor
+from fre_lightning.backbones.extractor import Extractor, ImageParallel
 from fre_lightning.config import CONFIG_DIR, build
 from fre_lightning.datasets import Splits
 from fre_lightning.detector.builder import restore_model
@@ -38,7 +38,7 @@ from fre_lightning.images.loader import ImageLoader
 from fre_lightning.reducers import PCA
 from fre_lightning.reducers.cross_fit import draw_folds, held_out_error_maps
 from fre_lightning.reducers.subspace import find_subspace
-from fre_lightning.threads import ImageParallel, default_n_threads
+from fre_lightning.threads import default_n_threads
 
 REDUCERS = ("pca", "tae", "ae")
 STAGES = (*published.STAGES, "total")
@@ -260,7 +260,7 @@ def measure_scattering() -> dict[str, float]:
     images = grey.expand(-1, 3, -1, -1)
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         backbone: Scattering = build(compose("config", ["model=scattering"]).model)
-    parallel = ImageParallel(backbone, torch.get_num_threads(), backbone.n_together or 1)
+    parallel = ImageParallel(backbone, torch.get_num_threads(), backbone.images_per_thread or 1)
     with torch.inference_mode():
         milliseconds = 1000 * best_seconds(lambda: parallel(images)) / len(images)
     parallel.close()

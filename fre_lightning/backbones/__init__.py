@@ -1,8 +1,8 @@
 """Backbones: frozen functions from images to feature maps."""
 
 from fre_lightning.backbones.base import Backbone
-from fre_lightning.backbones.combined import Together
+from fre_lightning.backbones.combined import CombinedBackbone
 from fre_lightning.backbones.scattering import Scattering
 from fre_lightning.backbones.torchvision import TorchvisionBackbone
 
-__all__ = ["Backbone", "Scattering", "Together", "TorchvisionBackbone"]
+__all__ = ["Backbone", "CombinedBackbone", "Scattering", "TorchvisionBackbone"]

@@ -1,6 +1,5 @@
 """What every backbone is: a frozen function from images to the feature maps of some layers."""
 
-import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
@@ -102,7 +101,7 @@ class Backbone(nn.Module, ABC):
         """
 
     @property
-    def n_together(self) -> int | None:
+    def images_per_thread(self) -> int | None:
         """How many images a CPU thread works on at a time; None: `forward` threads by itself."""
         return 1
 
@@ -131,12 +130,3 @@ def pool_features(feature_map: Tensor, pool: int) -> Tensor:
         `(N, C, h // pool, w // pool)`.
     """
     return feature_map if pool == 1 else F.avg_pool2d(feature_map, kernel_size=pool, stride=pool)
-
-
-def state_digest(module: nn.Module) -> str:
-    """SHA-256 over names, dtypes, shapes and bytes of a module's parameters and buffers."""
-    digest = hashlib.sha256()
-    for key, value in sorted(module.state_dict().items()):
-        digest.update(f"{key} {value.dtype} {tuple(value.shape)};".encode())
-        digest.update(value.detach().cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()

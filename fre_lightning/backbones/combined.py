@@ -8,7 +8,7 @@ from fre_lightning.backbones.base import Backbone
 from fre_lightning.errors import ConfigError
 
 
-class Together(Backbone):
+class CombinedBackbone(Backbone):
     """Backbones side by side, which see the same images.
 
     Its layers are called `<part>.<layer>`. Each part's features are cached as if it were alone.

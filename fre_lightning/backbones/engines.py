@@ -5,7 +5,6 @@ They agree to `TOLERANCE` of the largest feature in float32 (tested); only speed
 
 import copy
 import importlib.util
-import sys
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -16,13 +15,14 @@ import torch
 from torch import Tensor, fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from fre_lightning.backbones.openvino_store import import_openvino, load_or_convert
 from fre_lightning.errors import BackboneError
 
 ENGINES = ("auto", "eager", "compile", "openvino")
 TOLERANCE = 1e-4
 
 # A CPU's caches hold the activations of about this many pixels of a small network.
-_PIXELS_TOGETHER = 2**17
+_PIXELS_PER_CALL = 2**17
 
 Engine = Callable[[Tensor], list[Tensor]]
 """Maps normalised images `(N, 3, H, W)` to the layers' outputs."""
@@ -54,10 +54,10 @@ def resolve_engine(engine: str, device: str) -> str:
     return engine
 
 
-def n_images_together(engine: str, image_size: tuple[int, int]) -> int | None:
+def images_per_thread(engine: str, image_size: tuple[int, int]) -> int | None:
     """How many images each CPU thread gives the engine at a time; None: it threads by itself."""
     height, width = image_size
-    return None if engine == "compile" else max(1, _PIXELS_TOGETHER // (height * width))
+    return None if engine == "compile" else max(1, _PIXELS_PER_CALL // (height * width))
 
 
 def build_engine(
@@ -82,11 +82,6 @@ def build_engine(
         key: All that determines the conversion, weights by content; must survive JSON.
     """
     if engine == "openvino":
-        # Its import reports its use over the network, from a fork of this process that has
-        # threads; where that module cannot be imported, it does not.
-        sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-        from fre_lightning.backbones.openvino_store import load_or_convert
-
         model = load_or_convert(cache_dir, key, lambda: _convert(network, image_size))
         return _OpenVINO(model, n_threads, bf16=bf16)
     # Channels last is what convolutions work in, on CPUs and on tensor cores.
@@ -171,11 +166,9 @@ class _Outputs(nn.Module):
 
 def _convert(network: nn.Module, image_size: tuple[int, int]) -> Any:
     """The `openvino.Model` of a network, for any number of images."""
-    import openvino as ov
-
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # torch's, of how OpenVINO traces
-        return ov.convert_model(
+        return import_openvino().convert_model(
             _Outputs(fold_batch_norm(network)).eval(),
             example_input=torch.zeros(1, 3, *image_size),
             input=[-1, 3, *image_size],
@@ -186,15 +179,13 @@ class _OpenVINO:
     """A network compiled by OpenVINO, each thread with a request of its own."""
 
     def __init__(self, model: Any, n_threads: int, *, bf16: bool) -> None:
-        import openvino as ov
-
         settings: dict[str, Any] = {
             "PERFORMANCE_HINT": "THROUGHPUT",
             "NUM_STREAMS": n_threads,
             "INFERENCE_NUM_THREADS": n_threads,
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         }
-        self._compiled = ov.Core().compile_model(model, "CPU", settings)
+        self._compiled = import_openvino().Core().compile_model(model, "CPU", settings)
         self._requests = threading.local()
 
     def __call__(self, images: Tensor) -> list[Tensor]:

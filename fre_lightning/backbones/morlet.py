@@ -17,7 +17,7 @@ WAVE_REACH, ENVELOPE_REACH = 4.0, 3.5
 
 # Tails of Gaussians below this fraction of the peak are cut off: they change nothing, but their
 # products are subnormal numbers, for which many processors take a hundred times as long.
-_NOTHING = 1e-15
+_NEGLIGIBLE = 1e-15
 
 
 class MorletBank(nn.Module):
@@ -43,7 +43,7 @@ class MorletBank(nn.Module):
         # The inverse FFT below does not divide by the number of samples. Each number stands
         # twice, for real and imaginary part: complex times real is slow in torch.
         scale = 4**source / math.prod(sides)
-        filters = without_tails(scale * filters).float()
+        filters = zero_negligible(scale * filters).float()
         aliases = self._split(filters.repeat_interleave(2, dim=2))
         self.register_buffer("aliases", aliases.contiguous(), persistent=False)
         middles = [(side >> source) // 2 for side in sides]
@@ -83,9 +83,9 @@ class MorletBank(nn.Module):
         return parts.permute(1, 3, 0, 2, 4).flatten(0, 1)
 
 
-def without_tails(values: Tensor) -> Tensor:
+def zero_negligible(values: Tensor) -> Tensor:
     """Zeros instead of what is nothing beside the largest value, of the same shape."""
-    return torch.where(values.abs() < _NOTHING * values.abs().max(), 0.0, values)
+    return torch.where(values.abs() < _NEGLIGIBLE * values.abs().max(), 0.0, values)
 
 
 def centred_spectra(planes: Tensor, out: Tensor | None = None) -> Tensor:

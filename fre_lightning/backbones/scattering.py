@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from fre_lightning.backbones.base import Backbone
-from fre_lightning.backbones.morlet import MorletBank, centred_spectra, without_tails
+from fre_lightning.backbones.morlet import MorletBank, centred_spectra, zero_negligible
 from fre_lightning.errors import ConfigError
 
 TRANSFORM = "morlet-scattering-v1"
@@ -99,10 +99,10 @@ class Scattering(Backbone):
         Returns:
             One map `(N, C, H // 2^J, W // 2^J)` float32, not compressed.
         """
-        parts = torch.split(images, self._n_together(images, 0))
+        parts = torch.split(images, self._planes_per_block(images, 0))
         return [torch.cat([self._scatter_colours(part) for part in parts])]
 
-    def _n_together(self, planes: Tensor, j: int) -> int:
+    def _planes_per_block(self, planes: Tensor, j: int) -> int:
         """How many images, or planes of a spectrum, to filter to scale j at a time."""
         return max(1, self._n_filtered(planes, j) // self.n_orientations)
 
@@ -158,12 +158,12 @@ class Scattering(Backbone):
         for j2 in range(j1 + 1, self.n_scales):
             bank = self.banks[f"{j1}_{j2}"]
             averages = []
-            for part in torch.split(spectra.flatten(0, 1), self._n_together(spectra, j2)):
+            for part in torch.split(spectra.flatten(0, 1), self._planes_per_block(spectra, j2)):
                 groups = self._groups(part, j2)
                 each = [self._average(bank(part, group), j2) for group in groups]
                 averages.append(torch.cat(each, dim=1))
-            together = torch.cat(averages)
-            coefficients.append(together.view(len(spectra), -1, *together.shape[2:]))
+            averaged = torch.cat(averages)
+            coefficients.append(averaged.view(len(spectra), -1, *averaged.shape[2:]))
         return coefficients
 
     def _average(self, planes: Tensor, j: int) -> Tensor:
@@ -209,4 +209,4 @@ def _low_pass(side: int, padded: int, j: int, n_scales: int) -> Tensor:
     pixels = torch.arange(0, padded, 2**j, dtype=torch.float64) - (padded - side) // 2
     sigma = 0.8 * 2 ** (n_scales - 1)
     weights = torch.exp(-((pixels - centres[:, None]) / sigma).square() / 2)
-    return without_tails(weights / weights.sum(dim=1, keepdim=True)).float()
+    return zero_negligible(weights / weights.sum(dim=1, keepdim=True)).float()

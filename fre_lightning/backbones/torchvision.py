@@ -1,33 +1,28 @@
 """Any torchvision network, cut at some layers: the backbones with weights."""
 
-import difflib
-import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-import safetensors.torch
 import torch
-from safetensors import SafetensorError
 from torch import Tensor, fx, nn
-from torchvision.models import get_model, get_model_weights, list_models
+from torchvision.models import get_model, list_models
 from torchvision.models.feature_extraction import create_feature_extractor
 
-from fre_lightning.backbones.base import Backbone, state_digest
+from fre_lightning.backbones.base import Backbone
 from fre_lightning.backbones.engines import (
     Engine,
     build_engine,
+    images_per_thread,
     keep_layers,
-    n_images_together,
     resolve_engine,
 )
-from fre_lightning.errors import BackboneError
+from fre_lightning.backbones.weights import RANDOM, load_state
+from fre_lightning.errors import BackboneError, did_you_mean
+from fre_lightning.fitted import state_digest
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-RANDOM = "random"
-_FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 class TorchvisionBackbone(Backbone):
@@ -106,13 +101,8 @@ class TorchvisionBackbone(Backbone):
         """
         if self.weights == RANDOM:
             return
-        if self.weights.endswith(_FILE_SUFFIXES):
-            state: Mapping[str, Tensor] = _read_weights(Path(self.weights).expanduser())
-        else:
-            state = _download_weights(self.name, self.weights)
-        needed = self.network.state_dict()
-        _check_fit(needed, state, f"model.weights={self.weights}", self.name)
-        self.network.load_state_dict({key: state.get(key, value) for key, value in needed.items()})
+        state = load_state(self.name, self.weights, self.network.state_dict())
+        self.network.load_state_dict(state)
         self._engines = {}
 
     def engine_on(self, device: str) -> str:
@@ -124,9 +114,9 @@ class TorchvisionBackbone(Backbone):
         return resolve_engine(self.engine, device)
 
     @property
-    def n_together(self) -> int | None:
+    def images_per_thread(self) -> int | None:
         """How many images a CPU thread works on at a time; None: the engine threads by itself."""
-        return n_images_together(self.engine_on("cpu"), self.image_size)
+        return images_per_thread(self.engine_on("cpu"), self.image_size)
 
     def accelerate(
         self,
@@ -160,7 +150,7 @@ class TorchvisionBackbone(Backbone):
 
     def fingerprint(self, layer: str) -> dict[str, object]:
         """All that changes a layer's features, weights by content; a part of the cache key."""
-        weights = state_digest(keep_layers(self.network, [layer]))
+        weights = state_digest(keep_layers(self.network, [layer]).state_dict())
         return super().fingerprint(layer) | {"weights": weights, "tf32": self.tf32}
 
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
@@ -195,7 +185,7 @@ class TorchvisionBackbone(Backbone):
 def _build(name: str) -> nn.Module:
     """A torchvision classifier without weights."""
     if name not in list_models():
-        msg = f"torchvision has no network called {name}.{_near(name, list_models())}"
+        msg = f"torchvision has no network called {name}.{did_you_mean(name, list_models())}"
         raise BackboneError(msg)
     # GoogLeNet and Inception warn about their slow default initialisation unless told.
     options = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
@@ -210,8 +200,8 @@ def _cut(network: nn.Module, layers: Sequence[str]) -> nn.Module:
         if layer not in known:
             top = [name for name, _ in network.named_children()]
             msg = (
-                f"{type(network).__name__} has no layer called {layer}.{_near(layer, known)} "
-                f"Its top-level layers are {', '.join(top)}."
+                f"{type(network).__name__} has no layer called {layer}."
+                f"{did_you_mean(layer, known)} Its top-level layers are {', '.join(top)}."
             )
             raise BackboneError(msg)
     try:
@@ -220,79 +210,3 @@ def _cut(network: nn.Module, layers: Sequence[str]) -> nn.Module:
         msg = f"{type(network).__name__} cannot be cut at {', '.join(layers)}: {error}"
         raise BackboneError(msg) from error
     return extractor
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    """A state dict from a file, without running any code that the file may hold."""
-    if not path.is_file():
-        msg = f"There is no weights file {path}. Correct model.weights, or see the README's list."
-        raise BackboneError(msg)
-    try:
-        if path.suffix == ".safetensors":
-            return safetensors.torch.load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        msg = (
-            f"{path} cannot be read as weights ({reason}). It must be a .safetensors file, or a "
-            ".pth file that torch.save wrote of a plain state dict."
-        )
-        raise BackboneError(msg) from error
-    if isinstance(content, Mapping):  # training programs wrap the state dict
-        content = content.get("state_dict", content.get("model", content))
-    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
-        msg = f"{path} holds no state dict (names of parameters with tensors)."
-        raise BackboneError(msg)
-    return {key.removeprefix("module."): value for key, value in content.items()}
-
-
-def _download_weights(name: str, weights: str) -> Mapping[str, Tensor]:
-    """Torchvision's own weights, from its download cache or from the network."""
-    available = get_model_weights(name)
-    if weights not in available.__members__:
-        msg = (
-            f"torchvision has no weights {weights} for {name}; it has "
-            f"{', '.join(available.__members__)}. "
-            "model.weights also takes a .pth or .safetensors file, or random."
-        )
-        raise BackboneError(msg)
-    entry = available[weights]
-    try:
-        state: Mapping[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        file_name = entry.url.rsplit("/", 1)[-1]
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        msg = (
-            f"The weights {weights} of {name} cannot be downloaded ({error}). Download "
-            f"{entry.url} where there is a network, then put it at {folder / file_name} or set "
-            "model.weights=FILE. Without any weights, use model=scattering."
-        )
-        raise BackboneError(msg) from error
-    return state
-
-
-def _check_fit(
-    needed: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str, name: str
-) -> None:
-    """Refuse a state that lacks something below the layers or is of another network."""
-    missing = [k for k in needed if k not in state and not k.endswith("num_batches_tracked")]
-    if missing:
-        msg = (
-            f"{source} does not fit {name}: {len(missing)} of the {len(needed)} tensors that the "
-            f"chosen layers need are missing, {missing[0]} the first. "
-            f"It looks like weights of another network; give a file of torchvision's {name}."
-        )
-        raise BackboneError(msg)
-    for key, value in needed.items():
-        if key in state and state[key].shape != value.shape:
-            msg = (
-                f"{source} does not fit {name}: {key} is {tuple(state[key].shape)} where the "
-                f"network has {tuple(value.shape)}. Give a file of torchvision's {name}."
-            )
-            raise BackboneError(msg)
-
-
-def _near(word: str, words: Sequence[str]) -> str:
-    """A sentence that names the nearest matches, or nothing."""
-    matches = difflib.get_close_matches(word, words, n=5, cutoff=0.5)
-    return f" Did you mean {', '.join(matches)}?" if matches else ""

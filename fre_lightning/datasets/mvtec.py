@@ -1,11 +1,10 @@
 """MVTec AD, and any folder laid out like it."""
 
-import difflib
 from pathlib import Path
 
 from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits, list_images
 from fre_lightning.datasets.masks import MaskFinder
-from fre_lightning.errors import DatasetError
+from fre_lightning.errors import DatasetError, did_you_mean
 
 MVTEC_CATEGORIES = (
     "bottle",
@@ -89,8 +88,7 @@ class MVTec(AnomalyDataset):
                 f"Download MVTec AD with `python scripts/download.py mvtec --root {self.root}`, or "
                 "set dataset.root to a folder in MVTec layout."
             )
-        near = difflib.get_close_matches(self.category.lower(), present, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(self.category.lower(), present)
         return (
             f"There is no category {self.category!r} in {root}.{hint} There are: "
             f"{', '.join(present)}. Set dataset.category to one of them."

@@ -1,6 +1,5 @@
 """A fitted detector on disk: Lightning's checkpoint, with the configuration that rebuilds it."""
 
-import hashlib
 import importlib
 import pickle
 import struct
@@ -12,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from fre_lightning.errors import CheckpointError
+from fre_lightning.fitted import state_digest
 from fre_lightning.version import __version__
 
 PAYLOAD_KEY = "fre_lightning"
@@ -24,6 +24,7 @@ DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 _MOVED = {
     "fre_lightning.calibration.Calibration": "fre_lightning.scoring.Calibration",
     "fre_lightning.tiling.Tiling": "fre_lightning.images.tiling.Tiling",
+    "fre_lightning.backbones.Together": "fre_lightning.backbones.CombinedBackbone",
 }
 """Classes in older checkpoints, and where they are now."""
 
@@ -75,7 +76,7 @@ def describe(
         "config": config,
         "n_train": n_train,
         "false_alarm_rate": false_alarm_rate,
-        "weights_sha256": digest_state(state_dict),
+        "weights_sha256": state_digest(state_dict),
     }
 
 
@@ -100,7 +101,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         _check_format(path, about)
         config = {group: _renamed(about["config"][group]) for group in DETECTOR_GROUPS}
         _check_targets(path, config)
-        is_whole = digest_state(state_dict) == about["weights_sha256"]
+        is_whole = state_digest(state_dict) == about["weights_sha256"]
         checkpoint = Checkpoint(
             config, about["n_train"], state_dict, about["false_alarm_rate"], about["versions"]
         )
@@ -114,22 +115,6 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
         raise CheckpointError(msg)
     return checkpoint
-
-
-def digest_state(state_dict: Mapping[str, Any]) -> str:
-    """SHA-256 over a module's state in the order of its names.
-
-    Of each tensor name, dtype, shape and bytes count; of extra state, name and representation.
-    """
-    digest = hashlib.sha256()
-    for name, value in sorted(state_dict.items()):
-        if isinstance(value, Tensor):
-            digest.update(f"{name} {value.dtype} {tuple(value.shape)};".encode())
-            data = value.detach().cpu().contiguous().flatten()
-            digest.update(data.view(torch.uint8).numpy().data)
-        else:
-            digest.update(f"{name} {value!r};".encode())
-    return digest.hexdigest()
 
 
 def _check_format(path: Path, about: Mapping[str, Any]) -> None:

@@ -19,7 +19,7 @@ from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
-from fre_lightning.scoring.threshold import check_rate, n_images_needed, p_values
+from fre_lightning.scoring.threshold import check_rate, extrapolation_warning, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
 
 log = logging.getLogger(__name__)
@@ -214,18 +214,13 @@ def _wait(
 
 
 def _find_thresholds(model: FREModel, rate: float) -> tuple[float | None, float | None]:
-    threshold = model.calibration.image_threshold(rate)
-    pixel_threshold = model.calibration.pixel_threshold(rate)
-    if threshold is None or pixel_threshold is None:
+    thresholds = model.calibration.thresholds(rate)
+    if thresholds is None:
         log.warning("This detector is not calibrated (too few training images): no threshold.")
         return None, None
-    if threshold.is_extrapolated:
-        log.warning(
-            "A false-alarm rate of %g takes %d training images to observe and there were %d: the "
-            "threshold is extrapolated.",
-            *(rate, n_images_needed(rate), model.n_train),
-        )
-    return threshold.value, pixel_threshold.value
+    if thresholds.is_extrapolated:
+        log.warning(extrapolation_warning(rate, model.n_train))
+    return thresholds.image, thresholds.pixel
 
 
 def _find_device(name: str | None) -> torch.device:

@@ -68,9 +68,9 @@ class Branch(nn.Module):
         tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
         self.standardizer.fit(FeatureMatrix(tiles), n_channels)
         if folds is not None and self.standardizer.compression != "none":
-            self.standardizer.quiet(self._noise(rows, folds, device))
-        n_together = n_tiles // self.tiling.n_subspaces
-        n_maps = len(rows.indices) * n_together
+            self.standardizer.damp_noise(self._channel_errors(rows, folds, device))
+        tiles_per_subspace = n_tiles // self.tiling.n_subspaces
+        n_maps = len(rows.indices) * tiles_per_subspace
         n_copies = shifts.n_copies(n_maps, (height, width)) if shifts else 1
         maps = []
         for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
@@ -85,34 +85,34 @@ class Branch(nn.Module):
                     subspace,
                     reducer.n_components if isinstance(requested, str) else requested,
                     (n_channels, height, width),
-                    folds.repeat_interleave(n_together).repeat(n_copies),
+                    folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
                 )
-                maps.append(held_out[:n_maps].view(-1, n_together, height, width))
+                maps.append(held_out[:n_maps].view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
 
-    def _noise(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
-        """What other images cannot tell of each standardised channel: held-out errors `(C,)`."""
-        n_together = rows.row_shape[0] // self.tiling.n_subspaces
+    def _channel_errors(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
+        """Mean squared held-out error of each standardised channel, `(C,)`."""
+        tiles_per_subspace = rows.row_shape[0] // self.tiling.n_subspaces
         errors = []
         for shards in self._split(rows):
             subspace = find_subspace(FeatureMatrix(shards, self.standardizer), device)
-            together = folds.repeat_interleave(n_together)
+            tile_folds = folds.repeat_interleave(tiles_per_subspace)
             errors.append(
-                held_out_channel_errors(subspace, _NOISE_SHARE, rows.row_shape[1], together)
+                held_out_channel_errors(subspace, _NOISE_SHARE, rows.row_shape[1], tile_folds)
             )
         return torch.stack(errors).mean(dim=0)
 
     def forward(self, features: Tensor) -> Tensor:
         """Error maps `(N, rows * h, columns * w)` of features `(N, T, C, h, w)`."""
         _, n_tiles, n_channels, height, width = features.shape
-        n_together, maps = n_tiles // self.tiling.n_subspaces, []
+        tiles_per_subspace, maps = n_tiles // self.tiling.n_subspaces, []
         for group, reducer in zip(
             features.chunk(self.tiling.n_subspaces, dim=1), self.reducers, strict=True
         ):
             flat = self.standardizer(group.flatten(0, 1).flatten(1))
             error = flat - reducer(flat)
             tile_maps = error_map(error, (n_channels, height, width))
-            maps.append(tile_maps.view(-1, n_together, height, width))
+            maps.append(tile_maps.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1))
 
     def _split(self, rows: CachedRows) -> list[list[Any]]:

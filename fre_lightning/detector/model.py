@@ -85,7 +85,7 @@ class FREModel(nn.Module):
     @property
     def is_fitted(self) -> bool:
         """Whether it can score images."""
-        return self.reducers[0].n_components > 0
+        return self.reducers[0].is_fitted
 
     @property
     def _branches(self) -> list[Branch]:

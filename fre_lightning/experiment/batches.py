@@ -13,8 +13,9 @@ from tqdm import tqdm
 from fre_lightning.datasets import Sample
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import file_key
-from fre_lightning.features.cache import CachedRows, Entry, FeatureCache, ShardWriter
+from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.features.shards import ShardWriter
 from fre_lightning.images.reading import read_mask
 from fre_lightning.threads import thread_pool
 
@@ -23,8 +24,6 @@ log = logging.getLogger(__name__)
 # A reducer's weights are read from memory once a batch, which takes longer than its arithmetic on
 # few images; a step allocates some MB an image, which the allocator keeps.
 _BATCH = 64
-
-_MASK_BLOCK_BYTES = 2**23
 
 
 class FeatureBatch(NamedTuple):
@@ -149,11 +148,11 @@ def _load_masks(
                 if index >= writer.first:
                     writer.append(mask.numpy()[None], [index])
 
-    entry = Entry(
+    entry = CacheEntry(
         f"{datamodule.dataset.category}-masks", {"masks": list(mask_size), "files": files}
     )
     (rows,) = cache.load_or_compute([entry], len(pairs), compute)
-    blocks = FeatureMatrix(rows.shards).row_blocks(_MASK_BLOCK_BYTES)
+    blocks = FeatureMatrix(rows.shards).row_blocks()
     n_empty = sum(int((~block.any(dim=1)).sum()) for _, block in blocks)
     if n_empty:
         log.warning(

@@ -13,7 +13,8 @@ from fre_lightning.datasets import Sample
 from fre_lightning.detector.model import FREModel
 from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
-from fre_lightning.features.cache import CachedRows, Entry, FeatureCache, ShardWriter
+from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
+from fre_lightning.features.shards import ShardWriter
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.reading import PREPROCESSING, read_image
 
@@ -114,7 +115,7 @@ def load_features(
             "engine": backbone.engine_on(device),
             "files": files,
         }
-        entries.append(Entry(f"{dataset.category}-{split}-{backbone.name}-{layer}", key))
+        entries.append(CacheEntry(f"{dataset.category}-{split}-{backbone.name}-{layer}", key))
 
     def compute(writers: Mapping[int, ShardWriter]) -> None:
         layers = [model.backbone_layers[index] for index in writers]

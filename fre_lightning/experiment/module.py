@@ -20,7 +20,7 @@ from fre_lightning.experiment.batches import FeatureBatch
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.metrics.by_type import PixelMetricsByType
-from fre_lightning.metrics.pixel import ImageMetrics
+from fre_lightning.metrics.image import ImageMetrics
 from fre_lightning.reducers import GradientReducer
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from omegaconf import DictConfig
 
 from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.module import FREModule
-from fre_lightning.scoring.threshold import decision_metrics, n_images_needed
+from fre_lightning.scoring.threshold import decision_metrics, extrapolation_warning
 
 log = logging.getLogger(__name__)
 
@@ -51,26 +51,16 @@ def summarize(
 
 def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
     """The thresholds for a false-alarm rate, and how the test images fare at it."""
-    calibration = module.model.calibration
-    threshold, pixel_threshold = (
-        calibration.image_threshold(rate),
-        calibration.pixel_threshold(rate),
-    )
-    if threshold is None or pixel_threshold is None:
+    thresholds = module.model.calibration.thresholds(rate)
+    if thresholds is None:
         return {}
-    if threshold.is_extrapolated:
-        log.warning(
-            "A false-alarm rate of %g takes %d training images to observe and there are %d: the "
-            "threshold is extrapolated.",
-            rate,
-            n_images_needed(rate),
-            module.model.n_train,
-        )
-    values = {"threshold": threshold.value, "pixel_threshold": pixel_threshold.value}
+    if thresholds.is_extrapolated:
+        log.warning(extrapolation_warning(rate, module.model.n_train))
+    values = {"threshold": thresholds.image, "pixel_threshold": thresholds.pixel}
     if not len(module.scores):
         return values
     labels = torch.cat(module.image_metrics.labels).cpu()
-    return values | decision_metrics(module.scores, labels, threshold.value)
+    return values | decision_metrics(module.scores, labels, thresholds.image)
 
 
 class Stopwatch:

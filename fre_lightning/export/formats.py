@@ -4,7 +4,6 @@ import importlib.util
 import io
 import json
 import logging
-import sys
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
@@ -17,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch.export import ExportedProgram
 
+from fre_lightning.backbones.openvino_store import import_openvino
 from fre_lightning.errors import ConfigError, ExportError
 from fre_lightning.export.graph import INPUT, OUTPUTS
 
@@ -125,7 +125,7 @@ class OpenVINO(Format):
 
     def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, object]) -> None:
         """Write the network and its weights, which are not to be rounded to half precision."""
-        ov = _import_openvino()
+        ov = import_openvino()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = ov.convert_model(program)
@@ -138,7 +138,7 @@ class OpenVINO(Format):
 
     def load(self, path: Path) -> Runner:
         """A compiled model that computes in float32; some CPUs' default is less."""
-        ov = _import_openvino()
+        ov = import_openvino()
         settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
         compiled = ov.Core().compile_model(path, "CPU", settings)
 
@@ -222,12 +222,3 @@ def _is_large_constant(node: Any) -> bool:
     return bool(
         node.get_type_name() == "Constant" and node.data.ndim == 2 and node.data.size > 2**12
     )
-
-
-def _import_openvino() -> Any:  # a module without types
-    # Its import reports its use over the network, from a fork of this process; where that module
-    # cannot be imported, it does not.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
-    import openvino
-
-    return openvino

@@ -94,8 +94,7 @@ def describe(
 ) -> dict[str, Any]:
     """What whoever runs the file needs to know; a part of it, and free to be changed there."""
     backbone, calibration = model.backbone, model.calibration
-    thresholds = calibration.image_threshold(rate), calibration.pixel_threshold(rate)
-    image, pixel = (threshold and threshold.value for threshold in thresholds)
+    thresholds = calibration.thresholds(rate)
     size = model.image_size if resize is None else resize.input_size
     return {
         "input": {
@@ -112,8 +111,8 @@ def describe(
         },
         "image_size": list(model.image_size),
         "resize": resize is not None,
-        "threshold": image,
-        "pixel_threshold": pixel,
+        "threshold": thresholds and thresholds.image,
+        "pixel_threshold": thresholds and thresholds.pixel,
         "false_alarm_rate": rate,
         "calibration_scores": [round(float(s), 6) for s in calibration.image_scores.cpu()],
         "model": backbone.name,

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from fre_lightning.backbones.morlet import morlet_spectrum, without_tails
+from fre_lightning.backbones.morlet import morlet_spectrum, zero_negligible
 from fre_lightning.backbones.scattering import _LUMINANCE, _OPPONENTS, Scattering
 from fre_lightning.export.dft import ModulusOfInverseDFT, PlaneDFT
 
@@ -105,7 +105,7 @@ class _Bank(nn.Module):
         relevant = filters.abs().amax(dim=0) > _NEGLIGIBLE * filters.abs().max()
         rows = _window(relevant.any(dim=1), height)
         columns = _window(relevant.any(dim=0), width)
-        filters = without_tails(filters) * (4**source / math.prod(sides))
+        filters = zero_negligible(filters) * (4**source / math.prod(sides))
         for axis, (bin_, window) in enumerate(zip(bins, (rows, columns), strict=True)):
             index = bin_[window] % len(bin_)
             if len(index) == len(bin_):  # nothing is picked, if it has the spectrum's own order

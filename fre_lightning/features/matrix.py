@@ -1,4 +1,4 @@
-"""The features of a split as one matrix, read in blocks: it may be larger than memory."""
+"""The features of a split as one matrix that may be larger than memory: it is read in blocks."""
 
 import mmap
 from collections.abc import Callable, Iterator, Sequence
@@ -10,15 +10,15 @@ import torch
 from torch import Tensor
 
 BLOCK_BYTES = 8 * 2**20
-"""How much of a matrix a streaming computation looks at at a time. The allocator keeps blocks of
-this size for the next one; larger ones it takes from the system each time, page by page."""
+"""Bytes per block. The allocator reuses blocks of this size; larger ones are mapped anew, page by
+page."""
 
 Transform = Callable[[Tensor, int], Tensor]
-"""`(block, first column) -> block`: an elementwise function that may differ between columns."""
+"""`(block, first column) -> block`: elementwise, and may differ between columns."""
 
 
 class Rows(Protocol):
-    """What reads as an `(n, D)` array, and may compute what is read."""
+    """An `(n, D)` array to read from; it may compute its values when they are read."""
 
     shape: tuple[int, ...]
 
@@ -27,11 +27,12 @@ class Rows(Protocol):
 
 
 class FeatureMatrix:
-    """An `(N, D)` float32 matrix in row shards, transformed as it is read.
+    """An `(N, D)` float32 matrix in row shards, transformed when it is read.
 
     Attributes:
         shape: `(N, D)`.
-        n_copies: How many copies of the same items the rows are, one copy of all after another.
+        n_copies: The rows are this many copies of N / n_copies images, one whole copy after
+            another.
     """
 
     def __init__(
@@ -39,14 +40,16 @@ class FeatureMatrix:
         shards: Sequence[np.ndarray | Tensor | Rows],
         transform: Transform | None = None,
         n_copies: int = 1,
+        block_bytes: int = BLOCK_BYTES,
     ) -> None:
-        """Hold shards without reading them.
+        """Store the shards without reading them.
 
         Args:
-            shards: `(n_i, ...)` arrays, memory-mapped or not; trailing axes are flattened. Or
-                what reads as `(n_i, D)` arrays.
-            transform: Applied to whatever is read.
+            shards: `(n_i, ...)` arrays, memory-mapped or not, whose trailing axes are flattened;
+                or `Rows` of `(n_i, D)`.
+            transform: Applied to every block that is read.
             n_copies: See the class.
+            block_bytes: Size of the blocks that `row_blocks` and `column_blocks` give.
         """
         arrays = (shard.numpy() if isinstance(shard, Tensor) else shard for shard in shards)
         self._shards: list[Rows] = [
@@ -55,6 +58,7 @@ class FeatureMatrix:
         ]
         self._starts = list(accumulate((len(shard) for shard in self._shards), initial=0))
         self._transform = transform
+        self._block_bytes = block_bytes
         self.n_copies = n_copies
         self.shape = (self._starts[-1], int(self._shards[0].shape[1]))
 
@@ -69,23 +73,23 @@ class FeatureMatrix:
         block = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self._transform(block, columns.start or 0) if self._transform else block
 
-    def row_blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[slice, Tensor]]:
-        """All rows, some at a time: pairs of a row slice and its `(n, D)` block."""
+    def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Iterate over all rows: pairs of a row slice and its `(n, D)` block."""
         n_rows, n_columns = self.shape
-        for rows in _slices(n_rows, block_bytes // (4 * max(n_columns, 1))):
+        for rows in _slices(n_rows, self._block_bytes // (4 * max(n_columns, 1))):
             yield rows, self.block(rows)
 
-    def column_blocks(self, block_bytes: int = BLOCK_BYTES) -> Iterator[tuple[slice, Tensor]]:
-        """All columns, some at a time: pairs of a column slice and its `(N, d)` block."""
+    def column_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Iterate over all columns: pairs of a column slice and its `(N, d)` block."""
         n_rows, n_columns = self.shape
-        for columns in _slices(n_columns, block_bytes // (4 * max(n_rows, 1))):
+        for columns in _slices(n_columns, self._block_bytes // (4 * max(n_rows, 1))):
             yield columns, self.block(slice(None), columns)
 
 
 def _copy(shard: Rows, rows: slice, columns: slice) -> Tensor:
-    """A part of a shard as float32; a memory-mapped one goes back to the file."""
+    """Copy a part of a shard as float32; pages of a memory-mapped file are released again."""
     part = torch.as_tensor(np.array(shard[rows, columns], dtype=np.float32))
-    mapped = getattr(shard, "_mmap", None)  # views share the map of the array that opened it
+    mapped = getattr(shard, "_mmap", None)  # a view shares the map of the whole array
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         # Pages that were read would count as this process's memory until it ends.
         mapped.madvise(mmap.MADV_DONTNEED)

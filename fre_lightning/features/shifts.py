@@ -9,7 +9,7 @@ from fre_lightning.errors import ConfigError
 _SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
 _N_FOUR_SIDED = 5
 
-_FEW = 64
+_MAX_FOR_DIAGONALS = 64
 """Up to so many images the diagonal shifts pay, too."""
 
 
@@ -40,7 +40,7 @@ class CellShifts:
         """How often each of the feature maps `(h, w)` is there, itself included: 9, 5 or 1."""
         if n_images > self.max_images or max(size) == 1:
             return 1
-        return len(_SHIFTS) if n_images <= _FEW else _N_FOUR_SIDED
+        return len(_SHIFTS) if n_images <= _MAX_FOR_DIAGONALS else _N_FOUR_SIDED
 
     def __call__(self, maps: NDArray[np.float32], n_copies: int) -> list["ShiftedMaps"]:
         """So many copies of `(N, C, h, w)` maps; the first is the maps as they are."""

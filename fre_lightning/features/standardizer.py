@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.fitted import LearntBuffers
+from fre_lightning.fitted import FittedBuffers
 
 COMPRESSIONS = ("none", "sqrt", "cbrt", "log")
 
@@ -26,11 +26,11 @@ _NO_NOISE = 1e-9
 _LEAST_VARIATION = 1e-6
 
 
-class ChannelStandardizer(LearntBuffers):
+class ChannelStandardizer(FittedBuffers):
     """Compress each feature, then divide each channel by its standard deviation.
 
     Channels that images tell little of, as others of their kind cannot predict them, would then
-    drown the rest: `quiet` turns them down.
+    drown the rest: `damp_noise` turns them down.
 
     `none` leaves the features as they are, unscaled: what the published procedure does.
     `sqrt` and `cbrt` are the roots of non-negative features, odd functions elsewhere;
@@ -54,7 +54,7 @@ class ChannelStandardizer(LearntBuffers):
             raise ConfigError(msg)
         self.compression = compression
         self.n_positions = 1
-        self.add_learnt("scale", "channel_mean")
+        self.add_buffers("scale", "channel_mean")
 
     def fit(self, features: FeatureMatrix, n_channels: int) -> None:
         """Learn the scale of each channel from `(N, C * h * w)` training features."""
@@ -73,7 +73,7 @@ class ChannelStandardizer(LearntBuffers):
         varies = deviation > _LEAST_VARIATION * mean.abs()
         self.scale = torch.where(varies, 1 / deviation, 1.0).float().to(device)
 
-    def quiet(self, noise: Tensor) -> None:
+    def damp_noise(self, noise: Tensor) -> None:
         """Scale channels down the more, the worse they are reconstructed.
 
         Args:

@@ -1,4 +1,4 @@
-"""What every reducer is once fitted: an affine subspace that features are projected to."""
+"""The base class of reducers: once fitted, a linear projection of features and back."""
 
 from abc import ABC, abstractmethod
 from typing import ClassVar
@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fre_lightning.errors import FREError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.fitted import LearntBuffers
+from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.subspace import Subspace
 
 
@@ -16,19 +16,25 @@ class NotFittedError(FREError):
     """A reducer was asked to encode before it was fitted."""
 
 
-class Reducer(LearntBuffers, ABC):
-    """A linear map to `n_components` values and back.
+class Reducer(FittedBuffers, ABC):
+    """An affine map to `n_components` values and back: `(x - mean) E^T + a`, and `z F + b`.
 
-    `encode(x) = (x - mean) E^T + a` and `decode(z) = z F + b`. Subclasses differ in how they find
-    the five tensors, and call `set_weights` with them.
+    A new reducer derives from this class, or from `GradientReducer` if it is trained in epochs:
+
+    - It is affine, because exports and held-out scores rely on it; the five tensors are all that
+      it learns.
+    - The class variables `name` and `tied` are set.
+    - `fit` computes the tensors, stores them with `set_weights`, and returns the `Subspace` of the
+      data, from which held-out errors are computed.
+    - `configs/reducer/<name>.yaml` gives each constructor parameter.
 
     Attributes:
-        mean: `(D,)` float32, subtracted before encoding: of the training features.
+        mean: `(D,)` float32, the mean of the training features.
         encoder_weight: `(k, D)` float32, E.
         encoder_bias: `(k,)` float32, a.
         decoder_weight: `(k, D)` float32, F; the same tensor as `encoder_weight` if `tied`.
         decoder_bias: `(D,)` float32, b.
-        name: What tables and the command line call it.
+        name: Its name in tables and on the command line.
         tied: Whether the decoder is the encoder transposed.
     """
 
@@ -43,20 +49,33 @@ class Reducer(LearntBuffers, ABC):
         super().__init__()
         self.n_components_requested = n_components
         names = ("mean", "encoder_weight", "encoder_bias", "decoder_bias")
-        self.add_learnt(*names, *(() if self.tied else ("untied_decoder_weight",)))
+        self.add_buffers(*names, *(() if self.tied else ("untied_decoder_weight",)))
 
     @abstractmethod
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
         """Learn from `(N, D)` training features, forgetting any earlier fit.
 
+        Args:
+            features: All training features.
+            device: Where to compute; None is the CPU. The tensors stay where the module is.
+
         Returns:
-            What the features span, for whoever wants to refit without some of them.
+            The subspace of the features.
+
+        Raises:
+            FeatureError: If there are fewer than two images, or the features do not vary.
+            ConfigError: If more components are asked for than the features have.
         """
 
     @property
     def n_components(self) -> int:
         """The number of components k; 0 before fitting."""
         return self.encoder_weight.shape[0]
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether there are weights, from a fit or a checkpoint."""
+        return self.n_components > 0
 
     @property
     def decoder_weight(self) -> Tensor:
@@ -82,8 +101,12 @@ class Reducer(LearntBuffers, ABC):
             self._buffers["untied_decoder_weight"] = decoder_weight.float().to(device)
 
     def encode(self, features: Tensor) -> Tensor:
-        """Project `(N, D)` features to `(N, k)`."""
-        if self.n_components == 0:
+        """Project `(N, D)` features to `(N, k)`.
+
+        Raises:
+            NotFittedError: If there are no weights yet.
+        """
+        if not self.is_fitted:
             msg = f"{type(self).__name__} is not fitted yet: fit it, or load a checkpoint."
             raise NotFittedError(msg)
         return torch.addmm(self.encoder_bias, features - self.mean, self.encoder_weight.T)
@@ -98,18 +121,18 @@ class Reducer(LearntBuffers, ABC):
 
 
 class GradientReducer(Reducer, ABC):
-    """A reducer that is trained: `fit` prepares, `training_epoch` trains, `finish` ends the fit.
+    """A reducer trained in epochs: `fit` prepares, `training_epoch` trains, `finish` ends.
 
     Attributes:
-        epochs: How often `training_epoch` is to be called.
+        epochs: The number of calls of `training_epoch`.
     """
 
     epochs: int
 
     @abstractmethod
     def training_epoch(self) -> Tensor:
-        """Pass over the training features once, and return the epoch's mean loss, a scalar."""
+        """Train for one pass over the features, and return the mean loss, a scalar."""
 
     @abstractmethod
     def finish(self) -> None:
-        """Store the trained weights in feature space, and drop what only training needed."""
+        """Store the trained weights with `set_weights`, and drop the state of training."""

@@ -14,7 +14,7 @@ log = logging.getLogger(__name__)
 HELD_OUT = "held_out"
 
 _N_FOLDS = 4
-_N_ERRORS = 2.0  # by how many standard errors an axis must be better than chance
+_MIN_STANDARD_ERRORS = 2.0  # by how many standard errors an axis must be better than chance
 
 
 def find_rank(n_components: float | str, subspace: Subspace) -> int:
@@ -50,7 +50,7 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
     # seen than a direction drawn at random from all that are left.
     n_left = subspace.features.shape[1] - torch.arange(n_axes)
     gain = -residuals.diff(dim=1) - residuals[:, :-1] / n_left
-    is_signal = gain.mean(dim=0) > _N_ERRORS * gain.std(dim=0) / math.sqrt(n_samples)
+    is_signal = gain.mean(dim=0) > _MIN_STANDARD_ERRORS * gain.std(dim=0) / math.sqrt(n_samples)
     rank = max(int(is_signal.cumprod(dim=0).sum()), 1)
     log.info("Held-out images ask for %d of %d components", rank, n_axes)
     return rank

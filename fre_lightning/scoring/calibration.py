@@ -1,28 +1,42 @@
-"""What normal images score when they are not trained on, from which decisions follow."""
+"""Held-out scores of normal images, and the thresholds that follow from them."""
 
 import logging
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from torch import Tensor
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.fitted import LearntBuffers
+from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
 from fre_lightning.scoring.rule import Scoring
 from fre_lightning.scoring.threshold import Threshold, find_threshold
 
 log = logging.getLogger(__name__)
 
-# Two images are needed to learn from when the third is held out.
-_MIN_IMAGES = 3
+_MIN_IMAGES = 3  # one is held out, and a subspace takes two
 
 
-class Calibration(LearntBuffers):
-    """Held-out scores of the training images; thresholds for any false-alarm rate follow.
+class Thresholds(NamedTuple):
+    """The decisions for a false-alarm rate.
 
     Attributes:
-        image_scores: `(N,)` float32, of each training image; empty before `fit`.
-        map_maxima: `(N,)` float32, the highest value of each one's normalised error map.
+        image: The image score above which an image is called defective.
+        pixel: The value that the given share of normal images exceeds anywhere in the anomaly map.
+        is_extrapolated: Whether both come from a fitted tail, because there are too few images.
+    """
+
+    image: float
+    pixel: float
+    is_extrapolated: bool
+
+
+class Calibration(FittedBuffers):
+    """Held-out scores of the training images, and thresholds for any false-alarm rate.
+
+    Attributes:
+        image_scores: `(N,)` float32, the score of each training image; empty before `fit`.
+        map_maxima: `(N,)` float32, the highest value of its normalised error map.
     """
 
     image_scores: Tensor
@@ -32,8 +46,8 @@ class Calibration(LearntBuffers):
         """Store settings.
 
         Args:
-            n_folds: Into how many folds training images are dealt; each is scored by a subspace
-                of the other folds.
+            n_folds: The number of folds that training images are dealt to; each fold is scored by
+                a subspace of the other folds. At most one fold an image.
 
         Raises:
             ConfigError: If there are fewer than two folds.
@@ -43,10 +57,10 @@ class Calibration(LearntBuffers):
             msg = f"calibration.n_folds={n_folds} must be at least 2."
             raise ConfigError(msg)
         self.n_folds = n_folds
-        self.add_learnt("image_scores", "map_maxima")
+        self.add_buffers("image_scores", "map_maxima")
 
     def draw_folds(self, n_images: int) -> Tensor | None:
-        """Which fold each training image is held out with, `(N,)`; None if there are too few."""
+        """The fold of each training image, `(N,)` int64; None if there are too few images."""
         if n_images < _MIN_IMAGES:
             log.warning(
                 "With %d training images none can be held out: no threshold, and maps are not "
@@ -59,11 +73,12 @@ class Calibration(LearntBuffers):
     def fit(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
         """Score held-out training images.
 
-        Autoencoders would have to be trained again for each fold; PCA, their optimum, stands in.
+        The maps are always PCA's: autoencoders would have to be trained again for each fold, and
+        PCA is their optimum.
 
         Args:
-            error_maps: `(N, h, w)` of each layer, held out.
-            scoring: Learns what is normal from the maps, and scores them.
+            error_maps: Held-out error maps, `(N, h, w)` of each layer.
+            scoring: Is fitted to the maps, and then scores them.
         """
         scoring.fit(error_maps)
         maps = scoring.normalize([m.to(self.image_scores.device) for m in error_maps])
@@ -71,12 +86,20 @@ class Calibration(LearntBuffers):
         self.map_maxima = maps.amax(dim=(1, 2))
 
     def image_threshold(self, false_alarm_rate: float) -> Threshold | None:
-        """The image score that a share of normal images exceeds; None before `fit`."""
+        """The image score that this share of normal images exceeds; None before `fit`."""
         return _threshold(self.image_scores, false_alarm_rate)
 
     def pixel_threshold(self, false_alarm_rate: float) -> Threshold | None:
-        """The map value that a share of normal images exceeds anywhere; None before `fit`."""
+        """The map value that this share of normal images exceeds anywhere; None before `fit`."""
         return _threshold(self.map_maxima, false_alarm_rate)
+
+    def thresholds(self, false_alarm_rate: float) -> Thresholds | None:
+        """The thresholds that this share of normal images exceeds; None before `fit`."""
+        image = self.image_threshold(false_alarm_rate)
+        pixel = self.pixel_threshold(false_alarm_rate)
+        if image is None or pixel is None:
+            return None
+        return Thresholds(image.value, pixel.value, image.is_extrapolated)
 
 
 def _threshold(scores: Tensor, rate: float) -> Threshold | None:

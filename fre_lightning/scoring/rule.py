@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.fitted import LearntBuffers
+from fre_lightning.fitted import FittedBuffers
 from fre_lightning.images.tiling import Tiling, resize_map
 
 STATISTICS = ("sum", "max", "top")
@@ -28,7 +28,7 @@ def error_map(error: Tensor, feature_shape: tuple[int, int, int]) -> Tensor:
     return error.view(-1, *feature_shape).square().sum(dim=1)
 
 
-class Scoring(LearntBuffers):
+class Scoring(FittedBuffers):
     """How image scores and anomaly maps are made of the error maps of one layer or several.
 
     Layers differ in scale and some positions reconstruct worse than others whatever the image. So
@@ -92,7 +92,7 @@ class Scoring(LearntBuffers):
         self.fusion = fusion
         self.weights = None if weights is None else tuple(weights)
         self.smoothing = smoothing
-        self.add_learnt("expected")
+        self.add_buffers("expected")
 
     def fit(self, held_out_maps: Sequence[Tensor]) -> None:
         """Learn from held-out error maps of normal images, `(N, h, w)` of each layer.

@@ -1,7 +1,7 @@
-"""Decisions from normal images alone: p-values, and the score that few normal images exceed.
+"""Decisions from normal images alone: p-values, and thresholds that few normal images exceed.
 
-The calibration scores are held-out ones (`reducers.cross_fit`): each training image scored by
-the subspace of the others. Labels of test images play no part.
+They rest on held-out scores (`fre_lightning.reducers.cross_fit`): each training image is scored by
+a subspace fitted without it. Labels of test images play no part.
 """
 
 import math
@@ -14,7 +14,7 @@ from torch import Tensor
 
 from fre_lightning.errors import ConfigError
 
-# The share of calibration scores that an extreme-value tail is fitted to, and their least number.
+# The tail is fitted to this share of the highest scores, and to no fewer scores than this.
 _TAIL_SHARE, _MIN_TAIL = 0.2, 8
 
 
@@ -23,20 +23,18 @@ class Threshold(NamedTuple):
 
     Attributes:
         value: The score.
-        rate: The share of normal images that is expected to lie above it.
-        is_extrapolated: Whether it comes from a fitted tail, for want of images.
+        is_extrapolated: Whether it comes from a fitted tail, because there are too few images.
     """
 
     value: float
-    rate: float
     is_extrapolated: bool
 
 
 def check_rate(rate: float) -> None:
-    """Refuse a false-alarm rate that is none.
+    """Reject a false-alarm rate outside (0, 1).
 
     Raises:
-        ConfigError: If it does not lie between 0 and 1.
+        ConfigError: If it is.
     """
     if not 0 < rate < 1:
         msg = f"false_alarm_rate={rate} must lie between 0 and 1."
@@ -44,15 +42,15 @@ def check_rate(rate: float) -> None:
 
 
 def p_values(scores: Tensor, calibration: Tensor) -> Tensor:
-    """How unusual scores are among those of normal images (cross-conformal, Vovk 2015).
+    """The share of normal images that score at least this high (cross-conformal, Vovk 2015).
 
     Args:
         scores: `(M,)`.
         calibration: `(N,)` held-out scores of normal images.
 
     Returns:
-        `(M,)` float64 within 1 / (N + 1) and 1. Of normal images about a share p has a p-value
-        of at most p.
+        `(M,)` float64 from 1 / (N + 1) to 1. About a share p of normal images has a p-value of
+        at most p.
     """
     ordered = calibration.double().sort().values
     n_below = torch.searchsorted(ordered, scores.double())
@@ -60,23 +58,31 @@ def p_values(scores: Tensor, calibration: Tensor) -> Tensor:
 
 
 def n_images_needed(rate: float) -> int:
-    """How many normal images it takes to see a false-alarm rate: 99 for 1 %."""
+    """The number of normal images at which a false-alarm rate is observable: 99 for 1 %."""
     return math.ceil(1 / rate - 1e-9) - 1
 
 
-def find_threshold(calibration: Tensor, rate: float) -> Threshold:
-    """The threshold for a target false-alarm rate.
+def extrapolation_warning(rate: float, n_train: int) -> str:
+    """The sentence that goes with an extrapolated threshold."""
+    return (
+        f"A false-alarm rate of {rate:g} takes {n_images_needed(rate)} training images to observe "
+        f"and there are {n_train}: the threshold is extrapolated."
+    )
 
-    With N scores the k-th highest, k = floor(rate (N + 1)), is exceeded by a new normal image with
-    a probability of at most `rate`. With too few for k = 1 a generalised Pareto tail (Pickands
-    1975) is fitted to the highest scores, and the result says that it is extrapolated.
+
+def find_threshold(calibration: Tensor, rate: float) -> Threshold:
+    """The threshold for a false-alarm rate.
+
+    A new normal image exceeds the k-th highest of N scores, k = floor(rate (N + 1)), with a
+    probability of at most `rate`. If N is too small for k = 1, a generalised Pareto tail (Pickands
+    1975) is fitted to the highest scores, and the result is marked as extrapolated.
 
     Args:
         calibration: `(N,)` held-out scores of normal images.
-        rate: Within 0 and 1.
+        rate: Between 0 and 1.
 
     Raises:
-        ValueError: If the rate is out of range or there is no score.
+        ValueError: If the rate is out of range, or there is no score.
     """
     if not 0 < rate < 1 or len(calibration) == 0:
         msg = f"rate={rate} must lie between 0 and 1, and scores ({len(calibration)}) be given."
@@ -84,12 +90,12 @@ def find_threshold(calibration: Tensor, rate: float) -> Threshold:
     ordered = calibration.double().sort(descending=True).values
     k = math.floor(rate * (len(ordered) + 1) + 1e-9)
     if k >= 1:
-        return Threshold(float(ordered[k - 1]), rate, is_extrapolated=False)
-    return Threshold(_tail_quantile(ordered, rate), rate, is_extrapolated=True)
+        return Threshold(float(ordered[k - 1]), is_extrapolated=False)
+    return Threshold(_tail_quantile(ordered, rate), is_extrapolated=True)
 
 
 def decision_metrics(scores: Tensor, labels: Tensor, threshold: float) -> dict[str, float]:
-    """How calling images above a threshold defective does.
+    """Compare decisions with labels: images above the threshold are called defective.
 
     Args:
         scores: `(N,)`.
@@ -97,7 +103,7 @@ def decision_metrics(scores: Tensor, labels: Tensor, threshold: float) -> dict[s
         threshold: A score.
 
     Returns:
-        `accuracy`, `precision`, `recall` and `false_alarm_rate` (of good images), those defined.
+        `accuracy`, `precision`, `recall` and `false_alarm_rate` (of good images), each if defined.
     """
     called, defective = scores > threshold, labels.bool()
     n_hits, n_called = int((called & defective).sum()), int(called.sum())
@@ -112,7 +118,7 @@ def decision_metrics(scores: Tensor, labels: Tensor, threshold: float) -> dict[s
 
 
 def _tail_quantile(descending: Tensor, rate: float) -> float:
-    """The score that a share `rate` exceeds, by a tail fitted to the highest of `(N,)` scores."""
+    """The score exceeded by a share `rate`, from a tail fitted to the highest of `(N,)` scores."""
     n_tail = min(max(_MIN_TAIL, round(_TAIL_SHARE * len(descending))), len(descending) - 1)
     if n_tail < 2:
         return float(descending[0])
@@ -120,7 +126,7 @@ def _tail_quantile(descending: Tensor, rate: float) -> float:
     excess = (descending[:n_tail] - start).numpy()
     if excess.max() <= 0:
         return float(descending[0])
-    # Probability-weighted moments (Hosking and Wallis 1987): steady where few scores are given.
+    # Probability-weighted moments (Hosking and Wallis 1987) are stable with few scores.
     mean = excess.mean()
     weighted = (excess * np.linspace(0, 1, n_tail)).mean()  # E[x (1 - F(x))]
     shape = min(max(2 - mean / (mean - 2 * weighted), -0.5), 0.5)

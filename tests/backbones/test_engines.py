@@ -6,8 +6,8 @@ from fre_lightning.backbones import TorchvisionBackbone
 from fre_lightning.backbones.engines import (
     TOLERANCE,
     fold_batch_norm,
+    images_per_thread,
     keep_layers,
-    n_images_together,
     resolve_engine,
 )
 from fre_lightning.errors import BackboneError
@@ -164,6 +164,6 @@ def test_auto_is_resolved_by_device_and_installation(monkeypatch):
 
 
 def test_large_images_are_worked_on_one_by_one():
-    assert n_images_together("eager", (256, 256)) == 2
-    assert n_images_together("eager", (2000, 8000)) == 1
-    assert n_images_together("compile", (256, 256)) is None
+    assert images_per_thread("eager", (256, 256)) == 2
+    assert images_per_thread("eager", (2000, 8000)) == 1
+    assert images_per_thread("compile", (256, 256)) is None

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from fre_lightning.errors import CacheError
-from fre_lightning.features import cache as feature_cache
-from fre_lightning.features.cache import Entry, FeatureCache
+from fre_lightning.features import shards
+from fre_lightning.features.cache import CacheEntry, FeatureCache
 
 ROWS = np.arange(10 * 6, dtype=np.float32).reshape(10, 2, 3)
 
@@ -34,8 +34,8 @@ class Source:
 
 @pytest.fixture(autouse=True)
 def _small_shards(monkeypatch):
-    monkeypatch.setattr(feature_cache, "SHARD_ROWS", 3)
-    monkeypatch.setattr(feature_cache, "_verified", set())
+    monkeypatch.setattr(shards, "SHARD_ROWS", 3)
+    monkeypatch.setattr(shards, "_verified", set())
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ def cache(tmp_path):
 
 
 def load(cache, source, key="key"):
-    (rows,) = cache.load_or_compute([Entry("part-train", {"key": key})], 10, source)
+    (rows,) = cache.load_or_compute([CacheEntry("part-train", {"key": key})], 10, source)
     return rows
 
 
@@ -117,7 +117,7 @@ def damage_manifest(path):
 def test_damage_is_noticed_said_and_mended(cache, damage, caplog, monkeypatch):
     load(cache, Source())
     damage(shard_paths(cache)[1])
-    monkeypatch.setattr(feature_cache, "_verified", set())  # as in a fresh process
+    monkeypatch.setattr(shards, "_verified", set())  # as in a fresh process
     source = Source()
     with caplog.at_level(logging.WARNING):
         rows = load(cache, source)
@@ -181,7 +181,7 @@ def test_entries_of_the_same_items_are_completed_together(cache):
     """The second entry is new, the first was stopped half-way: what is missing is computed once."""
 
     def load_both(compute, names):
-        entries = [Entry(f"part-{name}", {"layer": name}) for name in names]
+        entries = [CacheEntry(f"part-{name}", {"layer": name}) for name in names]
         return cache.load_or_compute(entries, 10, compute)
 
     with pytest.raises(KeyboardInterrupt):

@@ -25,9 +25,10 @@ def test_blocks_are_those_of_the_whole_matrix(matrix, rows, columns):
 
 
 @pytest.mark.parametrize("block_bytes", [1, 50, 10**6])
-def test_row_and_column_blocks_cover_everything_once(matrix, block_bytes):
-    rows = torch.cat([block for _, block in matrix.row_blocks(block_bytes)])
-    columns = torch.cat([block for _, block in matrix.column_blocks(block_bytes)], dim=1)
+def test_row_and_column_blocks_cover_everything_once(block_bytes):
+    matrix = FeatureMatrix([ROWS[:3], ROWS[3:4], ROWS[4:]], block_bytes=block_bytes)
+    rows = torch.cat([block for _, block in matrix.row_blocks()])
+    columns = torch.cat([block for _, block in matrix.column_blocks()], dim=1)
     expected = torch.from_numpy(ROWS.reshape(7, 6))
     torch.testing.assert_close(rows, expected)
     torch.testing.assert_close(columns, expected)
@@ -36,8 +37,10 @@ def test_row_and_column_blocks_cover_everything_once(matrix, block_bytes):
 def test_transform_knows_its_columns_and_leaves_the_data_alone(matrix):
     scale = torch.arange(6.0)
     shards = [ROWS[:3], ROWS[3:]]
-    scaled = FeatureMatrix(shards, lambda block, first: block * scale[first:][: block.shape[1]])
-    columns = torch.cat([block for _, block in scaled.column_blocks(60)], dim=1)
+    scaled = FeatureMatrix(
+        shards, lambda block, first: block * scale[first:][: block.shape[1]], block_bytes=60
+    )
+    columns = torch.cat([block for _, block in scaled.column_blocks()], dim=1)
     torch.testing.assert_close(columns, torch.from_numpy(ROWS.reshape(7, 6)) * scale)
     torch.testing.assert_close(matrix.block(slice(None)), torch.from_numpy(ROWS.reshape(7, 6)))
 
@@ -51,9 +54,10 @@ def mapped_megabytes():
 def test_what_was_read_of_a_mapped_file_does_not_stay_in_memory(tmp_path):
     np.save(tmp_path / "rows.npy", np.random.default_rng(0).random((2**10, 2, 2**13), np.float32))
     mapped = np.load(tmp_path / "rows.npy", mmap_mode="r")  # 64 MB
-    matrix = FeatureMatrix([mapped[:500], mapped[500:]], lambda block, _: block + 1)
+    shards = [mapped[:500], mapped[500:]]
+    matrix = FeatureMatrix(shards, lambda block, _: block + 1, block_bytes=2**20)
     before, total = mapped_megabytes(), 0.0
-    for _, block in matrix.row_blocks(2**20):
+    for _, block in matrix.row_blocks():
         total += float(block.double().sum())
     assert mapped_megabytes() - before < 8
     assert total == pytest.approx(float(mapped.sum(dtype=np.float64)) + mapped.size)

@@ -53,9 +53,9 @@ def test_what_was_learnt_is_kept_for_other_features(compression, features):
 @pytest.mark.parametrize("compression", COMPRESSIONS)
 def test_column_blocks_are_those_of_the_whole(compression, features):
     standardizer = fitted(compression, features)
-    matrix = FeatureMatrix([features], standardizer)
     # 5 columns at a time, so that blocks start and end within channels.
-    blocks = torch.cat([block for _, block in matrix.column_blocks(5 * 4 * N)], dim=1)
+    matrix = FeatureMatrix([features], standardizer, block_bytes=5 * 4 * N)
+    blocks = torch.cat([block for _, block in matrix.column_blocks()], dim=1)
     torch.testing.assert_close(blocks, standardizer(features))
 
 
@@ -111,7 +111,7 @@ def test_log_takes_negative_features_for_zero(features):
 def test_noisy_channels_are_turned_down(features):
     standardizer = fitted("cbrt", features)
     before = standardizer.scale.clone()
-    standardizer.quiet(torch.tensor([1.0, 4.0, 0.0]))  # of mean 5 / 3; the last is constant
+    standardizer.damp_noise(torch.tensor([1.0, 4.0, 0.0]))  # of mean 5 / 3; the last is constant
     expected = before * torch.tensor([(3 / 5) ** -0.25, (12 / 5) ** -0.25, 1.0])
     torch.testing.assert_close(standardizer.scale, expected)
 

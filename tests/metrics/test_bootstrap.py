@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from fre_lightning.metrics import curves
 from fre_lightning.metrics.bootstrap import bootstrap_interval
-from fre_lightning.metrics.pixel import ImageMetrics
+from fre_lightning.metrics.image import ImageMetrics
 
 
 def random_scores(n):

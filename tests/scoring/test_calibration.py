@@ -33,23 +33,26 @@ def test_calibration_scores_are_those_of_held_out_images(scoring):
     normalized = scoring.normalize([maps])
     torch.testing.assert_close(calibration.image_scores, scoring.image_score(normalized))
     torch.testing.assert_close(calibration.map_maxima, normalized.flatten(1).amax(1))
-    assert calibration.image_threshold(0.1).value in calibration.image_scores
-    assert calibration.pixel_threshold(0.1).value in calibration.map_maxima
+    thresholds = calibration.thresholds(0.1)
+    assert thresholds.image in calibration.image_scores
+    assert thresholds.pixel in calibration.map_maxima
+    assert not thresholds.is_extrapolated
+    assert calibration.thresholds(0.001).is_extrapolated
 
 
 def test_scores_are_stored_and_rates_stay_free():
     (calibration, _), other = calibrate(), Calibration(4)
     other.load_state_dict(calibration.state_dict())
     for rate in (0.05, 0.2):
-        assert other.image_threshold(rate) == calibration.image_threshold(rate)
-    assert calibration.image_threshold(0.2).value < calibration.image_threshold(0.05).value
+        assert other.thresholds(rate) == calibration.thresholds(rate)
+    assert calibration.thresholds(0.2).image < calibration.thresholds(0.05).image
 
 
 def test_without_enough_images_there_is_no_threshold(caplog):
     calibration = Calibration(4)
     assert calibration.draw_folds(2) is None
     assert "With 2 training images" in caplog.text
-    assert calibration.image_threshold(0.05) is None
+    assert calibration.thresholds(0.05) is None
 
 
 def test_three_images_suffice():

@@ -1,0 +1,108 @@
+"""Weights of torchvision networks: from a file or a download, checked to fit."""
+
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors.torch
+import torch
+from safetensors import SafetensorError
+from torch import Tensor
+from torchvision.models import get_model_weights
+
+from fre_lightning.errors import BackboneError
+
+RANDOM = "random"
+_FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
+
+
+def load_state(name: str, weights: str, needed: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Read or download the weights of a network, or of its first layers.
+
+    Args:
+        name: The network's name in torchvision.
+        weights: A name of torchvision's such as IMAGENET1K_V1; or a `.pth` or `.safetensors` file.
+        needed: The state dict that is to be filled.
+
+    Returns:
+        A state dict with the names and shapes of `needed`.
+
+    Raises:
+        BackboneError: If the weights cannot be downloaded or read, or belong to another network.
+    """
+    if weights.endswith(_FILE_SUFFIXES):
+        state: Mapping[str, Tensor] = _read(Path(weights).expanduser())
+    else:
+        state = _download(name, weights)
+    _check_fit(needed, state, f"model.weights={weights}", name)
+    return {key: state.get(key, value) for key, value in needed.items()}
+
+
+def _read(path: Path) -> dict[str, Tensor]:
+    """A state dict from a file, without running any code that the file may hold."""
+    if not path.is_file():
+        msg = f"There is no weights file {path}. Correct model.weights, or see the README's list."
+        raise BackboneError(msg)
+    try:
+        if path.suffix == ".safetensors":
+            return safetensors.torch.load_file(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, SafetensorError, RuntimeError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        msg = (
+            f"{path} cannot be read as weights ({reason}). It must be a .safetensors file, or a "
+            ".pth file that torch.save wrote of a plain state dict."
+        )
+        raise BackboneError(msg) from error
+    if isinstance(content, Mapping):  # training programs wrap the state dict
+        content = content.get("state_dict", content.get("model", content))
+    if not isinstance(content, Mapping) or not all(map(torch.is_tensor, content.values())):
+        msg = f"{path} holds no state dict (names of parameters with tensors)."
+        raise BackboneError(msg)
+    return {key.removeprefix("module."): value for key, value in content.items()}
+
+
+def _download(name: str, weights: str) -> Mapping[str, Tensor]:
+    """Torchvision's own weights, from its download cache or from the network."""
+    available = get_model_weights(name)
+    if weights not in available.__members__:
+        msg = (
+            f"torchvision has no weights {weights} for {name}; it has "
+            f"{', '.join(available.__members__)}. "
+            "model.weights also takes a .pth or .safetensors file, or random."
+        )
+        raise BackboneError(msg)
+    entry = available[weights]
+    try:
+        state: Mapping[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True)
+    except (OSError, RuntimeError) as error:
+        file_name = entry.url.rsplit("/", 1)[-1]
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        msg = (
+            f"The weights {weights} of {name} cannot be downloaded ({error}). Download "
+            f"{entry.url} where there is a network, then put it at {folder / file_name} or set "
+            "model.weights=FILE. Without any weights, use model=scattering."
+        )
+        raise BackboneError(msg) from error
+    return state
+
+
+def _check_fit(
+    needed: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str, name: str
+) -> None:
+    """Reject a state dict that lacks a tensor of `needed`, or has one of another shape."""
+    missing = [k for k in needed if k not in state and not k.endswith("num_batches_tracked")]
+    if missing:
+        msg = (
+            f"{source} does not fit {name}: {len(missing)} of the {len(needed)} tensors that the "
+            f"chosen layers need are missing, {missing[0]} the first. "
+            f"It looks like weights of another network; give a file of torchvision's {name}."
+        )
+        raise BackboneError(msg)
+    for key, value in needed.items():
+        if key in state and state[key].shape != value.shape:
+            msg = (
+                f"{source} does not fit {name}: {key} is {tuple(state[key].shape)} where the "
+                f"network has {tuple(value.shape)}. Give a file of torchvision's {name}."
+            )
+            raise BackboneError(msg)

@@ -1,0 +1,151 @@
+"""The files of a cache entry: a manifest, and shards of rows that are read memory-mapped.
+
+A shard and then the manifest that names it are written under a temporary name and renamed: each
+file that a manifest names is complete, and a stopped computation resumes after the last shard.
+"""
+
+import json
+import logging
+import shutil
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from fre_lightning.files import replacing
+
+log = logging.getLogger(__name__)
+
+SHARD_ROWS = 128
+SHARD_BYTES = 64 * 2**20
+_MANIFEST = "manifest.json"
+
+_verified: set[tuple[str, int]] = set()
+"""Shards, by path and time of change, whose checksum this process has verified."""
+
+
+@dataclass
+class Shard:
+    """What the manifest says of one file: the rows of items `first` to `stop`, less `skipped`."""
+
+    file: str
+    first: int
+    stop: int
+    skipped: list[int]
+    n_bytes: int
+    crc32: int
+
+
+@dataclass
+class Manifest:
+    """What an entry holds so far."""
+
+    key: Mapping[str, object]
+    n_items: int
+    shards: list[Shard] = field(default_factory=list)
+
+    @property
+    def n_done(self) -> int:
+        """How many items are stored or skipped."""
+        return self.shards[-1].stop if self.shards else 0
+
+
+class ShardWriter:
+    """Gathers rows into shards and puts them on disk.
+
+    Attributes:
+        first: The first item that was still to be computed when the writer was made.
+    """
+
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.first = manifest.n_done
+        self._folder = folder
+        self._manifest = manifest
+        self._rows: list[np.ndarray] = []
+        self._indices: list[int] = []
+
+    def append(self, rows: np.ndarray, indices: Sequence[int]) -> None:
+        """Add `(n, *row_shape)` rows of the items `indices`, in ascending order.
+
+        Items before `first` are passed over.
+
+        Raises:
+            OSError: If a shard cannot be written.
+        """
+        n_known = sum(index < self.first for index in indices)
+        if n_known == len(indices):
+            return
+        self._rows.append(rows[n_known:])
+        self._indices += indices[n_known:]
+        n_bytes = sum(part.nbytes for part in self._rows)
+        if len(self._indices) >= SHARD_ROWS or n_bytes >= SHARD_BYTES:
+            self._flush(self._indices[-1] + 1)
+
+    def close(self) -> None:
+        """Write what is left; items that never came are recorded as skipped."""
+        if self._manifest.n_done < self._manifest.n_items and (
+            self._indices or self._manifest.shards
+        ):
+            self._flush(self._manifest.n_items)
+
+    def _flush(self, stop: int) -> None:
+        first = self._manifest.n_done
+        if self._indices:
+            rows = np.ascontiguousarray(np.concatenate(self._rows))
+        else:  # only skipped items are left
+            shape = np.load(self._folder / self._manifest.shards[0].file, mmap_mode="r")
+            rows = np.empty((0, *shape.shape[1:]), shape.dtype)
+        file = f"shard-{len(self._manifest.shards):05d}.npy"
+        path = self._folder / file
+        with replacing(path) as temporary, temporary.open("wb") as stream:
+            np.save(stream, rows, allow_pickle=False)
+        skipped = sorted(set(range(first, stop)) - set(self._indices))
+        shard = Shard(file, first, stop, skipped, path.stat().st_size, zlib.crc32(rows.data))
+        self._manifest.shards.append(shard)
+        with replacing(self._folder / _MANIFEST) as temporary:
+            temporary.write_text(json.dumps(asdict(self._manifest)))
+        self._rows, self._indices = [], []
+
+
+def read_manifest(folder: Path, fresh: Manifest) -> Manifest:
+    """The manifest of an entry if it and its shards are sound, else of an empty one."""
+    path = folder / _MANIFEST
+    if not path.is_file():
+        return fresh
+    try:
+        content = json.loads(path.read_text())
+        shards = [Shard(**shard) for shard in content["shards"]]
+        for shard in shards:
+            _verify(folder / shard.file, shard)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        log.warning("The cache entry %s is damaged (%s): computing it again.", folder, error)
+        shutil.rmtree(folder)
+        return fresh
+    return Manifest(fresh.key, fresh.n_items, shards)
+
+
+def _verify(path: Path, shard: Shard) -> None:
+    """Compare a shard with its manifest: the length each time, the checksum once a process."""
+    status = path.stat()
+    if status.st_size != shard.n_bytes:
+        msg = f"{path.name} has {status.st_size} bytes instead of {shard.n_bytes}"
+        raise ValueError(msg)
+    if (str(path), status.st_mtime_ns) in _verified:
+        return
+    if zlib.crc32(np.load(path, mmap_mode="r").data) != shard.crc32:
+        msg = f"the checksum of {path.name} is wrong"
+        raise ValueError(msg)
+    _verified.add((str(path), status.st_mtime_ns))
+
+
+def remove_unfinished(folder: Path) -> None:
+    """Remove an entry that a full disk cut short; complete ones stay."""
+    try:
+        content = json.loads((folder / _MANIFEST).read_text())
+        is_complete = content["shards"][-1]["stop"] == content["n_items"]
+    except (OSError, ValueError, LookupError):
+        is_complete = False
+    if not is_complete:
+        shutil.rmtree(folder, ignore_errors=True)

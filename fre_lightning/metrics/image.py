@@ -1,0 +1,73 @@
+"""Image metrics, as a `torchmetrics.Metric`: AUROC, average precision and F1 of image scores.
+
+`compute` returns plain floats by name, ready for `self.log_dict` and for JSON. A number is NaN
+where it is not defined: without defective or without good images.
+
+torchmetrics' own AUROC is not used: it passes a batch through a sigmoid if a score lies outside
+[0, 1], as all reconstruction errors do.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
+
+from fre_lightning.metrics import curves
+from fre_lightning.metrics.bootstrap import bootstrap_interval
+
+IMAGE_STATISTICS = {
+    "image_auroc": curves.auroc,
+    "image_aupr": curves.average_precision,
+    "image_f1_max": curves.f1_max,
+}
+
+
+class ImageMetrics(Metric):
+    """Exact image AUROC, average precision (AUPR) and highest F1 from one score per image."""
+
+    full_state_update = False
+    scores: list[Tensor]
+    labels: list[Tensor]
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("scores", default=[], dist_reduce_fx="cat")
+        self.add_state("labels", default=[], dist_reduce_fx="cat")
+
+    def update(self, scores: Tensor, labels: Tensor) -> None:
+        """Add images.
+
+        Args:
+            scores: `(N,)` float of any range.
+            labels: `(N,)`, true or non-zero for defective images.
+        """
+        if scores.ndim != 1 or scores.shape != labels.shape:
+            msg = f"scores {tuple(scores.shape)} and labels {tuple(labels.shape)} must be (N,)."
+            raise ValueError(msg)
+        self.scores.append(scores.detach())
+        self.labels.append(labels.bool())
+
+    def counts(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Distinct scores ascending, defective and good images at each, `(K,)` each."""
+        return curves.count(*self._seen())
+
+    def compute(self) -> dict[str, float]:
+        """`image_auroc`, `image_aupr` and `image_f1_max`."""
+        _, defective, good = self.counts()
+        return {name: float(value(defective, good)) for name, value in IMAGE_STATISTICS.items()}
+
+    def intervals(self) -> dict[str, float]:
+        """95 % bootstrap interval of each number over the test images, as `_low` and `_high`."""
+        ends: dict[str, float] = {}
+        for name, statistic in IMAGE_STATISTICS.items():
+            low, high = bootstrap_interval(*self._seen(), statistic)
+            ends |= {f"{name}_low": low, f"{name}_high": high}
+        return ends
+
+    def _seen(self) -> tuple[Tensor, Tensor]:
+        """Scores and labels of all images, `(N,)` each."""
+        if len(self.scores) == 0:
+            return torch.zeros(0), torch.zeros(0, dtype=torch.bool)
+        return dim_zero_cat(self.scores).cpu(), dim_zero_cat(self.labels).cpu()

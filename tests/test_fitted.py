@@ -1,0 +1,36 @@
+import hashlib
+from pathlib import Path
+
+import torch
+
+from fre_lightning.fitted import FittedBuffers, state_digest
+
+
+class Fitted(FittedBuffers):
+    def __init__(self):
+        super().__init__()
+        self.add_buffers("first")
+        self.add_buffers("second", "third")
+
+
+def test_buffers_of_any_shape_are_loaded():
+    fitted, other = Fitted(), Fitted()
+    fitted.first, fitted.third = torch.ones(2, 3), torch.ones(4, dtype=torch.int64)
+    other.load_state_dict(fitted.state_dict())
+    assert torch.equal(other.first, fitted.first)
+    assert torch.equal(other.third, fitted.third)
+    assert other.second.shape == (0,)
+
+
+def test_the_digest_is_sha256_of_what_is_there():
+    tensors = {"b": torch.arange(3, dtype=torch.int16), "a": torch.empty(0)}
+    plain = b"a torch.float32 (0,);b torch.int16 (3,);\x00\x00\x01\x00\x02\x00"
+    assert state_digest(tensors) == hashlib.sha256(plain).hexdigest()
+    assert state_digest({"x": torch.tensor(1.0, dtype=torch.bfloat16)})
+    assert state_digest({"x": torch.empty(0), "n": 7}) != state_digest({"x": torch.empty(0)})
+
+
+def test_the_digest_in_a_stored_checkpoint_is_valid():
+    content = torch.load(Path(__file__).parent / "data" / "format-2.ckpt", weights_only=True)
+    stored = content["fre_lightning"]["weights_sha256"]
+    assert state_digest(content["state_dict"]) == stored

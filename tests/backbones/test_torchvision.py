@@ -41,12 +41,6 @@ def test_features_are_those_of_the_whole_network_with_imagenet_normalisation(
         torch.testing.assert_close(backbone(images)[0], seen[0], rtol=1e-4, atol=1e-5)
 
 
-def test_frozen_and_in_evaluation_mode():
-    backbone = make()
-    assert not any(p.requires_grad for p in backbone.parameters())
-    assert not any(module.training for module in backbone.modules())
-
-
 def test_safetensors_and_missing_keys_above_the_layer(network, images, tmp_path):
     state = {k: v for k, v in network.state_dict().items() if not k.startswith(("layer4", "fc"))}
     state = {k: v for k, v in state.items() if not k.endswith("num_batches_tracked")}

@@ -72,13 +72,6 @@ def test_a_position_without_any_error_stays_finite(make):
     assert scoring.normalize([maps]).isfinite().all()
 
 
-def test_what_was_learnt_is_stored(make):
-    scoring, other = make(), make()
-    scoring.fit([draw_maps()])
-    other.load_state_dict(scoring.state_dict())
-    assert torch.equal(other.normalize([draw_maps()]), scoring.normalize([draw_maps()]))
-
-
 def test_paper_leaves_the_maps_of_one_layer_as_they_are(paper):
     paper.fit([draw_maps()])
     assert torch.equal(paper.normalize([draw_maps()]), draw_maps())

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import fre_lightning
+import fre_lightning.scoring
 from fre_lightning.detector.checkpoint import FORMAT, PAYLOAD_KEY, read_checkpoint
 from fre_lightning.errors import CheckpointError
 
@@ -43,7 +44,7 @@ def test_it_says_what_wrote_it_and_at_which_rate(path):
 
 def test_changed_weights_are_noticed(change):
     def edit(content):
-        content["state_dict"]["branches.0._reducers.0.mean"][3] += 1e-3
+        next(t for t in content["state_dict"].values() if t.numel() > 3).view(-1)[3] += 1e-3
 
     with pytest.raises(CheckpointError, match="damaged"):
         read_checkpoint(change(edit))
@@ -93,6 +94,18 @@ def test_a_configuration_that_calls_anything_else_is_refused(change, target, mon
         content[PAYLOAD_KEY]["config"]["scoring"] = {
             "deeper": [{"_target_": target, "command": "id"}]
         }
+
+    with pytest.raises(CheckpointError, match="Do not trust"):
+        read_checkpoint(change(edit))
+
+
+def test_a_module_of_another_package_is_refused(change, monkeypatch):
+    """Even if it can be found in a module of this package, as what that module imports."""
+    monkeypatch.setattr(fre_lightning.scoring, "Linear", torch.nn.Linear, raising=False)
+
+    def edit(content):
+        node = {"_target_": "fre_lightning.scoring.Linear", "in_features": 1, "out_features": 1}
+        content[PAYLOAD_KEY]["config"]["scoring"] = node
 
     with pytest.raises(CheckpointError, match="Do not trust"):
         read_checkpoint(change(edit))

@@ -15,7 +15,7 @@ from fre_lightning.errors import ConfigError
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageLoader
-from fre_lightning.images.reading import read_mask
+from fre_lightning.images.masks import read_mask
 from fre_lightning.threads import default_n_threads
 
 # A reducer's weights are read from memory once a batch, which takes longer than its arithmetic on

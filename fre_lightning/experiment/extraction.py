@@ -16,7 +16,9 @@ from fre_lightning.experiment.module import FREModule
 from fre_lightning.features.cache import CachedRows, Entry, FeatureCache, ShardWriter
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageBatch
-from fre_lightning.images.reading import PREPROCESSING, read_image, read_mask
+from fre_lightning.images.masks import read_mask
+from fre_lightning.images.reading import read_image
+from fre_lightning.images.resizing import PREPROCESSING
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)

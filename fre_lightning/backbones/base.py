@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.images.reading import parse_image_size
+from fre_lightning.images.resizing import parse_image_size
 
 
 class Backbone(nn.Module, ABC):

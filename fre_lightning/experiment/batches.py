@@ -16,7 +16,7 @@ from fre_lightning.experiment.extraction import file_key
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shards import ShardWriter
-from fre_lightning.images.reading import read_mask
+from fre_lightning.images.masks import read_mask
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)

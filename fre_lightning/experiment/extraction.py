@@ -16,7 +16,8 @@ from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.shards import ShardWriter
 from fre_lightning.images.loader import ImageBatch
-from fre_lightning.images.reading import PREPROCESSING, read_image
+from fre_lightning.images.reading import read_image
+from fre_lightning.images.resizing import PREPROCESSING
 
 log = logging.getLogger(__name__)
 

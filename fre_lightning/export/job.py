@@ -24,7 +24,7 @@ from fre_lightning.export.graph import INPUT, OUTPUTS, DetectorGraph, capture, e
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.parity import Parity, compare, measure_latency, reference, resized
 from fre_lightning.export.samples import Samples, load_samples
-from fre_lightning.images.reading import parse_image_size
+from fre_lightning.images.resizing import parse_image_size
 from fre_lightning.results.run_folder import make_output_dir, write_metrics
 from fre_lightning.scoring.threshold import check_rate
 from fre_lightning.version import __version__

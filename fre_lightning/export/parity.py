@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fre_lightning.detector.model import FREModel
 from fre_lightning.export.formats import Images, Runner
-from fre_lightning.images.reading import resize
+from fre_lightning.images.resizing import resize
 
 _TOGETHER = 3
 _N_WARM_UP = 2

@@ -21,7 +21,7 @@ from fre_lightning.experiment import run as train
 from fre_lightning.export import formats
 from fre_lightning.export.formats import FORMATS
 from fre_lightning.export.job import run
-from fre_lightning.images.reading import resize
+from fre_lightning.images.resizing import resize
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

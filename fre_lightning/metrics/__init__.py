@@ -1,1 +1,1 @@
-"""Image and pixel metrics: AUROC, average precision, F1, AUPRO, AUPIMO, and their curves."""
+"""Image and pixel metrics: AUROC, average precision, F1, AUPRO, AUPIMO; and their curves."""

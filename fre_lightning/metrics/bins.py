@@ -5,11 +5,10 @@ leaves bins whose width is a fixed fraction of their value, over all 76 orders o
 float32 has: nothing needs to be known about the scores, and histograms of different images and
 processes add up. Negative scores mirror the positive ones.
 
-Scores in one bin tie. A bin is at most 1/2048 of its value wide, so that scores which differ by
-less than that can't be told apart. That costs nothing measurable as long as the scores
-spread over more than a few per cent of their value: AUROC and AUPRO move by less than 10^-4,
-average precision and F1, which feel ties more, by less than 10^-3 (see `curves.auroc_tie_bound`).
-Scores such as 10 000.1 and 10 000.2 need a constant taken off first.
+Scores in one bin tie. A bin is at most 1/2048 of its value wide. The cost is negligible if scores
+spread over more than a few per cent of their value: AUROC and AUPRO change by less than 10^-4,
+average precision and F1, which are more sensitive to ties, by less than 10^-3 (see
+`curves.auroc_tie_bound`). From scores such as 10,000.1 and 10,000.2 subtract a constant first.
 """
 
 import torch
@@ -26,10 +25,10 @@ def score_bins(scores: Tensor) -> Tensor:
     """The bin of each score; a higher bin means a higher score.
 
     Args:
-        scores: `(...)` float of any range, infinities included. float64 is rounded to float32.
+        scores: `(...)` float of any range, infinities included; float64 is rounded to float32.
 
     Returns:
-        `(...)` int32 within 0 and `N_BINS - 1`.
+        `(...)` int32 from 0 to `N_BINS - 1`.
 
     Raises:
         ValueError: If a score is NaN, which has no rank.
@@ -42,7 +41,7 @@ def score_bins(scores: Tensor) -> Tensor:
         raise ValueError(msg)
     bits = scores.float().contiguous().view(torch.int32)
     magnitude = (bits & 0x7FFFFFFF).bitwise_right_shift_(_DROPPED_BITS)
-    if lowest < 0:  # errors never are, and the selection costs more than all the rest
+    if lowest < 0:  # rare, and this selection costs more than all the rest
         magnitude = torch.where(bits < 0, -magnitude, magnitude)
     return magnitude.add_(_ZERO_BIN)
 
@@ -50,7 +49,7 @@ def score_bins(scores: Tensor) -> Tensor:
 def bin_thresholds(bins: Tensor) -> Tensor:
     """The lowest score of each bin, `(...)` integer to `(...)` float32.
 
-    `score >= threshold` selects a bin and all above it (but for subnormal numbers, which are 0).
+    `score >= threshold` selects a bin and all above it, except that subnormal numbers count as 0.
     """
     signed = bins.long() - _ZERO_BIN
     # The lowest negative score of a bin has the largest magnitude: all dropped bits set.

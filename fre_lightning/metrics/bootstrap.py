@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fre_lightning.metrics.curves import count
 
-# Resamples are handled in blocks of this many counts: 2 MB in float64, what a core's cache holds.
+# Counts per block of resamples: 2 MB in float64, the size of a core's cache.
 _BLOCK_ELEMENTS = 2**18
 
 
@@ -26,14 +26,14 @@ def bootstrap_interval(
     Args:
         scores: `(N,)` float.
         labels: `(N,)`, true or non-zero for positives.
-        statistic: A function of `(n, K)` positives and negatives at each distinct score, such as
-            `curves.auroc`, that returns `(n,)`.
-        n_resamples: How many resamples to draw.
+        statistic: Maps `(n, K)` positives and negatives at each distinct score to `(n,)`, as
+            `curves.auroc` does.
+        n_resamples: The number of resamples.
         seed: The same seed gives the same interval.
-        level: The probability that the interval should cover.
+        level: The confidence level, in (0, 1).
 
     Returns:
-        Lower and upper end; NaN if there are no positives or no negatives.
+        Lower and upper end; NaN without positives or without negatives.
     """
     _, positives, negatives = (counts.cpu() for counts in count(scores, labels))
     if not positives.sum() or not negatives.sum():
@@ -52,7 +52,7 @@ def bootstrap_interval(
 
 
 def _resample(counts: Tensor, n_resamples: int, generator: torch.Generator) -> Tensor:
-    """Draw as many samples with replacement as `(K,)` counts hold: `(n_resamples, K)` int64."""
+    """Draw `counts.sum()` samples with replacement from `(K,)` counts: `(n_resamples, K)` int64."""
     bins = torch.arange(len(counts)).repeat_interleave(counts)
     picks = torch.randint(len(bins), (n_resamples, len(bins)), generator=generator)
     drawn = counts.new_zeros(n_resamples, len(counts))

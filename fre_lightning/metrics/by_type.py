@@ -1,4 +1,4 @@
-"""Pixel metrics of each defect type, and of all images, from one pass."""
+"""Pixel metrics of each defect type and of all images, in one pass."""
 
 from collections.abc import Sequence
 from itertools import groupby
@@ -11,12 +11,11 @@ from fre_lightning.metrics.pixel import PixelMetrics
 
 
 class PixelMetricsByType:
-    """A `PixelMetrics` for the images of each defect type, whose histograms add up to the whole.
+    """One `PixelMetrics` for each defect type; their histograms add up to that of all images.
 
     Attributes:
-        total: Of all images, after `close`.
-        values: Of each defect type after `close`, what `PixelMetrics.compute` says of its images
-            together with the good ones.
+        total: The metric of all images, after `close`.
+        values: The metrics of each defect type after `close`: of its images and the good ones.
     """
 
     def __init__(self) -> None:
@@ -31,8 +30,9 @@ class PixelMetricsByType:
 
         Args:
             anomaly_maps: `(N, H, W)` float of any range.
-            masks: `(N, H, W)` bool; or `(h, w)` each, which the maps are then resized to.
-            types: The defect type of each, or `good`.
+            masks: `(N, H, W)` bool; or a list of `(h, w)` bool, to whose sizes the maps are
+                resized.
+            types: The defect type of each image, or `good`.
         """
         if not isinstance(masks, Tensor):
             for anomaly_map, mask, name in zip(anomaly_maps, masks, types, strict=True):
@@ -48,7 +48,7 @@ class PixelMetricsByType:
             start = stop
 
     def close(self) -> None:
-        """Compute what images have been added to."""
+        """Compute `total` and `values` of the images so far."""
         for metric in self._by_type.values():
             self.total = self.total.to(metric.device)
             self.total.add(metric)

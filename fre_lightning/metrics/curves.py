@@ -1,12 +1,12 @@
-"""ROC, precision-recall and the numbers read off them: pure functions of counts.
+"""ROC and precision-recall curves and their summary numbers: pure functions of counts.
 
-Everything here takes how many positives (defects) and negatives there are at each distinct score,
-`positives` and `negatives` `(..., K)`, int64 or float64, scores ascending along the last dimension.
-Exact scores (`count`) and histograms (`fre_lightning.metrics.bins`) are treated alike, and leading
-dimensions are batches (`fre_lightning.metrics.bootstrap`). Results are float64.
+The arguments `positives` and `negatives` are the numbers of defects and of good samples at each
+distinct score, `(..., K)` int64 or float64, scores ascending along the last dimension. They come
+from exact scores (`count`) or from histograms (`fre_lightning.metrics.bins`); leading dimensions
+are batches (`fre_lightning.metrics.bootstrap`). Results are float64.
 
-Without positives or without negatives nothing can be ranked: every number is then NaN, never a
-value such as 0.5 that could be mistaken for a result.
+Without positives or without negatives every number is NaN, never a value such as 0.5 that could
+be mistaken for a result.
 """
 
 import math
@@ -40,21 +40,23 @@ def count(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def merge_counts(positives: Tensor, negatives: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:
-    """Merge neighbouring scores, so that a curve has few points and keeps its shape.
+    """Merge neighbouring scores, so that a curve has fewer points but keeps its shape.
 
-    The bins are equally long along the ROC curve, and every point of a merged curve is a point of
-    the whole one.
+    The bins have equal length along the ROC curve. All points of a merged curve are points of the
+    original one.
 
     Args:
         positives: `(K,)`.
         negatives: `(K,)`.
-        n_bins: How many bins may remain at most; curves then have `n_bins + 1` points at most.
+        n_bins: The largest number of bins; curves then have at most `n_bins + 1` points.
 
     Returns:
         Positives and negatives, `(k,)` each, k <= min(K, n_bins).
     """
     step = _shares(positives) + _shares(negatives)
-    middle = step.cumsum(-1) - step / 2  # of each score's stretch of the curve, (K,), below 2
+    middle = (
+        step.cumsum(-1) - step / 2
+    )  # middle of each score's step along the curve, `(K,)`, below 2
     group = (middle / 2 * n_bins).long().clamp(max=n_bins - 1)
     _, group = torch.unique_consecutive(group, return_inverse=True)
     n_groups = int(group[-1]) + 1 if len(group) else 0
@@ -72,7 +74,7 @@ def roc_curve(positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
 def precision_recall_curve(positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
     """Precision and recall, `(..., K + 1)` each, from recall 0 to recall 1.
 
-    Precision is 1 where nothing is predicted, as in scikit-learn (whose order is the reverse).
+    Precision is 1 where nothing is predicted, as in scikit-learn, whose order is the reverse.
     """
     true = _at_least(positives)
     predicted = true + _at_least(negatives)
@@ -81,9 +83,9 @@ def precision_recall_curve(positives: Tensor, negatives: Tensor) -> tuple[Tensor
 
 
 def pr_curve_counts(positives: Tensor, negatives: Tensor) -> dict[str, Tensor | int]:
-    """What TensorBoard's `SummaryWriter.add_pr_curve_raw` takes, as keyword arguments.
+    """Keyword arguments of TensorBoard's `SummaryWriter.add_pr_curve_raw`.
 
-    Its `add_pr_curve` wants scores within 0 and 1; this one doesn't care about the scores.
+    Its `add_pr_curve` takes scores in [0, 1] only.
 
     Args:
         positives: `(K,)`, K <= 127 (TensorBoard's limit): see `merge_counts`.
@@ -108,7 +110,7 @@ def pr_curve_counts(positives: Tensor, negatives: Tensor) -> dict[str, Tensor | 
 def auroc(positives: Tensor, negatives: Tensor) -> Tensor:
     """Area under the ROC curve `(...)`: the probability that a positive outranks a negative.
 
-    A tie counts one half, as under the straight line that joins two points of the curve.
+    A tie counts one half.
     """
     positives, negatives = positives.double(), negatives.double()
     below = negatives.cumsum(-1) - negatives / 2
@@ -116,11 +118,11 @@ def auroc(positives: Tensor, negatives: Tensor) -> Tensor:
 
 
 def auroc_tie_bound(positives: Tensor, negatives: Tensor) -> Tensor:
-    """How far `auroc` can be from the value that the same scores have without ties, `(...)`.
+    """The largest difference of `auroc` from its value without ties, `(...)`.
 
-    Half the probability that a positive and a negative tie. For a histogram, whose bins are ties,
-    this bounds what the bins cost; the actual difference is far smaller, because most ties are
-    broken either way equally often.
+    Half the probability that a positive and a negative tie. The bins of a histogram are ties, so
+    this bounds their cost; the actual difference is far smaller, as about half of the ties are
+    broken either way.
     """
     positives, negatives = positives.double(), negatives.double()
     ties = (positives * negatives).sum(-1)
@@ -130,28 +132,28 @@ def auroc_tie_bound(positives: Tensor, negatives: Tensor) -> Tensor:
 def partial_auroc(positives: Tensor, negatives: Tensor, fpr_limit: float) -> Tensor:
     """Area under the ROC curve up to a false positive rate, divided by that rate, `(...)`.
 
-    The curve is interpolated linearly at the limit. With each positive weighted by the reciprocal
-    size of its region this is AUPRO (Bergmann et al. 2021, The MVTec Anomaly Detection Dataset,
-    IJCV): the mean over regions of the covered fraction is the weighted true positive rate.
+    The curve is interpolated linearly at the limit. If each positive is weighted by the reciprocal
+    size of its region, this is AUPRO (Bergmann et al. 2021, The MVTec Anomaly Detection Dataset,
+    IJCV), because the weighted true positive rate is the mean covered fraction of the regions.
     """
     fpr, tpr = roc_curve(positives, negatives)
     left, width = fpr[..., :-1], fpr.diff(dim=-1)
     inside = (fpr_limit - left).clamp(min=0).minimum(width)
     slope = torch.where(width > 0, tpr.diff(dim=-1) / width, 0.0)
     area = (inside * (tpr[..., :-1] + slope * inside / 2)).sum(-1) / fpr_limit
-    # NaN widths compare as "not greater than 0" above and would leave a number behind.
+    # Without negatives widths are NaN, which `width > 0` takes for 0.
     return _where_defined(area, positives, negatives)
 
 
 def average_precision(positives: Tensor, negatives: Tensor) -> Tensor:
-    """Precision averaged over steps of recall `(...)`, as scikit-learn defines it."""
+    """Precision averaged over steps of recall `(...)`, as in scikit-learn."""
     precision, recall = precision_recall_curve(positives, negatives)
     area = (recall.diff(dim=-1) * precision[..., 1:]).sum(-1)
     return _where_defined(area, positives, negatives)
 
 
 def f1_max(positives: Tensor, negatives: Tensor) -> Tensor:
-    """The highest F1 score that any threshold reaches, `(...)`."""
+    """The highest F1 score over all thresholds, `(...)`."""
     true, false = _at_least(positives), _at_least(negatives)
     f1 = 2 * true / (true + false + true[..., -1:])
     return _where_defined(f1.amax(-1), positives, negatives)
@@ -162,18 +164,18 @@ def aupimo(
 ) -> Tensor:
     """Mean area under the per-image overlap curve (Bertoldo et al. 2024, arXiv 2401.01984).
 
-    An image's curve is its true positive rate over the logarithm of the false positive rate on
-    normal images, its area the mean between the bounds. The area is linear in the image's defect
-    pixels: each gains what remains of the range once its score is the threshold. So the mean over
-    images needs only the sum of their histograms, not one for each image.
+    An image's curve is its true positive rate over the logarithm of the false positive rate of
+    good images; its area is the mean between the bounds. The area is a sum over the image's defect
+    pixels: each contributes the part of the range in which it lies above the threshold. So the
+    mean over images needs only one weighted histogram, not one for each image.
 
     Args:
-        positives: `(..., K)` defect pixels, those of one image weighing 1 together.
-        normal: `(..., K)` pixels of defect-free images.
-        fpr_bounds: Between which false positive rates to average.
+        positives: `(..., K)` defect pixels, weighted so that all images have equal weight.
+        normal: `(..., K)` pixels of good images.
+        fpr_bounds: Lowest and highest false positive rate, in (0, 1].
     """
     lower, upper = fpr_bounds
-    false = _at_least(normal)[..., 1:].flip(-1)  # at a threshold on each score, ascending
+    false = _at_least(normal)[..., 1:].flip(-1)  # at or above each score, ascending
     fpr = (false / false[..., :1]).clamp(lower, upper)
     gain = (math.log(upper) - fpr.log()) / math.log(upper / lower)
     weights = positives.double()
@@ -191,6 +193,6 @@ def _shares(counts: Tensor) -> Tensor:
 
 
 def _where_defined(value: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:
-    """Replace `(...)` values by NaN where one of the classes is empty."""
+    """Replace `(...)` values by NaN where there are no positives or no negatives."""
     defined = (positives.sum(-1) > 0) & (negatives.sum(-1) > 0)
     return torch.where(defined, value, math.nan)

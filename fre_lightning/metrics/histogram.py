@@ -1,4 +1,4 @@
-"""Streaming histograms of pixel scores, the state of all pixel metrics."""
+"""Histograms of pixel scores, added up batch by batch: the state of pixel metrics."""
 
 from typing import NamedTuple
 
@@ -11,10 +11,10 @@ from fre_lightning.metrics.bins import score_bins
 
 
 class Weighted(NamedTuple):
-    """Some pixels of a batch.
+    """Pixels to be counted.
 
     Attributes:
-        bins: `(M,)` int32.
+        bins: `(M,)` int32, the bin of each.
         weights: `(M,)` int64; None if each weighs 1.
     """
 
@@ -23,15 +23,15 @@ class Weighted(NamedTuple):
 
 
 class ScoreHistogram(Metric):
-    """Base of pixel metrics: histograms over the scores of all pixels of all images.
+    """Base class of pixel metrics: histograms over the scores of all pixels of all images.
 
-    Only the bins that occur are kept, some ten thousand, however many images there are; processes
-    put theirs together. `fre_lightning.metrics.bins` says what the bins cost in accuracy. A derived
-    class says in `_count` what is counted.
+    Only bins that are not empty are kept, some ten thousand however many images there are. The
+    histograms of several processes add up. `fre_lightning.metrics.bins` describes the bins and
+    their cost in accuracy; `_count` of a derived class decides what is counted.
 
     Attributes:
-        bins: List of one `(K,)` int32 tensor: the bins that occur, ascending.
-        weights: List of one `(K, n)` int64: how much of each of n kinds lies in each.
+        bins: List of one `(K,)` int32 tensor, the bins that are not empty, ascending.
+        weights: List of one `(K, n)` int64 tensor, the total weight of each kind in each bin.
     """
 
     full_state_update = False
@@ -39,11 +39,11 @@ class ScoreHistogram(Metric):
     weights: list[Tensor]
 
     def __init__(self, n_kinds: int, **kwargs: object) -> None:
-        """Begin with nothing.
+        """Start empty.
 
         Args:
-            n_kinds: How many histograms there are over the same bins.
-            kwargs: Of `torchmetrics.Metric`.
+            n_kinds: The number of histograms over the same bins.
+            kwargs: Those of `torchmetrics.Metric`.
         """
         super().__init__(**kwargs)
         self.n_kinds = n_kinds
@@ -55,11 +55,11 @@ class ScoreHistogram(Metric):
 
         Args:
             anomaly_maps: `(N, H, W)` float of any range.
-            masks: `(N, H, W)`, true or non-zero where the image is defective; None if no image
-                is, which saves time.
+            masks: `(N, H, W)`, true or non-zero for defect pixels; None if all images are good,
+                which saves time.
 
         Raises:
-            ValueError: If the shapes differ or a score is NaN.
+            ValueError: If the shapes differ, or a score is NaN.
         """
         if anomaly_maps.ndim != 3 or (masks is not None and masks.shape != anomaly_maps.shape):
             shape = "missing" if masks is None else tuple(masks.shape)
@@ -73,7 +73,7 @@ class ScoreHistogram(Metric):
         if masks is not None:
             masks = masks.bool().to(self.device)
         first, last = (int(end) for end in bins.aminmax())
-        # int64, because counts and sums of weights must be exact, also on devices without float64.
+        # int64: exact sums, also on devices without float64.
         dense = bins.new_zeros(self.n_kinds, last - first + 1, dtype=torch.int64)
         kinds = self._count(bins.sub_(first), masks if masks is not None and masks.any() else None)
         one = dense.new_ones(1)
@@ -83,14 +83,16 @@ class ScoreHistogram(Metric):
         self._put((used + first).int(), dense[:, used].T)
 
     def _count(self, bins: Tensor, masks: Tensor | None) -> tuple[Weighted, ...]:
-        """What of a batch's `(N, H, W)` bins goes into each of the `n_kinds` histograms.
+        """The pixels that a batch adds to each of the `n_kinds` histograms.
 
-        masks is None if all images are good.
+        Args:
+            bins: `(N, H, W)`, int32.
+            masks: `(N, H, W)` bool; None if all images are good.
         """
         raise NotImplementedError
 
     def histogram(self) -> tuple[Tensor, Tensor]:
-        """The bins that occur, `(K,)` int32 ascending, and what lies in each, `(K, n_kinds)`."""
+        """Bins that are not empty, `(K,)` int32 ascending, and their weights `(K, n_kinds)`."""
         if len(self.bins) == 0:
             nothing = torch.zeros(0, self.n_kinds, dtype=torch.int64, device=self.device)
             return nothing[:, 0].int(), nothing
@@ -100,7 +102,7 @@ class ScoreHistogram(Metric):
         return distinct, total.index_add_(0, place, weights)
 
     def add(self, other: "ScoreHistogram") -> None:
-        """Add the images that another metric of this class has seen."""
+        """Add the images of another metric of this class."""
         self._put(*other.histogram())
         self._update_count += other._update_count
 

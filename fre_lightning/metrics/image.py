@@ -25,7 +25,7 @@ IMAGE_STATISTICS = {
 
 
 class ImageMetrics(Metric):
-    """Exact image AUROC, average precision (AUPR) and highest F1 from one score per image."""
+    """Exact image AUROC, average precision (AUPR) and highest F1."""
 
     full_state_update = False
     scores: list[Tensor]
@@ -42,6 +42,9 @@ class ImageMetrics(Metric):
         Args:
             scores: `(N,)` float of any range.
             labels: `(N,)`, true or non-zero for defective images.
+
+        Raises:
+            ValueError: If the shapes differ.
         """
         if scores.ndim != 1 or scores.shape != labels.shape:
             msg = f"scores {tuple(scores.shape)} and labels {tuple(labels.shape)} must be (N,)."
@@ -50,7 +53,7 @@ class ImageMetrics(Metric):
         self.labels.append(labels.bool())
 
     def counts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Distinct scores ascending, defective and good images at each, `(K,)` each."""
+        """Distinct scores, ascending, and defective and good images at each, `(K,)` each."""
         return curves.count(*self._seen())
 
     def compute(self) -> dict[str, float]:
@@ -59,7 +62,7 @@ class ImageMetrics(Metric):
         return {name: float(value(defective, good)) for name, value in IMAGE_STATISTICS.items()}
 
     def intervals(self) -> dict[str, float]:
-        """95 % bootstrap interval of each number over the test images, as `_low` and `_high`."""
+        """95 % bootstrap interval of each number, as `<name>_low` and `<name>_high`."""
         ends: dict[str, float] = {}
         for name, statistic in IMAGE_STATISTICS.items():
             low, high = bootstrap_interval(*self._seen(), statistic)

@@ -4,7 +4,7 @@ As with image metrics, `compute` returns plain floats, NaN where undefined. `cou
 `region_counts` give what `fre_lightning.metrics.curves` draws curves from.
 """
 
-from typing import Any
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from torch import Tensor
 
@@ -13,15 +13,35 @@ from fre_lightning.metrics.bins import bin_thresholds
 from fre_lightning.metrics.histogram import ScoreHistogram, Weighted
 from fre_lightning.metrics.regions import image_weights, region_weights
 
+T = TypeVar("T")
+
+
+class PixelKinds(NamedTuple, Generic[T]):
+    """The kinds of pixels that are counted.
+
+    Attributes:
+        all: All pixels.
+        normal: Pixels of good images.
+        defects: Defect pixels.
+        by_region: Defect pixels, weighted so that all 8-connected regions have equal weight.
+        by_image: Defect pixels, weighted so that all defective images have equal weight.
+    """
+
+    all: T
+    normal: T
+    defects: T
+    by_region: T
+    by_image: T
+
 
 class PixelMetrics(ScoreHistogram):
     """Pixel AUROC, average precision (AUPR), highest F1, AUPRO and AUPIMO over all images.
 
-    Each depends only on the order of the scores, AUPRO too: its thresholds are the scores. It is
-    the mean over 8-connected defect regions of the covered fraction, averaged over false positive
-    rates (of all pixels that the masks leave out) from 0 to `fpr_limit`. AUPIMO
-    (`curves.aupimo`) averages over the rates of good images taken together; the
-    paper over those of single images, which is the same as long as images are equally large.
+    All depend on nothing but the order of the scores. AUPRO is the mean over 8-connected defect
+    regions of the covered fraction, averaged over false positive rates from 0 to `fpr_limit` of
+    all pixels outside the masks; its thresholds are the scores. AUPIMO (`curves.aupimo`) takes the
+    false positive rate of all good images at once, where the paper averages those of single
+    images: the same for images of equal size.
     """
 
     def __init__(
@@ -30,17 +50,17 @@ class PixelMetrics(ScoreHistogram):
         fpr_bounds: tuple[float, float] = (1e-5, 1e-4),
         **kwargs: Any,
     ) -> None:
-        """Begin with nothing.
+        """Start empty.
 
         Args:
-            fpr_limit: Up to which false positive rate AUPRO averages.
-            fpr_bounds: Between which false positive rates AUPIMO averages.
-            kwargs: Of `torchmetrics.Metric`.
+            fpr_limit: The highest false positive rate of AUPRO, in (0, 1].
+            fpr_bounds: The lowest and highest false positive rate of AUPIMO, in (0, 1].
+            kwargs: Those of `torchmetrics.Metric`.
 
         Raises:
-            ValueError: If these are no such rates.
+            ValueError: If a rate is out of range.
         """
-        super().__init__(n_kinds=5, **kwargs)
+        super().__init__(n_kinds=len(PixelKinds._fields), **kwargs)
         lower, upper = fpr_bounds
         if not 0 < fpr_limit <= 1:
             msg = f"fpr_limit={fpr_limit} must be above 0 and at most 1."
@@ -51,40 +71,42 @@ class PixelMetrics(ScoreHistogram):
         self.fpr_limit = fpr_limit
         self.fpr_bounds = (lower, upper)
 
-    def _count(self, bins: Tensor, masks: Tensor | None) -> tuple[Weighted, ...]:
-        """All pixels, those of good images, and those of defects: as they are, by region, image."""
+    def _count(self, bins: Tensor, masks: Tensor | None) -> PixelKinds[Weighted]:
         pixels = Weighted(bins.flatten())
         if masks is None:
             nothing = Weighted(pixels.bins[:0])
-            return pixels, pixels, nothing, nothing, nothing
+            return PixelKinds(pixels, pixels, nothing, nothing, nothing)
         defects = bins[masks]
-        return (
-            pixels,
-            Weighted(bins[~masks.flatten(1).any(1)].flatten()),
-            Weighted(defects),
-            Weighted(defects, region_weights(masks)),
-            Weighted(defects, image_weights(masks)),
+        return PixelKinds(
+            all=pixels,
+            normal=Weighted(bins[~masks.flatten(1).any(1)].flatten()),
+            defects=Weighted(defects),
+            by_region=Weighted(defects, region_weights(masks)),
+            by_image=Weighted(defects, image_weights(masks)),
         )
 
+    def _kinds(self) -> PixelKinds[Tensor]:
+        """The pixels of each kind in each bin, `(K,)` int64 on the CPU."""
+        return PixelKinds(*self.histogram()[1].cpu().T.contiguous())
+
     def counts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Lowest score of each bin that occurs, ascending, defect and good pixels: `(K,)` each."""
-        bins, weights = self.histogram()
-        pixels, _, defects, _, _ = weights.cpu().T
-        return bin_thresholds(bins).cpu(), defects, pixels - defects
+        """Lowest score of each bin, ascending, and its defect and good pixels, `(K,)` each."""
+        kinds, thresholds = self._kinds(), bin_thresholds(self.histogram()[0])
+        return thresholds.cpu(), kinds.defects, kinds.all - kinds.defects
 
     def region_counts(self) -> tuple[Tensor, Tensor]:
-        """Weighted defect pixels, by region, and good pixels, `(K,)` each, as in `counts`."""
-        pixels, _, defects, regions, _ = self.histogram()[1].cpu().T
-        return regions, pixels - defects
+        """Defect pixels weighted by region, and good pixels, `(K,)` each, as in `counts`."""
+        kinds = self._kinds()
+        return kinds.by_region, kinds.all - kinds.defects
 
     def compute(self) -> dict[str, float]:
         """`pixel_auroc`, `pixel_aupr`, `pixel_f1_max`, `pixel_aupro` and `pixel_aupimo`."""
-        pixels, normal, defects, regions, images = self.histogram()[1].cpu().T.contiguous()
-        good = pixels - defects
+        kinds = self._kinds()
+        defects, good = kinds.defects, kinds.all - kinds.defects
         return {
             "pixel_auroc": float(curves.auroc(defects, good)),
             "pixel_aupr": float(curves.average_precision(defects, good)),
             "pixel_f1_max": float(curves.f1_max(defects, good)),
-            "pixel_aupro": float(curves.partial_auroc(regions, good, self.fpr_limit)),
-            "pixel_aupimo": float(curves.aupimo(images, normal, self.fpr_bounds)),
+            "pixel_aupro": float(curves.partial_auroc(kinds.by_region, good, self.fpr_limit)),
+            "pixel_aupimo": float(curves.aupimo(kinds.by_image, kinds.normal, self.fpr_bounds)),
         }

@@ -1,21 +1,21 @@
-"""Weights that give every defect, or every image, the same say however many pixels it has."""
+"""Pixel weights that give every defect region, or every image, the same total weight."""
 
 import numpy as np
 import torch
 from scipy import ndimage  # type: ignore[import-untyped]
 from torch import Tensor
 
-# Weights are integers, so that a sum over processes doesn't depend on its order. A region weighs
-# 2^40 less a rounding of at most its size: 10^-6 of it even where a megapixel is defective.
+# Weights are integers, so that sums do not depend on their order. A region weighs 2^40 less at
+# most its number of pixels: an error of 10^-6 even for a region of a megapixel.
 _TOTAL_WEIGHT = 2**40
 
-# Pixels touch at edges and corners, but not across images.
+# Neighbours share an edge or a corner, within one image.
 _NEIGHBOURS = np.zeros((3, 3, 3), dtype=bool)
 _NEIGHBOURS[1] = True
 
 
 def region_weights(masks: Tensor) -> Tensor:
-    """Weigh each defect pixel by the reciprocal size of its 8-connected region.
+    """Weight each defect pixel by the reciprocal size of its 8-connected region.
 
     Args:
         masks: `(N, H, W)` bool.
@@ -31,7 +31,7 @@ def region_weights(masks: Tensor) -> Tensor:
 
 
 def image_weights(masks: Tensor) -> Tensor:
-    """Weigh each defect pixel by the reciprocal number of defect pixels of its image.
+    """Weight each defect pixel by the reciprocal number of defect pixels in its image.
 
     Args:
         masks: `(N, H, W)` bool.

@@ -13,10 +13,10 @@ from tqdm import tqdm
 
 from fre_lightning.detector.detector import Detector, Outcome, load
 from fre_lightning.errors import DatasetError
+from fre_lightning.files import make_output_dir
 from fre_lightning.predict.heatmaps import HeatmapWriter
 from fre_lightning.predict.inputs import Inputs, find_inputs
 from fre_lightning.predict.table import PredictionTable
-from fre_lightning.results.run_folder import make_output_dir
 
 log = logging.getLogger(__name__)
 

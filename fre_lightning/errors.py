@@ -4,6 +4,11 @@
 class FREError(Exception):
     """Base of all errors that the command line prints without a traceback, with exit code 2."""
 
+    @property
+    def summary(self) -> str:
+        """The first sentence of the message: what is wrong, without the advice."""
+        return str(self).partition(". ")[0]
+
 
 class DatasetError(FREError):
     """The dataset's folder, category, masks or number of images are not as they should be."""

@@ -1,12 +1,17 @@
 """How the cores of a CPU are shared: between images, or within the work on one of them."""
 
 import os
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 def default_n_threads() -> int:
@@ -46,6 +51,22 @@ def thread_pool(n_threads: int, name: str = "worker") -> Iterator[ThreadPoolExec
         yield pool
     finally:
         end_threads(pool)
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Value], items: Iterable[Item], n_ahead: int
+) -> Iterator[Value]:
+    """Yield the function's values in order, computed by the pool at most `n_ahead` items early.
+
+    Unlike `pool.map` it draws items only as values are used, so `items` may be endless.
+    """
+    pending: deque[Future[Value]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > n_ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()
 
 
 class ImageParallel:

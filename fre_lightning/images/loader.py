@@ -2,10 +2,7 @@
 
 import logging
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -14,7 +11,7 @@ from torch import Tensor
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import UnreadableImageError
 from fre_lightning.images.reading import read_image
-from fre_lightning.threads import thread_pool
+from fre_lightning.threads import map_ahead, thread_pool
 
 log = logging.getLogger(__name__)
 
@@ -73,27 +70,23 @@ class ImageLoader:
         return math.ceil((len(self.samples) - self.first) / self.batch_size)
 
     def __iter__(self) -> Iterator[ImageBatch]:
-        """Yield batches; at most three of them are in memory at a time.
+        """Yield batches, while the threads decode the next two.
 
         Raises:
             UnreadableImageError: If an image cannot be decoded and is not to be skipped.
         """
-        waiting = iter(range(self.first, len(self.samples)))
+        order = range(self.first, len(self.samples))
         with thread_pool(self.n_threads, "decode") as pool:
-            pending: deque[Future[Tensor | None]] = deque()
-            start = self.first
-            while start < len(self.samples):
-                n_ahead = 2 * self.batch_size - len(pending)
-                pending.extend(pool.submit(self._read, i) for i in islice(waiting, n_ahead))
-                indices = range(start, min(start + self.batch_size, len(self.samples)))
-                images = [pending.popleft().result() for _ in indices]
-                readable = {i: im for i, im in zip(indices, images, strict=True) if im is not None}
+            images = map_ahead(pool, self._read, order, 2 * self.batch_size)
+            for start in range(0, len(order), self.batch_size):
+                # The indices come first: `zip` stops at their end without drawing an image.
+                pairs = zip(order[start : start + self.batch_size], images, strict=False)
+                readable = {index: image for index, image in pairs if image is not None}
                 if readable:
                     batch = torch.stack(list(readable.values()))
                     yield ImageBatch(
                         list(readable), batch.pin_memory() if self.pin_memory else batch
                     )
-                start = indices.stop
 
     def _read(self, index: int) -> Tensor | None:
         try:
@@ -101,5 +94,5 @@ class ImageLoader:
         except UnreadableImageError as error:
             if not self.skip_unreadable:
                 raise
-            log.warning("Left out: %s", str(error).partition(". ")[0])
+            log.warning("Left out: %s", error.summary)
             return None

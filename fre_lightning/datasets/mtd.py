@@ -74,8 +74,8 @@ class MTD(AnomalyDataset):
         if not self.root.is_dir():
             msg = (
                 f"The folder {self.root.absolute()} does not exist. Download Magnetic Tile Defects "
-                f"with `python scripts/download.py mtd --root {self.root}`, or set dataset.root to "
-                "where it is."
+                f"with `python -m fre_lightning.datasets.download mtd --root {self.root}`, or set "
+                "dataset.root to where it is."
             )
             raise DatasetError(msg)
         below = sub_folders(self.root)
@@ -95,7 +95,8 @@ def _find_mask(photo: Path) -> Path:
     if not mask_path.is_file():
         msg = (
             f"{photo} has no mask {mask_path.name} beside it, so this copy of Magnetic Tile "
-            "Defects is incomplete. Download it again with `python scripts/download.py mtd`."
+            "Defects is incomplete. Download it again with "
+            "`python -m fre_lightning.datasets.download mtd`."
         )
         raise DatasetError(msg)
     return mask_path
@@ -108,8 +109,8 @@ def _list_photos(root: Path, kind: str) -> list[Path]:
     if not photos:
         msg = (
             f"{folder.absolute()} is missing or holds no jpg images, so this copy of Magnetic Tile "
-            f"Defects is incomplete. Download it again with "
-            f"`python scripts/download.py mtd --root {root}`."
+            "Defects is incomplete. Download it again with "
+            f"`python -m fre_lightning.datasets.download mtd --root {root}`."
         )
         raise DatasetError(msg)
     return photos

@@ -48,8 +48,8 @@ class MVTec(AnomalyDataset):
         if not self.root.is_dir():
             msg = (
                 f"The folder {self.root.absolute()} does not exist. Download MVTec AD with "
-                f"`python scripts/download.py mvtec --root {self.root}`, or set dataset.root to "
-                "where it is."
+                f"`python -m fre_lightning.datasets.download mvtec --root {self.root}`, or set "
+                "dataset.root to where it is."
             )
             raise DatasetError(msg)
         folders = {path.name: path for path in self.root.iterdir() if path.is_dir()}
@@ -68,8 +68,8 @@ class MVTec(AnomalyDataset):
         if not present:
             return (
                 f"No category was found in {root}: none of its sub-folders holds train/{GOOD}. "
-                f"Download MVTec AD with `python scripts/download.py mvtec --root {self.root}`, or "
-                "set dataset.root to a folder in MVTec layout."
+                "Download MVTec AD with `python -m fre_lightning.datasets.download mvtec --root "
+                f"{self.root}`, or set dataset.root to a folder in MVTec layout."
             )
         near = difflib.get_close_matches(self.category.lower(), present, n=1)
         hint = f" Did you mean {near[0]}?" if near else ""

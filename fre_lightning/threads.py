@@ -1,4 +1,4 @@
-"""How the cores of a CPU are shared: between images, or within the work on one of them."""
+"""Threads on the CPU: one core per image, or all cores within an operation."""
 
 import os
 from collections import deque
@@ -22,7 +22,7 @@ def default_n_threads() -> int:
 
 @contextmanager
 def intra_op_threads(n_threads: int) -> Iterator[None]:
-    """Let torch use `n_threads` within each operation while the body runs."""
+    """While the body runs, torch uses `n_threads` threads within each operation."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
@@ -31,26 +31,26 @@ def intra_op_threads(n_threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def start_threads(n_threads: int, name: str) -> ThreadPoolExecutor:
-    """Threads for independent work, each of which keeps to one core."""
+def _start_threads(n_threads: int, name: str) -> ThreadPoolExecutor:
+    """Threads for independent work; torch uses one core in each."""
     return ThreadPoolExecutor(n_threads, name, initializer=torch.set_num_threads, initargs=(1,))
 
 
-def end_threads(pool: ThreadPoolExecutor) -> None:
-    """End the threads after what they are doing just now."""
+def _end_threads(pool: ThreadPoolExecutor) -> None:
+    """Cancel the waiting work, and end the threads after their present work."""
     pool.shutdown(cancel_futures=True)
-    # Part of what they set is the process's, not theirs: give this thread its number back.
+    # `set_num_threads` in a worker also changes a number of the whole process: set it back.
     torch.set_num_threads(torch.get_num_threads())
 
 
 @contextmanager
 def thread_pool(n_threads: int, name: str = "worker") -> Iterator[ThreadPoolExecutor]:
-    """Threads for independent work, each of which keeps to one core, while the body runs."""
-    pool = start_threads(n_threads, name)
+    """`_start_threads` while the body runs, then `_end_threads`."""
+    pool = _start_threads(n_threads, name)
     try:
         yield pool
     finally:
-        end_threads(pool)
+        _end_threads(pool)
 
 
 def map_ahead(
@@ -70,11 +70,11 @@ def map_ahead(
 
 
 class ImageParallel:
-    """Applies a function of images to a batch, some images to a thread, on the CPU.
+    """Applies a function to a batch of images on the CPU, a few images per thread.
 
-    A core that works on its own image waits for nobody. Threads within an operation meet at the
-    end of each one, which idles cores on small maps, and where other programs (or our decoders)
-    take a core from time to time, holds up all of them.
+    A core with an image of its own never waits for another core. Threads within an operation wait
+    for each other at its end: small maps leave cores idle, and if another program (or our own
+    decoder) takes a core for a moment, all others wait for it.
     """
 
     def __init__(
@@ -85,16 +85,16 @@ class ImageParallel:
         Args:
             function: Maps `(n, ...)` to tensors `(n, ...)`, each image by itself; called from
                 threads.
-            n_threads: How many images are worked on at the same time, or groups of images.
-            n_together: How many images a call gets at most.
+            n_threads: Number of simultaneous calls.
+            n_together: Largest number of images per call.
         """
         self._function = function
         self._n_together = n_together
-        self._pool = start_threads(n_threads, "compute")
+        self._pool = _start_threads(n_threads, "compute")
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """The function's values for `(N, ...)` images."""
-        # Both are settings of a thread, which the pool's threads would not know of.
+        # Both are settings of the calling thread, to be repeated in the pool's threads.
         dtype, is_mixed = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
 
         def compute(part: Tensor) -> list[Tensor]:
@@ -107,4 +107,4 @@ class ImageParallel:
 
     def close(self) -> None:
         """End the threads."""
-        end_threads(self._pool)
+        _end_threads(self._pool)

@@ -1,4 +1,4 @@
-"""MVTec AD, and any folder laid out like it."""
+"""MVTec AD, and any folder in its layout."""
 
 import difflib
 from pathlib import Path
@@ -21,7 +21,7 @@ class MVTec(AnomalyDataset):
         <root>/<category>/ground_truth/<defect type>/<stem>_mask.png
 
     Without `test` there is nothing to test on; without `ground_truth` there are no pixel metrics.
-    A mask may also have the very name of its image. Good images come first in the test split, then
+    A mask may also have the same name as its image. Good images come first in the test split, then
     the defect types by name.
     """
 
@@ -80,7 +80,7 @@ class MVTec(AnomalyDataset):
 
 
 def find_categories(root: Path) -> list[str]:
-    """The names of those sub-folders of `root` that hold `train/good`, sorted."""
+    """The names of the sub-folders of `root` with `train/good` in them, sorted."""
     return [path.name for path in sub_folders(root) if (path / "train" / GOOD).is_dir()]
 
 
@@ -105,7 +105,7 @@ def _list_train(folder: Path) -> list[Sample]:
 
 
 def refuse_loose_images(test_dir: Path) -> None:
-    """Check that all test images lie in a folder that tells whether they are defective.
+    """Check that all test images lie in the folder of a defect type or of good images.
 
     Raises:
         DatasetError: If images lie directly in `test_dir`.

@@ -17,10 +17,10 @@ log = logging.getLogger(__name__)
 
 
 class ImageBatch(NamedTuple):
-    """Some images of a split.
+    """A batch of a split's images.
 
     Attributes:
-        indices: Which samples they are of.
+        indices: Positions of the images in the split.
         images: `(N, 3, H, W)` uint8.
     """
 
@@ -31,8 +31,8 @@ class ImageBatch(NamedTuple):
 class ImageLoader:
     """Decodes and resizes the images of a split, in order.
 
-    Threads suffice, for Pillow lets go of Python's lock while it decodes and resizes; they start
-    at once and hand images over without a copy, which worker processes do not.
+    Threads suffice, because Pillow releases Python's lock while it decodes and resizes. Unlike
+    worker processes they start at once and hand images over without a copy.
     """
 
     def __init__(
@@ -51,11 +51,11 @@ class ImageLoader:
         Args:
             samples: The split.
             image_size: `(H, W)` of the batches.
-            batch_size: Images a batch; the last may have fewer.
-            n_threads: Decoding threads.
-            first: The sample to start from.
+            batch_size: Images per batch; the last may have fewer.
+            n_threads: Number of decoding threads.
+            first: Position of the first sample.
             skip_unreadable: Whether images that cannot be decoded are left out with a warning.
-            pin_memory: Whether batches are to lie in memory that a GPU copies from by itself.
+            pin_memory: Whether batches lie in pinned memory, from which a GPU copies faster.
         """
         self.samples = samples
         self.image_size = image_size
@@ -66,14 +66,14 @@ class ImageLoader:
         self.pin_memory = pin_memory
 
     def __len__(self) -> int:
-        """The number of batches, if none of them is without readable images."""
+        """The number of batches; one without any readable image is left out."""
         return math.ceil((len(self.samples) - self.first) / self.batch_size)
 
     def __iter__(self) -> Iterator[ImageBatch]:
         """Yield batches, while the threads decode the next two.
 
         Raises:
-            UnreadableImageError: If an image cannot be decoded and is not to be skipped.
+            UnreadableImageError: If an image cannot be decoded and `skip_unreadable` is off.
         """
         order = range(self.first, len(self.samples))
         with thread_pool(self.n_threads, "decode") as pool:

@@ -81,7 +81,8 @@ class Folder(AnomalyDataset):
             return MVTec(root.parent, root.name, self.skip_unreadable).scan()
         good_dir, mask_root = self._find_good_dir(), self._find_mask_root()
         good = self._list_good(good_dir)
-        test_good = self._list_test_good()
+        refuse_loose_images(self.root / "test")
+        test_good = list_images_below(self.root / "test" / GOOD)
         if not test_good:
             good, test_good = split_good(good, self.test_fraction, self.seed)
         defective = self._list_defective(good_dir, mask_root)
@@ -133,10 +134,6 @@ class Folder(AnomalyDataset):
             )
             raise DatasetError(msg)
         return good
-
-    def _list_test_good(self) -> list[Path]:
-        refuse_loose_images(self.root / "test")
-        return list_images_below(self.root / "test" / GOOD)
 
     def _list_defective(self, good_dir: Path, mask_root: Path | None) -> list[Sample]:
         folders = self._find_defect_dirs(good_dir, mask_root)

@@ -133,8 +133,7 @@ class Synthetic(AnomalyDataset):
             shutil.rmtree(partial, ignore_errors=True)
 
     def _generate(self, folder: Path) -> None:
-        counts = {"train": self.n_train, "test": self.n_test_good}
-        for split, n_images in counts.items():
+        for split, n_images in (("train", self.n_train), ("test", self.n_test_good)):
             for index in range(n_images):
                 image, _ = self.draw(split, GOOD, index)
                 _save(image, folder / split / GOOD / f"{index:03d}.png")

@@ -11,7 +11,7 @@ from fre_lightning.errors import OutputError
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` if the body ends well."""
+    """Yield a temporary path beside `path`; rename it to `path` if the body raises no error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary

@@ -1,4 +1,4 @@
-"""Principal component analysis, in closed form."""
+"""The reducer PCA, principal component analysis, in closed form."""
 
 from typing import ClassVar
 
@@ -30,7 +30,7 @@ class PCA(Reducer):
         """Find the leading principal axes of `(N, D)` features.
 
         Returns:
-            What they span.
+            Their subspace.
 
         Raises:
             FeatureError: If there are fewer than two images, or the features do not vary.

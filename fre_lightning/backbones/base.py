@@ -28,8 +28,7 @@ class Backbone(nn.Module, ABC):
         layers: The layers whose outputs are the feature maps.
         pools: Kernel and stride of the average pooling of each layer's feature map.
         image_size: `(H, W)` of its images.
-        compression: The compression of its features, see `ChannelStandardizer`; "none" for
-            torchvision's networks.
+        compression: The compression of its features, see `ChannelStandardizer`.
         cache_dir: Where `accelerate` may store what takes long to build; None: nowhere.
     """
 

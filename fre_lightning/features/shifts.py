@@ -66,10 +66,6 @@ class ShiftedMaps:
         self._sources = (np.arange(n_channels)[:, None] * height * width + cells).ravel()
         self.shape = self._maps.shape
 
-    def __len__(self) -> int:
-        """The number of maps."""
-        return len(self._maps)
-
     def __getitem__(self, block: tuple[slice, slice]) -> NDArray[np.float32]:
         """A block of the shifted maps, `(n, d)`."""
         rows, columns = block

@@ -82,6 +82,9 @@ class Backbone(nn.Module, ABC):
 
         Returns:
             `(N, C, h, w)` float for each layer.
+
+        Raises:
+            BackboneError: If a layer's output is not a map.
         """
 
     def features(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
@@ -110,7 +113,11 @@ class Backbone(nn.Module, ABC):
         return 1
 
     def engine_on(self, device: str) -> str:  # noqa: ARG002 - for subclasses with a choice
-        """The engine of `forward` on a type of device, such as `cpu`; part of the cache key."""
+        """The engine of `forward` on a type of device, such as `cpu`; part of the cache key.
+
+        Raises:
+            BackboneError: If the engine is unknown, not installed, or not for this device.
+        """
         return "eager"
 
     def fingerprint(self, layer: str) -> dict[str, object]:

@@ -48,11 +48,7 @@ class CombinedBackbone(Backbone):
         return " + ".join(part.weights_label for part in self.parts)
 
     def load_weights(self) -> None:
-        """Load the weights of all backbones.
-
-        Raises:
-            BackboneError: If they are missing, cannot be read, or do not fit.
-        """
+        """Load the weights of all backbones."""
         for part in self.parts:
             part.load_weights()
 

@@ -90,15 +90,7 @@ class Scattering(Backbone):
 
     @torch.no_grad()
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:  # noqa: ARG002
-        """Compute the feature map; see the class for the channels.
-
-        Args:
-            images: `(N, 3, H, W)` uint8, RGB.
-            layers: There is one only.
-
-        Returns:
-            One map `(N, C, H // 2^J, W // 2^J)` float32, not compressed.
-        """
+        """One map `(N, C, H // 2^J, W // 2^J)` float32; see the class for the channels."""
         parts = torch.split(images, self._planes_per_block(images, 0))
         return [torch.cat([self._scatter_colours(part) for part in parts])]
 

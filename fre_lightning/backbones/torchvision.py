@@ -1,6 +1,7 @@
 """The backbones with weights: any torchvision network, cut at some layers."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -97,11 +98,7 @@ class TorchvisionBackbone(Backbone):
         return Path(self.weights).name
 
     def load_weights(self) -> None:
-        """Load the weights named in the constructor.
-
-        Raises:
-            BackboneError: If they cannot be downloaded or read, or belong to another network.
-        """
+        """Load the weights named in the constructor, see `load_state`."""
         if self.weights == RANDOM:
             return
         state = load_state(self.name, self.weights, self.network.state_dict())
@@ -109,11 +106,7 @@ class TorchvisionBackbone(Backbone):
         self._engines = {}
 
     def engine_on(self, device: str) -> str:
-        """The engine on a type of device, see `resolve_engine`.
-
-        Raises:
-            BackboneError: If it is unknown, not installed, or not for this device.
-        """
+        """The engine on a type of device, see `resolve_engine`."""
         return resolve_engine(self.engine, device)
 
     @property
@@ -124,13 +117,7 @@ class TorchvisionBackbone(Backbone):
     def accelerate(
         self, n_threads: int, precision: str, layers: Sequence[str] | None = None
     ) -> None:
-        """Build the engine for the present weights and device, unless it exists.
-
-        Args:
-            n_threads: The number of CPU threads that will call `forward` at the same time.
-            precision: The trainer's precision; bfloat16 if it starts with `bf16`.
-            layers: The layers that `forward` will be called with; None: all.
-        """
+        """Build the engine for the present weights and device, unless it exists."""
         built_for = (self.pixel_mean.device, n_threads, precision)
         if self._built_for != built_for:
             self._engines, self._built_for = {}, built_for
@@ -152,18 +139,12 @@ class TorchvisionBackbone(Backbone):
         return super().fingerprint(layer) | {"weights": weights, "tf32": self.tf32}
 
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
-        """Feature maps `(N, C, h, w)` of some layers of `(N, 3, H, W)` uint8 images.
-
-        Raises:
-            BackboneError: If a layer's output is not a map.
-        """
+        """Feature maps `(N, C, h, w)` of some layers of `(N, 3, H, W)` uint8 images."""
         chosen = self.layers if layers is None else tuple(layers)
         normalized = images.float().sub_(self.pixel_mean).div_(self.pixel_std)
         run = self._engines.get(chosen) or partial(self._run_plainly, chosen)
-        if images.is_cuda:
-            with torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32):
-                feature_maps = run(normalized)
-        else:
+        flags = torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32)
+        with flags if images.is_cuda else nullcontext():
             feature_maps = run(normalized)
         for layer, feature_map in zip(chosen, feature_maps, strict=True):
             if feature_map.ndim != 4:

@@ -65,15 +65,7 @@ class Autoencoder(GradientReducer):
 
     @torch.no_grad()
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
-        """Find the subspace and the rank of `(N, D)` features, and draw initial weights.
-
-        Returns:
-            The subspace.
-
-        Raises:
-            FeatureError: If there are fewer than two images, or the features do not vary.
-            ConfigError: If more components are asked for than the features have.
-        """
+        """Find the subspace and the rank of `(N, D)` features, and draw initial weights."""
         subspace = find_subspace(features, device)
         rank = find_rank(self.n_components_requested, subspace)
         in_span = self.space == "span"
@@ -85,13 +77,9 @@ class Autoencoder(GradientReducer):
 
     @torch.no_grad()
     def training_epoch(self) -> Tensor:
-        """Train for one shuffled pass over the training features.
+        """Train for one shuffled pass; return the mean squared error of the D features, a scalar.
 
-        A whole epoch per call, because a step takes less time than the bookkeeping of a training
-        loop does.
-
-        Returns:
-            The epoch's mean squared error over all elements of the D features, a scalar.
+        A whole epoch per call: a step takes less time than the bookkeeping of a training loop.
         """
         assert self.training_state is not None, "fit() comes before training_epoch()"
         total, n_rows = torch.zeros((), device=self.training_state.inputs.device), 0

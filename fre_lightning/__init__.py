@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fre_lightning.version import __version__
 
 if TYPE_CHECKING:
-    from fre_lightning.detector.detector import Detector, load
-    from fre_lightning.detector.result import DetectionResult
+    from fre_lightning.detector import DetectionResult, Detector, load
 
 # Threads of OpenMP spin while they wait, on cores that another program could use: two jobs on the
 # same cores then take four times as long as one. libgomp reads this once, when torch is imported.
@@ -20,16 +19,10 @@ if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
 
 __all__ = ["DetectionResult", "Detector", "__version__", "load"]
 
-_HOMES = {
-    "DetectionResult": "fre_lightning.detector.result",
-    "Detector": "fre_lightning.detector.detector",
-    "load": "fre_lightning.detector.detector",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import what computes when it is first asked for: torch takes seconds."""
-    if name not in _HOMES:
+    if name not in __all__:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    return getattr(importlib.import_module(_HOMES[name]), name)
+    return getattr(importlib.import_module("fre_lightning.detector"), name)

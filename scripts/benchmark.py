@@ -30,7 +30,7 @@ from fre_lightning.backbones import Scattering, TorchvisionBackbone
 from fre_lightning.backbones.extractor import Extractor, ImageParallel
 from fre_lightning.config import CONFIG_DIR, build
 from fre_lightning.datasets import Splits
-from fre_lightning.detector.builder import build_module
+from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.experiment import run
 from fre_lightning.features.matrix import FeatureMatrix
@@ -227,21 +227,21 @@ def measure_inference(arguments: argparse.Namespace, scratch: Path) -> dict[str,
     """Images a second from memory to error map, one at a time and in batches; and decoding."""
     reducer = arguments.reducers.split(",")[0]
     cfg = configure(arguments, scratch)
-    module = build_module(cfg, read_checkpoint(scratch / reducer)).to(arguments.device)
+    model = restore_model(read_checkpoint(scratch / reducer)).to(arguments.device)
     n_threads = torch.get_num_threads()
     samples = build(cfg.dataset).scan().test[:32]
-    loader = ImageLoader(samples, module.backbone.image_size, 32, default_n_threads())
+    loader = ImageLoader(samples, model.backbone.image_size, 32, default_n_threads())
     start = time.perf_counter()
     images = torch.cat([batch.images for batch in loader])
     decode_seconds = (time.perf_counter() - start) / len(images)
     images = images.to(arguments.device)
-    backbone, layers = module.backbone, module.backbone.layers
+    backbone, layers = model.backbone, model.backbone.layers
     extract = Extractor(backbone, layers, images.device, n_threads, "32-true")
 
     def detect(batch: torch.Tensor) -> torch.Tensor:
         features = extract(batch) if len(batch) > 1 else backbone.features(batch)
-        error_maps = module.error_maps_of([layer[:, None] for layer in features])
-        return module.scoring.image_score(error_maps).cpu()
+        error_maps = model.error_maps_of([layer[:, None] for layer in features])
+        return model.scoring.image_score(error_maps).cpu()
 
     with torch.inference_mode():
         single, batch = (best_seconds(lambda n=n: detect(images[:n])) for n in (1, len(images)))

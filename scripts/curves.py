@@ -26,10 +26,11 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.config import CONFIG_DIR, build
-from fre_lightning.detector.builder import build_module, make_trainer
+from fre_lightning.detector.builder import build_model
 from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
+from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.metrics.curves import auroc, count
 
@@ -79,19 +80,19 @@ def load_splits(
     """A dataset, and each layer's features of its training and its test images."""
     datamodule = build(cfg.datamodule, dataset=build(cfg.dataset))
     datamodule.setup()
-    module, trainer = build_module(cfg), make_trainer(cfg)
+    model, trainer = build_model(cfg), make_trainer(cfg)
     cache = FeatureCache(cfg.paths.cache_dir)
     train, test = (
-        load_features(split, module, datamodule, cache, trainer) for split in ("train", "test")
+        load_features(split, model, datamodule, cache, trainer) for split in ("train", "test")
     )
-    datamodule.attach(test)
     return datamodule, train, test
 
 
 def load(cfg: DictConfig) -> Features:
     """All features of a dataset."""
     datamodule, train, test = load_splits(cfg)
-    labels = torch.tensor([sample.label for sample in datamodule.test_samples])
+    samples = datamodule.splits.test
+    labels = torch.tensor([samples[index].label for index in test[0].indices])
     return Features(_join(train), _join(test), labels)
 
 
@@ -102,18 +103,16 @@ def _join(layers: Sequence[CachedRows]) -> list[np.ndarray]:
 @torch.inference_mode()
 def evaluate(cfg: DictConfig, features: Features, chosen: np.ndarray) -> tuple[int, float]:
     """Fit on some training images: the number of components, and the image AUROC."""
-    module = build_module(cfg)
-    module.attach(
-        [CachedRows([rows[chosen]], list(range(len(chosen))), [], False) for rows in features.train]
-    )
-    module.shifts = build(cfg.augmentation)
-    module.fit_closed_forms(torch.device("cpu"))
+    model = build_model(cfg)
+    indices = list(range(len(chosen)))
+    train = [CachedRows([rows[chosen]], indices, [], False) for rows in features.train]
+    model.fit(train, torch.device("cpu"), build(cfg.augmentation))
     scores = []
     for start in range(0, len(features.labels), 64):
         batch = [torch.from_numpy(rows[start : start + 64]) for rows in features.test]
-        scores.append(module.scoring.image_score(module.error_maps_of(batch)))
+        scores.append(model.scoring.image_score(model.error_maps_of(batch)))
     _, positives, negatives = count(torch.cat(scores), features.labels)
-    return module.reducers[0].n_components, float(auroc(positives, negatives))
+    return model.reducers[0].n_components, float(auroc(positives, negatives))
 
 
 def rank_curve(overrides: Sequence[str], features: Features) -> list[Point]:

@@ -177,7 +177,7 @@ def test_damaged_checkpoints_are_refused(fitted_run, tmp_path):
             n_refused += 1
         else:  # the damage is where nothing is read: padding, names of the archive
             original = torch.load(fitted_run / "model.ckpt", weights_only=True)["state_dict"]
-            state = detector._module.state_dict()
+            state = detector._model.state_dict()
             for name, value in original.items():
                 if isinstance(value, torch.Tensor):
                     assert torch.equal(state[name], value), name

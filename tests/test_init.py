@@ -3,9 +3,11 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+CHECKPOINT = Path(__file__).parent / "data/format-2.ckpt"
 OPENMP = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
@@ -30,3 +32,14 @@ def run_python(code: str, **variables: str) -> str:
 def test_openmp_threads_spin_shortly_unless_the_user_decides(variables, expected):
     code = "import os, fre_lightning; print(os.environ.get('GOMP_SPINCOUNT'))"
     assert run_python(code, **variables) == expected
+
+
+@pytest.mark.parametrize("module", ["detector", "predict.job", "serve.job", "export.job"])
+def test_a_detector_needs_neither_lightning_nor_torchmetrics_nor_tensorboard(module):
+    code = (
+        f"import sys, fre_lightning.{module};"
+        f"fre_lightning.load({str(CHECKPOINT)!r})(numpy.zeros((8, 8), 'uint8'));"
+        "heavy = {'pytorch_lightning', 'torchmetrics', 'tensorboard'};"
+        "print(sorted(heavy & sys.modules.keys()))"
+    )
+    assert run_python(f"import numpy;{code}") == "[]"

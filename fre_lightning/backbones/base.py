@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.images.reading import parse_image_size
+from fre_lightning.images.resizing import parse_image_size
 
 
 class Backbone(nn.Module, ABC):
@@ -29,10 +29,7 @@ class Backbone(nn.Module, ABC):
         pools: Kernel and stride of the average pooling of each layer's feature map.
         image_size: `(H, W)` of its images.
         compression: The compression of its features, see `ChannelStandardizer`.
-        cache_dir: Where `accelerate` may store what takes long to build; None: nowhere.
     """
-
-    cache_dir: Path | None = None
 
     def __init__(
         self,
@@ -97,7 +94,11 @@ class Backbone(nn.Module, ABC):
         ]
 
     def accelerate(
-        self, n_threads: int, precision: str, layers: Sequence[str] | None = None
+        self,
+        n_threads: int,
+        precision: str,
+        layers: Sequence[str] | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         """Prepare a fast `forward` on the device of the backbone.
 
@@ -105,6 +106,7 @@ class Backbone(nn.Module, ABC):
             n_threads: The number of CPU threads that will call `forward` at the same time.
             precision: The trainer's precision, for example `32-true` or `bf16-mixed`.
             layers: The layers that `forward` will be called with; None: all.
+            cache_dir: Where to store what takes long to build; None: nowhere.
         """
 
     @property

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from functools import partial
+from pathlib import Path
 
 import torch
 from torch import Tensor
@@ -20,6 +21,7 @@ class Extractor:
         device: torch.device,
         n_threads: int,
         precision: str,
+        cache_dir: Path | None = None,
     ) -> None:
         """Build the backbone's engine and start the threads; `close` ends them.
 
@@ -29,8 +31,9 @@ class Extractor:
             device: The device of the images.
             n_threads: The number of CPU threads.
             precision: The trainer's precision.
+            cache_dir: See `Backbone.accelerate`.
         """
-        backbone.accelerate(n_threads, precision, layers)
+        backbone.accelerate(n_threads, precision, layers, cache_dir)
         self._function = partial(backbone.features, layers=layers)
         self._parallel: ImageParallel | None = None
         if device.type == "cpu" and backbone.images_per_thread is not None:

@@ -115,7 +115,11 @@ class TorchvisionBackbone(Backbone):
         return images_per_thread(self.engine_on("cpu"), self.image_size)
 
     def accelerate(
-        self, n_threads: int, precision: str, layers: Sequence[str] | None = None
+        self,
+        n_threads: int,
+        precision: str,
+        layers: Sequence[str] | None = None,
+        cache_dir: Path | None = None,
     ) -> None:
         """Build the engine for the present weights and device, unless it exists."""
         built_for = (self.pixel_mean.device, n_threads, precision)
@@ -129,7 +133,7 @@ class TorchvisionBackbone(Backbone):
                 self.image_size,
                 n_threads=n_threads,
                 bf16=precision.startswith("bf16"),
-                cache_dir=self.cache_dir,
+                cache_dir=cache_dir,
                 key={"layers": [self.fingerprint(layer) for layer in chosen]},
             )
 

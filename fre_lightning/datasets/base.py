@@ -8,8 +8,6 @@ from typing import NamedTuple
 GOOD = "good"
 """The defect type of an image without a defect."""
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
-
 
 @dataclass(frozen=True)
 class Sample:
@@ -71,14 +69,3 @@ class AnomalyDataset(ABC):
         Raises:
             DatasetError: If the folder is missing or not laid out as expected.
         """
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The image files directly in `folder`, sorted by name; hidden files are left out."""
-    return sorted(
-        path
-        for path in folder.iterdir()
-        if path.suffix.lower() in IMAGE_SUFFIXES
-        and not path.name.startswith(".")
-        and path.is_file()
-    )

@@ -4,7 +4,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits, list_images
+from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits
+from fre_lightning.datasets.listing import list_images, list_images_below, sub_folders
 from fre_lightning.datasets.masks import MaskFinder
 from fre_lightning.datasets.mvtec import MVTec, find_categories, refuse_loose_images
 from fre_lightning.datasets.split import hold_out
@@ -135,12 +136,8 @@ class Folder(AnomalyDataset):
         return good
 
     def _list_test_good(self) -> list[Path]:
-        test_dir = self.root / "test"
-        if not test_dir.is_dir():
-            return []
-        refuse_loose_images(test_dir)
-        good_dir = test_dir / GOOD
-        return list_images_below(good_dir) if good_dir.is_dir() else []
+        refuse_loose_images(self.root / "test")
+        return list_images_below(self.root / "test" / GOOD)
 
     def _list_defective(self, good_dir: Path, mask_root: Path | None) -> list[Sample]:
         folders = self._find_defect_dirs(good_dir, mask_root)
@@ -169,21 +166,6 @@ class Folder(AnomalyDataset):
         folders = [*sub_folders(self.root), *sub_folders(test_dir)]
         folders = [path for path in folders if path not in taken and list_images_below(path)]
         return sorted(folders, key=lambda path: path.name)
-
-
-def sub_folders(folder: Path) -> list[Path]:
-    """The folders directly in `folder`, sorted by name, hidden ones left out; none if missing."""
-    if not folder.is_dir():
-        return []
-    return sorted(path for path in folder.iterdir() if path.is_dir() and path.name[0] != ".")
-
-
-def list_images_below(folder: Path) -> list[Path]:
-    """The image files in `folder` and in all folders below it that are not hidden, sorted."""
-    found = list_images(folder)
-    for below in sub_folders(folder):
-        found.extend(list_images_below(below))
-    return sorted(found)
 
 
 def describe(folder: Path) -> str:

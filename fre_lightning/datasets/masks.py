@@ -3,7 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
-from fre_lightning.datasets.base import Sample, list_images
+from fre_lightning.datasets.base import Sample
+from fre_lightning.datasets.listing import list_images
 from fre_lightning.errors import DatasetError
 
 
@@ -37,6 +38,5 @@ class MaskFinder:
 
     def _list(self, mask_dir: Path) -> dict[str, Path]:
         if mask_dir not in self._listings:
-            found = list_images(mask_dir) if mask_dir.is_dir() else []
-            self._listings[mask_dir] = {path.stem: path for path in found}
+            self._listings[mask_dir] = {path.stem: path for path in list_images(mask_dir)}
         return self._listings[mask_dir]

@@ -3,7 +3,8 @@
 from pathlib import Path
 from typing import ClassVar
 
-from fre_lightning.datasets.base import AnomalyDataset, Sample, Splits, list_images
+from fre_lightning.datasets.base import AnomalyDataset, Sample, Splits
+from fre_lightning.datasets.listing import list_images, sub_folders
 from fre_lightning.datasets.split import hold_out
 from fre_lightning.errors import DatasetError
 
@@ -77,7 +78,7 @@ class MTD(AnomalyDataset):
                 "where it is."
             )
             raise DatasetError(msg)
-        below = sorted(path for path in self.root.iterdir() if path.is_dir())
+        below = sub_folders(self.root)
         for folder in (self.root, *below):
             if (folder / "MT_Free").is_dir():
                 return folder
@@ -103,8 +104,7 @@ def _find_mask(photo: Path) -> Path:
 def _list_photos(root: Path, kind: str) -> list[Path]:
     """The photographs of a kind of tile, sorted; the png beside each is its mask."""
     folder = root / f"MT_{kind.capitalize()}" / "Imgs"
-    photos = list_images(folder) if folder.is_dir() else []
-    photos = [path for path in photos if path.suffix.lower() in {".jpg", ".jpeg"}]
+    photos = [path for path in list_images(folder) if path.suffix.lower() in {".jpg", ".jpeg"}]
     if not photos:
         msg = (
             f"{folder.absolute()} is missing or holds no jpg images, so this copy of Magnetic Tile "

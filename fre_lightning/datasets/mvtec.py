@@ -2,28 +2,10 @@
 
 from pathlib import Path
 
-from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits, list_images
+from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits
+from fre_lightning.datasets.listing import list_images, sub_folders
 from fre_lightning.datasets.masks import MaskFinder
 from fre_lightning.errors import DatasetError, did_you_mean
-
-MVTEC_CATEGORIES = (
-    "bottle",
-    "cable",
-    "capsule",
-    "carpet",
-    "grid",
-    "hazelnut",
-    "leather",
-    "metal_nut",
-    "pill",
-    "screw",
-    "tile",
-    "toothbrush",
-    "transistor",
-    "wood",
-    "zipper",
-)
-"""The categories of the published dataset."""
 
 
 class MVTec(AnomalyDataset):
@@ -97,7 +79,7 @@ class MVTec(AnomalyDataset):
 
 def find_categories(root: Path) -> list[str]:
     """The names of those sub-folders of `root` that hold `train/good`, sorted."""
-    return sorted(path.name for path in root.iterdir() if (path / "train" / GOOD).is_dir())
+    return [path.name for path in sub_folders(root) if (path / "train" / GOOD).is_dir()]
 
 
 def _list_train(folder: Path) -> list[Sample]:
@@ -137,9 +119,6 @@ def refuse_loose_images(test_dir: Path) -> None:
 
 
 def _list_test(test_dir: Path) -> list[Sample]:
-    if not test_dir.is_dir():
-        return []
     refuse_loose_images(test_dir)
-    folders = [path for path in test_dir.iterdir() if path.is_dir() and path.name[0] != "."]
-    folders.sort(key=lambda path: (path.name != GOOD, path.name))
+    folders = sorted(sub_folders(test_dir), key=lambda path: path.name != GOOD)
     return [Sample(path, folder.name) for folder in folders for path in list_images(folder)]

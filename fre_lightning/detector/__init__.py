@@ -1,1 +1,6 @@
-"""The detector: backbone, reducers and scoring together; plain torch."""
+"""The detector: backbone, reducers and scoring together, stored in checkpoints; plain torch."""
+
+from fre_lightning.detector.detector import Detector, Outcome, load
+from fre_lightning.detector.result import Box, DetectionResult
+
+__all__ = ["Box", "DetectionResult", "Detector", "Outcome", "load"]

@@ -14,12 +14,19 @@ from fre_lightning.errors import CheckpointError
 from fre_lightning.fitted import state_digest
 from fre_lightning.version import __version__
 
-KEY = "fre_lightning"
+PAYLOAD_KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
 FORMAT = 2
 """Counts the layouts of a checkpoint; to be raised when an older reader could misread one."""
 DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 """The configuration groups that make up a detector, and that its checkpoint brings along."""
+
+_MOVED = {
+    "fre_lightning.calibration.Calibration": "fre_lightning.scoring.Calibration",
+    "fre_lightning.tiling.Tiling": "fre_lightning.images.tiling.Tiling",
+    "fre_lightning.backbones.Together": "fre_lightning.backbones.CombinedBackbone",
+}
+"""Classes in older checkpoints, and where they are now."""
 
 # What torch raises for files that are no checkpoints, or damaged ones.
 _READING_ERRORS = (
@@ -90,9 +97,9 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         raise CheckpointError(msg)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-        about, state_dict = content[KEY], content["state_dict"]
+        about, state_dict = content[PAYLOAD_KEY], content["state_dict"]
         _check_format(path, about)
-        config = {group: about["config"][group] for group in DETECTOR_GROUPS}
+        config = {group: _renamed(about["config"][group]) for group in DETECTOR_GROUPS}
         _check_targets(path, config)
         is_whole = state_digest(state_dict) == about["weights_sha256"]
         checkpoint = Checkpoint(
@@ -121,6 +128,15 @@ def _check_format(path: Path, about: Mapping[str, Any]) -> None:
         "Fit the detector again, or use the version that wrote it."
     )
     raise CheckpointError(msg)
+
+
+def _renamed(node: Any) -> Any:
+    """A configuration in which classes have their present names."""
+    if isinstance(node, Mapping):
+        return {key: _renamed(value) for key, value in node.items()}
+    if isinstance(node, list | tuple):
+        return [_renamed(value) for value in node]
+    return _MOVED.get(node, node) if isinstance(node, str) else node
 
 
 def _check_targets(path: Path, node: object) -> None:

@@ -10,15 +10,14 @@ from typing import NamedTuple
 
 import torch
 from hydra.errors import InstantiationException
-from omegaconf import OmegaConf
 from torch import Tensor
 
-from fre_lightning.detector.builder import build_module
+from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
+from fre_lightning.detector.model import FREModel
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
-from fre_lightning.experiment.module import FREModule
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.scoring.threshold import check_rate, extrapolation_warning, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
@@ -76,12 +75,12 @@ def load(
         msg = f"threshold={threshold} must be a number."
         raise ConfigError(msg)
     try:
-        module = build_module(OmegaConf.create(dict(checkpoint.config)), checkpoint)
+        model = restore_model(checkpoint)
     except (RuntimeError, TypeError, InstantiationException) as error:
         msg = f"{path} does not fit this version of fre_lightning: {error}. Fit it again."
         raise CheckpointError(msg) from error
     return Detector(
-        module.to(_find_device(device)), rate, threshold, n_threads or default_n_threads()
+        model.to(_find_device(device)), rate, threshold, n_threads or default_n_threads()
     )
 
 
@@ -97,29 +96,29 @@ class Detector:
     """
 
     def __init__(
-        self, module: FREModule, false_alarm_rate: float, threshold: float | None, n_threads: int
+        self, model: FREModel, false_alarm_rate: float, threshold: float | None, n_threads: int
     ) -> None:
-        """Make a fitted module fast on the device that it is on; see `load` for the rest."""
-        self.image_size = module.image_size
+        """Make a fitted model fast on the device that it is on; see `load` for the rest."""
+        self.image_size = model.image_size
         self.false_alarm_rate = false_alarm_rate
         self.n_threads = n_threads
-        self.threshold, self.pixel_threshold = _find_thresholds(module, false_alarm_rate)
+        self.threshold, self.pixel_threshold = _find_thresholds(model, false_alarm_rate)
         if threshold is not None:
             self.threshold = threshold
-        self._normal_scores = module.calibration.image_scores.cpu()
-        self._module = module
+        self._normal_scores = model.calibration.image_scores.cpu()
+        self._model = model
         self._lock = threading.Lock()
-        module.accelerate(n_threads)
+        model.accelerate(n_threads)
 
     @property
     def description(self) -> str:
         """Backbone, weights and reducer, for a log."""
-        return self._module.description
+        return self._model.description
 
     @property
     def device(self) -> torch.device:
         """What it computes on."""
-        return self._module.device
+        return self._model.device
 
     def __call__(self, image: ImageLike) -> DetectionResult:
         """Judge an image.
@@ -152,7 +151,7 @@ class Detector:
         Decoding and computing go on side by side, in batches of what has come in: an image that
         comes alone is judged at once. `images` is drawn from in a thread.
         """
-        batch_size = max(1, BATCH_SIZE // self._module.tiling.n_tiles)
+        batch_size = max(1, BATCH_SIZE // self._model.tiling.n_tiles)
         for batch in read_ahead(self.prepare, images, batch_size, self.n_threads):
             parts = [(image, *_wait(future)) for image, future in batch]
             readable = [prepared for _, prepared, _ in parts if prepared is not None]
@@ -178,8 +177,8 @@ class Detector:
             return []
         pixels = torch.stack([image.pixels for image in images])
         with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
-            detection = self._module(pixels.to(self._module.device))
-            scores, maps = detection.scores.cpu(), detection.anomaly_maps.float().cpu()
+            scored = self._model(pixels.to(self._model.device))
+            scores, maps = scored.scores.cpu(), scored.anomaly_maps.float().cpu()
         if not scores.isfinite().all():
             msg = "The detector's score of an image is not a finite number. Fit it again."
             raise FeatureError(msg)
@@ -214,13 +213,13 @@ def _wait(
         return None, error
 
 
-def _find_thresholds(module: FREModule, rate: float) -> tuple[float | None, float | None]:
-    thresholds = module.calibration.thresholds(rate)
+def _find_thresholds(model: FREModel, rate: float) -> tuple[float | None, float | None]:
+    thresholds = model.calibration.thresholds(rate)
     if thresholds is None:
         log.warning("This detector is not calibrated (too few training images): no threshold.")
         return None, None
     if thresholds.is_extrapolated:
-        log.warning(extrapolation_warning(rate, module.n_train))
+        log.warning(extrapolation_warning(rate, model.n_train))
     return thresholds.image, thresholds.pixel
 
 

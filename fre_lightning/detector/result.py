@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from scipy import ndimage  # type: ignore[import-untyped]
 
-from fre_lightning.images.tiling import resize_map
+from fre_lightning.images.resizing import resize_map
 
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels touch at edges and corners
 

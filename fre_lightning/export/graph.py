@@ -1,9 +1,7 @@
 """The detector as one graph: images in, scores and anomaly maps out, free of this package."""
 
-import contextlib
 import copy
 import warnings
-from unittest import mock
 
 import torch
 from torch import Tensor, fx, nn
@@ -11,7 +9,7 @@ from torch.export import Dim, ExportedProgram
 
 from fre_lightning.backbones import Backbone, Scattering
 from fre_lightning.backbones.engines import fold_batch_norm
-from fre_lightning.experiment.module import FREModule
+from fre_lightning.detector.model import FREModel
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.reducer import ExportedReducer
 from fre_lightning.export.scattering import RealScattering
@@ -24,7 +22,7 @@ OUTPUTS = ("score", "anomaly_map")
 class DetectorGraph(nn.Module):
     """A detector that takes images as programs hold them: `(N, H, W, 3)` uint8, RGB."""
 
-    def __init__(self, module: FREModule, resize: LanczosResize | None) -> None:
+    def __init__(self, module: FREModel, resize: LanczosResize | None) -> None:
         """Hold the parts.
 
         Args:
@@ -42,7 +40,7 @@ class DetectorGraph(nn.Module):
         return scores, anomaly_maps
 
 
-def exportable(module: FREModule, *, half_reducer: bool) -> FREModule:
+def exportable(module: FREModel, *, half_reducer: bool) -> FREModel:
     """A copy of a module that shares its tensors, with parts that every format can hold."""
     tensors = [*module.parameters(), *module.buffers()]
     copied = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
@@ -81,9 +79,7 @@ def capture(graph: DetectorGraph, image_size: tuple[int, int]) -> ExportedProgra
         sizes |= {1: Dim("height", min=2), 2: Dim("width", min=2)}
         input_size = (image_size[0] + 2, image_size[1] + 3)  # unlike each other and the model's
     example = torch.zeros(2, *input_size, 3, dtype=torch.uint8)
-    # Contexts of automatic precision, which change nothing here, become operators of their own.
-    no_autocast = mock.patch.object(torch, "autocast", return_value=contextlib.nullcontext())
-    with torch.no_grad(), no_autocast, warnings.catch_warnings():
+    with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(graph, (example,), dynamic_shapes=({**sizes},))
         decomposed: ExportedProgram = program.run_decompositions(

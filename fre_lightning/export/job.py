@@ -15,16 +15,16 @@ from omegaconf import DictConfig, OmegaConf
 from rich.console import Console
 from rich.table import Table
 
-from fre_lightning.detector.builder import build_module
+from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
+from fre_lightning.detector.model import FREModel
 from fre_lightning.errors import ConfigError, ExportError
-from fre_lightning.experiment.module import FREModule
 from fre_lightning.export.formats import FORMATS, Format, Images, Runner
 from fre_lightning.export.graph import INPUT, OUTPUTS, DetectorGraph, capture, exportable
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.parity import Parity, compare, measure_latency, reference, resized
 from fre_lightning.export.samples import Samples, load_samples
-from fre_lightning.images.reading import parse_image_size
+from fre_lightning.images.resizing import parse_image_size
 from fre_lightning.results.run_folder import make_output_dir, write_metrics
 from fre_lightning.scoring.threshold import check_rate
 from fre_lightning.version import __version__
@@ -59,20 +59,20 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     samples = load_samples(cfg.images, path, cfg.n_images)
     checkpoint = read_checkpoint(path)
     rate = checkpoint.false_alarm_rate if cfg.false_alarm_rate is None else cfg.false_alarm_rate
-    module = build_module(OmegaConf.create(dict(checkpoint.config)), checkpoint)
-    resize = LanczosResize(module.image_size, input_size) if cfg.resize else None
-    about = describe(module, resize, rate, half_reducer=cfg.half_reducer)
+    model = restore_model(checkpoint)
+    resize = LanczosResize(model.image_size, input_size) if cfg.resize else None
+    about = describe(model, resize, rate, half_reducer=cfg.half_reducer)
     with tempfile.TemporaryDirectory(prefix=".export-", dir=output_dir) as temporary:
         folder = Path(temporary)
-        log.info("Exporting %s to %s", module.description, file_format.name)
+        log.info("Exporting %s to %s", model.description, file_format.name)
         start = time.perf_counter()
-        graph = DetectorGraph(exportable(module, half_reducer=cfg.half_reducer), resize)
-        file_format.write(capture(graph, module.image_size), folder, about)
+        graph = DetectorGraph(exportable(model, half_reducer=cfg.half_reducer), resize)
+        file_format.write(capture(graph, model.image_size), folder, about)
         seconds = time.perf_counter() - start
         exported = file_format.load(folder / file_format.files[0])
         log.info("Comparing it with PyTorch on %d images (%s)", len(samples.images), samples.source)
-        parity = check_parity(cfg, module, resize, exported, samples)
-        latency = time_both(cfg, module, resize, exported, samples.images[0])
+        parity = check_parity(cfg, model, resize, exported, samples)
+        latency = time_both(cfg, model, resize, exported, samples.images[0])
         files = {name: _file_facts(folder / name) for name in file_format.files}
         for name in file_format.files:
             (folder / name).replace(output_dir / name)
@@ -90,12 +90,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def describe(
-    module: FREModule, resize: LanczosResize | None, rate: float, *, half_reducer: bool
+    model: FREModel, resize: LanczosResize | None, rate: float, *, half_reducer: bool
 ) -> dict[str, Any]:
     """What whoever runs the file needs to know; a part of it, and free to be changed there."""
-    backbone, calibration = module.backbone, module.calibration
+    backbone, calibration = model.backbone, model.calibration
     thresholds = calibration.thresholds(rate)
-    size = module.image_size if resize is None else resize.input_size
+    size = model.image_size if resize is None else resize.input_size
     return {
         "input": {
             "name": INPUT,
@@ -107,9 +107,9 @@ def describe(
         },
         "outputs": {
             OUTPUTS[0]: {"shape": ["N"], "dtype": "float32"},
-            OUTPUTS[1]: {"shape": ["N", *module.image_size], "dtype": "float32"},
+            OUTPUTS[1]: {"shape": ["N", *model.image_size], "dtype": "float32"},
         },
-        "image_size": list(module.image_size),
+        "image_size": list(model.image_size),
         "resize": resize is not None,
         "threshold": thresholds and thresholds.image,
         "pixel_threshold": thresholds and thresholds.pixel,
@@ -117,18 +117,18 @@ def describe(
         "calibration_scores": [round(float(s), 6) for s in calibration.image_scores.cpu()],
         "model": backbone.name,
         "weights": backbone.weights_label,
-        "reducer": module.reducers[0].name,
-        "n_components": sum(reducer.n_components for reducer in module.reducers),
+        "reducer": model.reducers[0].name,
+        "n_components": sum(reducer.n_components for reducer in model.reducers),
         "half_reducer": half_reducer,
-        "scoring": module.scoring.name,
-        "n_train": module.n_train,
+        "scoring": model.scoring.name,
+        "n_train": model.n_train,
         "versions": _versions(),
     }
 
 
 def check_parity(
     cfg: DictConfig,
-    module: FREModule,
+    model: FREModel,
     resize: LanczosResize | None,
     exported: Runner,
     samples: Samples,
@@ -139,8 +139,8 @@ def check_parity(
         ExportError: If a difference is larger than it may be.
     """
     tolerance = cfg.half_tolerance if cfg.half_reducer else cfg.tolerance
-    size = (resize.input_size if resize else None) or module.image_size
-    expected = reference(module)
+    size = (resize.input_size if resize else None) or model.image_size
+    expected = reference(model)
     parts = {"": (resized(samples.images, size), tolerance)}
     if resize is not None and resize.input_size is None:
         parts["from_any_size_"] = (samples.images, max(tolerance, cfg.resize_tolerance))
@@ -170,15 +170,15 @@ def _missed(part: str, parity: Parity, limit: float, *, half_reducer: bool) -> s
 
 def time_both(
     cfg: DictConfig,
-    module: FREModule,
+    model: FREModel,
     resize: LanczosResize | None,
     exported: Runner,
     image: Images,
 ) -> dict[str, Any]:
     """Median milliseconds a call of PyTorch and of the file, from decoded images to maps."""
     if resize is None or resize.input_size is not None:
-        (image,) = resized([image], (resize and resize.input_size) or module.image_size)
-    runners = (reference(module), exported)
+        (image,) = resized([image], (resize and resize.input_size) or model.image_size)
+    runners = (reference(model), exported)
     report: dict[str, Any] = {
         "image_size": list(image.shape[:2]),
         "batch": cfg.latency_batch,

@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from fre_lightning.images.reading import PREPROCESSING
+from fre_lightning.images.resizing import PREPROCESSING
 
 _LOBES = 3
 _BITS, _SHORT_LIMIT = 22, 2**15

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from fre_lightning.experiment.module import FREModule
+from fre_lightning.detector.model import FREModel
 from fre_lightning.export.formats import Images, Runner
-from fre_lightning.images.reading import resize
+from fre_lightning.images.resizing import resize
 
 _TOGETHER = 3
 _N_WARM_UP = 2
@@ -37,13 +37,13 @@ class Parity(NamedTuple):
         return worst if np.isfinite(worst) else float("inf")
 
 
-def reference(module: FREModule) -> Runner:
+def reference(model: FREModel) -> Runner:
     """PyTorch's own way from decoded images to scores and maps, one size or several."""
 
     def run(images: Images) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        resized = [resize(image, module.image_size) for image in images]
+        resized = [resize(image, model.image_size) for image in images]
         with torch.inference_mode():
-            scores, anomaly_maps = module(torch.stack(resized))
+            scores, anomaly_maps = model(torch.stack(resized))
         return scores.numpy(), anomaly_maps.numpy()
 
     return run

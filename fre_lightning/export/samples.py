@@ -1,5 +1,6 @@
 """Real images to compare an export on: given ones, the run's own, or drawn ones."""
 
+import glob
 import logging
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from PIL import Image
 
 from fre_lightning.config import build
 from fre_lightning.datasets import Synthetic
-from fre_lightning.datasets.base import IMAGE_SUFFIXES
+from fre_lightning.datasets.listing import is_image_name, list_images_below
 from fre_lightning.errors import ConfigError, FREError, UnreadableImageError
 from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
 
@@ -64,9 +65,10 @@ def load_samples(images: str | None, checkpoint: Path, n_images: int) -> Samples
 
 def _list(images: str) -> list[Path]:
     path = Path(images).expanduser()
-    start = Path(path.anchor)  # a pattern must be relative
-    found = path.rglob("*") if path.is_dir() else start.glob(str(path.relative_to(start)))
-    return sorted(p for p in found if p.suffix.lower() in IMAGE_SUFFIXES and p.is_file())
+    if path.is_dir():
+        return list_images_below(path)
+    found = map(Path, glob.iglob(str(path), recursive=True))  # noqa: PTH207 - no hidden files
+    return sorted(path for path in found if is_image_name(path) and path.is_file())
 
 
 def _of_run(config: Path) -> list[Path]:

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.reading import DECODING_ERRORS, read_image, resize, to_8_bit
+from fre_lightning.images.reading import DECODING_ERRORS, read_image, to_8_bit
+from fre_lightning.images.resizing import resize
 
 ImageLike = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 """A path, a Pillow image, an array `(H, W)` or `(H, W, 3)`, or a tensor `(3, H, W)`."""

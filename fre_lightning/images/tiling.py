@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError
+from fre_lightning.images.resizing import resize_map
 
 
 class Tiling(nn.Module):
@@ -77,7 +77,7 @@ class Tiling(nn.Module):
         grid = tile_maps.view(-1, rows, columns, height, width)
         return grid.transpose(2, 3).reshape(-1, rows * height, columns * width)
 
-    def resize_map(self, maps: Tensor, tile_size: tuple[int, int]) -> Tensor:
+    def blend(self, maps: Tensor, tile_size: tuple[int, int]) -> Tensor:
         """Anomaly maps `(N, H, W)` of maps that are laid out, blended where tiles overlap.
 
         Args:
@@ -102,23 +102,6 @@ class Tiling(nn.Module):
     def _offsets(self, tile_size: tuple[int, int], axis: int) -> list[int]:
         stride = tile_size[axis] - round(self.overlap * tile_size[axis])
         return [i * stride for i in range(self.grid[axis])]
-
-
-def resize_map(maps: Tensor, image_size: tuple[int, int]) -> Tensor:
-    """Resize maps bilinearly with antialias, as published.
-
-    Args:
-        maps: `(N, h, w)`.
-        image_size: `(H, W)`.
-
-    Returns:
-        `(N, H, W)`.
-    """
-    if maps.shape[1:] == image_size:
-        return maps
-    # Antialias changes nothing when a map grows, and costs several times as much.
-    shrinks = maps.shape[1] > image_size[0] or maps.shape[2] > image_size[1]
-    return F.interpolate(maps[:, None], size=image_size, mode="bilinear", antialias=shrinks)[:, 0]
 
 
 def _tent(size: tuple[int, int]) -> Tensor:

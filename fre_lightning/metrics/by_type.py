@@ -6,7 +6,7 @@ from itertools import groupby
 from torch import Tensor
 
 from fre_lightning.datasets.base import GOOD
-from fre_lightning.images.tiling import resize_map
+from fre_lightning.images.resizing import resize_map
 from fre_lightning.metrics.pixel import PixelMetrics
 
 

@@ -19,7 +19,8 @@ from fre_lightning.config import build
 from fre_lightning.datasets import AnomalyDataset, Sample
 from fre_lightning.errors import FREError
 from fre_lightning.files import replacing
-from fre_lightning.images.reading import DECODING_ERRORS, read_mask, to_8_bit
+from fre_lightning.images.masks import read_mask
+from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
 from fre_lightning.pictures.panels import ColorScale, PanelArtist, colorize
 from fre_lightning.report.gallery import MAX_PICTURES, THUMBNAILS, thumbnail_path
 from fre_lightning.results.run_folder import relative_path

@@ -1,12 +1,13 @@
-"""Which images are meant: folders, files, globs, lists of these, or lines of standard input."""
+"""From the setting `input` to images: folders, files, globs, lists of these, standard input."""
 
 import glob
 import os
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from pathlib import Path
 from typing import NamedTuple
 
-from fre_lightning.datasets.base import IMAGE_SUFFIXES
+from fre_lightning.datasets.listing import IMAGE_SUFFIXES, is_image_name, walk_images
 from fre_lightning.errors import DatasetError
 
 STANDARD_INPUT = "-"
@@ -16,9 +17,9 @@ class Inputs(NamedTuple):
     """Images to judge.
 
     Attributes:
-        paths: Lists them, one by one; as given, for whoever joins tables on them.
-        n_images: How many there are; None if that shows only at the end.
-        root: The folder that they are in; None if they have none in common.
+        paths: Lists them one by one, as given, so that tables can be joined on them.
+        n_images: Their number; None if only the end shows it.
+        root: Their common folder; None if there is none.
     """
 
     paths: Callable[[], Iterator[str]]
@@ -44,7 +45,11 @@ def find_inputs(source: str | Sequence[str]) -> Inputs:
     def list_all() -> Iterator[str]:
         return chain.from_iterable(map(_expand, sources))
 
-    n_images = sum(1 for _ in list_all())
+    try:
+        n_images = sum(1 for _ in list_all())
+    except OSError as error:
+        msg = f"input={', '.join(sources)} cannot be read ({error})."
+        raise DatasetError(msg) from error
     if not n_images:
         msg = (
             f"There is no image in input={', '.join(sources)}. Images end in "
@@ -68,48 +73,15 @@ def read_lines(descriptor: int) -> Iterator[str]:
         yield os.fsdecode(rest.rstrip(b"\r"))
 
 
-def walk_images(folder: str, ancestors: tuple[tuple[int, int], ...] = ()) -> Iterator[str]:
-    """The image files in a folder and below, in order; hidden ones are left out.
-
-    Args:
-        folder: Links to folders are followed, unless they lead back.
-        ancestors: Device and inode of the folders that this one is in.
-
-    Raises:
-        DatasetError: If a folder cannot be listed.
-    """
-    try:
-        names, status = sorted(os.listdir(folder)), os.stat(folder)  # noqa: PTH116, PTH208
-    except OSError as error:
-        msg = f"The folder {folder} cannot be listed ({error.strerror})."
-        raise DatasetError(msg) from error
-    own = status.st_dev, status.st_ino
-    if own in ancestors:
-        return
-    for name in names:
-        path = os.path.join(folder, name)  # noqa: PTH118 - strings, for there may be millions
-        if name.startswith("."):
-            continue
-        if os.path.isdir(path):  # noqa: PTH112
-            yield from walk_images(path, (*ancestors, own))
-        elif is_image_name(name):
-            yield path
-
-
-def is_image_name(name: str) -> bool:
-    """Whether a file's name ends as those of images do."""
-    return os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES  # noqa: PTH122
-
-
 def _expand(source: str) -> Iterator[str]:
-    """The images that one entry of `input` means."""
-    if os.path.isdir(source):  # noqa: PTH112
+    """The images that one entry of `input` stands for."""
+    if Path(source).is_dir():
         yield from walk_images(source)
-    elif os.path.exists(source):  # noqa: PTH110
+    elif Path(source).exists():
         yield source  # whatever its name, for it was named
     elif glob.has_magic(source):
-        for path in sorted(glob.iglob(source, recursive=True)):  # noqa: PTH207
-            if not os.path.isdir(path):  # noqa: PTH112
+        for path in sorted(glob.iglob(source, recursive=True)):  # noqa: PTH207 - as given
+            if not Path(path).is_dir():
                 yield from [path] if is_image_name(path) else []
             elif "**" not in source:  # which has listed what is below by itself
                 yield from walk_images(path)
@@ -119,9 +91,8 @@ def _expand(source: str) -> Iterator[str]:
 
 
 def _root(source: str) -> str:
-    """The folder that an entry's images are in."""
-    if os.path.isdir(source):  # noqa: PTH112
-        return source
-    while glob.has_magic(source) and not os.path.exists(source):  # noqa: PTH110
-        source = os.path.dirname(source)  # noqa: PTH120
-    return source if os.path.isdir(source) else os.path.dirname(source)  # noqa: PTH112, PTH120
+    """The folder of an entry's images."""
+    path = Path(source)
+    while glob.has_magic(str(path)) and not path.exists():
+        path = path.parent
+    return str(path if path.is_dir() else path.parent)

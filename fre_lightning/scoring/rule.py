@@ -9,7 +9,8 @@ from torchvision.transforms.functional import gaussian_blur
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import FittedBuffers
-from fre_lightning.images.tiling import Tiling, resize_map
+from fre_lightning.images.resizing import resize_map
+from fre_lightning.images.tiling import Tiling
 
 STATISTICS = ("sum", "max", "top")
 FUSIONS = ("mean", "max")
@@ -155,7 +156,7 @@ class Scoring(FittedBuffers):
             tile_size: `(H, W)` of a tile in pixels; of the image if it is not tiled.
             tiling: The arrangement of the tiles.
         """
-        maps = tiling.resize_map(normalized_maps, tile_size)
+        maps = tiling.blend(normalized_maps, tile_size)
         if self.smoothing == 0:
             return maps
         reach = min(round(4 * self.smoothing), min(maps.shape[1:]) - 1)

@@ -114,11 +114,10 @@ def test_some_layers_take_only_what_they_need(engine):
 def accelerated(cache_dir, **changes):
     """Features by OpenVINO of a fresh backbone with a cache."""
     backbone = make("squeezenet1_0", "features.3", "openvino")
-    backbone.cache_dir = cache_dir
     for name, value in changes.items():
         backbone.network.get_parameter(name).data += value
     with torch.inference_mode():
-        backbone.accelerate(1, "32-true")
+        backbone.accelerate(1, "32-true", cache_dir=cache_dir)
         return backbone(draw())[0]
 
 

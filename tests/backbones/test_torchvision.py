@@ -37,12 +37,6 @@ def test_features_are_those_of_the_whole_network_with_imagenet_normalisation(
         torch.testing.assert_close(backbone(images)[0], seen[0], rtol=1e-4, atol=1e-5)
 
 
-def test_frozen_and_in_evaluation_mode():
-    backbone = make()
-    assert not any(p.requires_grad for p in backbone.parameters())
-    assert not any(module.training for module in backbone.modules())
-
-
 @pytest.mark.parametrize(
     ("name", "layer", "words"),
     [("resnet19", "layer3", "resnet18"), ("resnet18", "layr3", "Did you mean layer3")],

@@ -14,7 +14,7 @@ from PIL import Image
 from scipy import ndimage
 
 import fre_lightning
-from fre_lightning.detector.checkpoint import KEY
+from fre_lightning.detector.checkpoint import PAYLOAD_KEY
 from fre_lightning.detector.result import Box, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.experiment import run
@@ -174,7 +174,7 @@ def test_networks_with_weights_load_without_their_file(make_config, tmp_path, mv
 
 def test_a_score_that_is_no_number_is_no_verdict(fitted_run, scores):
     detector = fre_lightning.load(fitted_run, device="cpu")
-    detector._module.reducers[0].mean[0] = torch.nan
+    detector._model.reducers[0].mean[0] = torch.nan
     with pytest.raises(FeatureError, match="not a finite number"):
         detector(next(iter(scores)))
 
@@ -200,7 +200,7 @@ def test_a_malicious_pickle_is_not_run(tmp_path):
         def __reduce__(self):
             return (open, (str(tmp_path / "owned"), "w"))
 
-    torch.save({"state_dict": {}, KEY: Evil()}, tmp_path / "evil.ckpt")
+    torch.save({"state_dict": {}, PAYLOAD_KEY: Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(CheckpointError, match=r"evil\.ckpt"):
         fre_lightning.load(tmp_path / "evil.ckpt")
     assert not (tmp_path / "owned").exists()
@@ -208,7 +208,7 @@ def test_a_malicious_pickle_is_not_run(tmp_path):
 
 def test_weights_that_do_not_fit_the_configuration(fitted_run, tmp_path):
     content = torch.load(fitted_run / "model.ckpt", weights_only=True)
-    content[KEY]["config"]["reducer"]["unknown"] = 3
+    content[PAYLOAD_KEY]["config"]["reducer"]["unknown"] = 3
     torch.save(content, tmp_path / "model.ckpt")
     with pytest.raises(CheckpointError, match="does not fit"):
         fre_lightning.load(tmp_path)

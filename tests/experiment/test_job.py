@@ -16,9 +16,9 @@ from sklearn.metrics import roc_auc_score
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from fre_lightning.backbones import Scattering
+from fre_lightning.detector.model import FREModel
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError, FeatureError
 from fre_lightning.experiment import run
-from fre_lightning.experiment.module import FREModule
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
@@ -268,12 +268,12 @@ def test_more_components_than_images(make_config):
 
 
 def test_nan_in_features_names_the_image(make_config, monkeypatch):
-    predict_step = FREModule.predict_step
+    features_of = FREModel.features_of
 
-    def broken(self, batch):
-        return [f.index_fill(0, torch.tensor([2]), torch.nan) for f in predict_step(self, batch)]
+    def broken(self, images):
+        return [f.index_fill(0, torch.tensor([2]), torch.nan) for f in features_of(self, images)]
 
-    monkeypatch.setattr(FREModule, "predict_step", broken)
+    monkeypatch.setattr(FREModel, "features_of", broken)
     with pytest.raises(FeatureError, match=r"002\.png"):
         run(make_config())
 

@@ -3,7 +3,7 @@ import csv
 import pytest
 import torch
 
-from fre_lightning.detector.builder import build_module
+from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.experiment import run
 from fre_lightning.images.reading import read_image
@@ -15,7 +15,7 @@ def test_forward_gives_the_scores_of_the_run(make_config, mvtec, tmp_path, scori
     run(cfg)
     with (tmp_path / "run/scores.csv").open() as stream:
         rows = list(csv.DictReader(stream))
-    module = build_module(cfg, read_checkpoint(tmp_path / "run"))
+    module = restore_model(read_checkpoint(tmp_path / "run"))
     images = torch.stack([read_image(mvtec / row["path"], module.image_size) for row in rows])
     with torch.inference_mode():
         scores, anomaly_maps = module(images)

@@ -14,14 +14,14 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 from fre_lightning.config import CONFIG_DIR
-from fre_lightning.detector.builder import build_module
+from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ExportError, FREError
 from fre_lightning.experiment import run as train
 from fre_lightning.export import formats
 from fre_lightning.export.formats import FORMATS
 from fre_lightning.export.job import run
-from fre_lightning.images.reading import resize
+from fre_lightning.images.resizing import resize
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 
@@ -60,7 +60,7 @@ def draw(height, width, n=2):
 
 def detect(cfg, folder, images):
     """What the checkpoint says of images, without any of the export's code."""
-    module = build_module(cfg, read_checkpoint(folder))
+    module = restore_model(read_checkpoint(folder))
     planes = [resize(image, module.image_size) for image in images]
     with torch.inference_mode():
         return [tensor.numpy() for tensor in module(torch.stack(planes))]
@@ -91,9 +91,9 @@ def test_a_file_gives_the_checkpoints_scores_at_any_size(make_config, make_expor
         np.testing.assert_allclose(
             anomaly_maps, expected_maps, atol=tolerance * expected_maps.max()
         )
-    module = build_module(cfg, read_checkpoint(tmp_path / "run"))
-    thresholds = module.calibration.thresholds(cfg.false_alarm_rate)
-    assert (report["threshold"], report["pixel_threshold"]) == thresholds[:2]
+    module = restore_model(read_checkpoint(tmp_path / "run"))
+    threshold = module.calibration.image_threshold(cfg.false_alarm_rate)
+    assert report["threshold"] == threshold.value
     assert (report["scoring"], report["false_alarm_rate"]) == ("topk", 0.05)
     assert report["parity"]["images"] == "the run's test images"
     assert report["parity"]["score_difference"] <= 1e-4

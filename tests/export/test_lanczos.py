@@ -5,7 +5,7 @@ from PIL import Image
 
 from fre_lightning.export import lanczos
 from fre_lightning.export.lanczos import LanczosResize, pillow_reverses
-from fre_lightning.images.reading import resize
+from fre_lightning.images.resizing import resize
 
 SIZES = [
     ((40, 64), (24, 32)),  # wide: by torch, where it can

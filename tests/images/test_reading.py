@@ -1,17 +1,20 @@
+import struct
 import subprocess
 import sys
+import zlib
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from omegaconf import OmegaConf
 from PIL import Image
 
-from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
-from fre_lightning.images.reading import parse_image_size, read_image, read_mask
+from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images.reading import decode_png, read_image
 
 SIZE = (12, 20)
+RNG = np.random.default_rng(0)
 
 
 def pixels(*shape: int) -> np.ndarray:
@@ -120,74 +123,84 @@ def test_large_but_legal_without_warning(tmp_path):
     assert "DecompressionBomb" not in done.stderr
 
 
-def write_pair(folder: Path, mask: Image.Image) -> tuple[Path, Path]:
-    image = save(Image.new("RGB", (32, 32)), folder / "a.png")
-    return save(mask, folder / "a_mask.png"), image
+# --- PNG by libpng
 
 
-def square(level: int, dtype: type = np.uint8) -> Image.Image:
-    values = np.zeros((32, 32), dtype)
-    values[8:16, 8:24] = level
-    return Image.fromarray(values)
+def _open(path):
+    with Image.open(path) as opened:
+        return decode_png(opened, path)
 
 
-@pytest.mark.parametrize(
-    "mask",
-    [
-        pytest.param(square(255), id="0 and 255"),
-        pytest.param(square(1), id="0 and 1"),
-        pytest.param(square(65535, np.uint16), id="16 bits"),
-        pytest.param(square(255).convert("1"), id="1 bit"),
-        pytest.param(square(255).convert("RGB"), id="RGB"),
-    ],
-)
-def test_mask(tmp_path, mask):
-    found = read_mask(*write_pair(tmp_path, mask), (16, 16))
-    expected = torch.zeros(16, 16, dtype=torch.bool)
-    expected[4:8, 4:12] = True
-    assert found.dtype == torch.bool
-    assert torch.equal(found, expected)
+def _chunk(kind, content):
+    checksum = zlib.crc32(kind + content)
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", checksum)
 
 
-def test_empty_mask(tmp_path):
-    assert not read_mask(*write_pair(tmp_path, square(0)), (16, 16)).any()
+def _file_of(width, height, depth, color, rows, *more):
+    header = struct.pack(">IIBBBBB", width, height, depth, color, 0, 0, 0)
+    chunks = [(b"IHDR", header), *more, (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
 
 
-def test_mask_of_another_size(tmp_path):
-    pair = write_pair(tmp_path, Image.new("L", (30, 31)))
-    with pytest.raises(DatasetError) as error:
-        read_mask(*pair, SIZE)
-    message = str(error.value)
-    assert all(str(path) in message for path in pair)
-    assert "30x31" in message
-    assert "32x32" in message
+@pytest.mark.parametrize("shape", [(37, 53), (37, 53, 3), (1, 1), (1, 1, 3)])
+def test_the_levels_that_were_written(tmp_path, shape):
+    levels = RNG.integers(0, 256, shape, dtype=np.uint8)
+    Image.fromarray(levels).save(tmp_path / "a.png")
+    decoded = _open(tmp_path / "a.png")
+    assert decoded.dtype == np.uint8
+    np.testing.assert_array_equal(decoded, levels)
 
 
-@pytest.mark.parametrize("content", [None, b"text"], ids=["missing", "no image"])
-def test_unreadable_mask(tmp_path, content):
-    mask, image = write_pair(tmp_path, square(255))
-    mask.unlink()
-    if content is not None:
-        mask.write_bytes(content)
-    with pytest.raises(DatasetError) as error:
-        read_mask(mask, image, SIZE)
-    assert not isinstance(error.value, UnreadableImageError)  # which skip_unreadable would skip
-    assert str(mask) in str(error.value)
-    assert "8-bit PNG" in str(error.value)
+@pytest.mark.parametrize("filter_type", range(5))
+def test_each_filter_as_pillow(tmp_path, filter_type):
+    rows = RNG.integers(0, 256, (20, 1 + 3 * 31), dtype=np.uint8)
+    rows[:, 0] = filter_type
+    (tmp_path / "a.png").write_bytes(_file_of(31, 20, 8, 2, rows.tobytes()))
+    expected = np.asarray(Image.open(tmp_path / "a.png"))
+    np.testing.assert_array_equal(_open(tmp_path / "a.png"), expected)
 
 
-@pytest.mark.parametrize(
-    "image_size", [(12, 20), [12, 20], OmegaConf.create([12, 20])], ids=["tuple", "list", "config"]
-)
-def test_image_size_of_two(image_size):
-    assert parse_image_size(image_size) == (12, 20)
+def test_a_gamma_chunk_changes_nothing(tmp_path):
+    levels = RNG.integers(0, 256, (5, 4), dtype=np.uint8)
+    rows = np.pad(levels, ((0, 0), (1, 0))).tobytes()
+    gamma = (b"gAMA", struct.pack(">I", 100000))
+    (tmp_path / "a.png").write_bytes(_file_of(4, 5, 8, 0, rows, gamma))
+    np.testing.assert_array_equal(_open(tmp_path / "a.png"), levels)
 
 
-def test_image_size_of_one():
-    assert parse_image_size(7) == (7, 7)
+def test_two_bit_grey_is_spread_as_by_pillow(tmp_path):
+    (tmp_path / "a.png").write_bytes(_file_of(4, 1, 2, 0, b"\x00\x1b"))
+    decoded = _open(tmp_path / "a.png")
+    expected = np.asarray(Image.open(tmp_path / "a.png"))
+    assert expected.tolist() == [[0, 85, 170, 255]]
+    np.testing.assert_array_equal(decoded, expected)
 
 
-@pytest.mark.parametrize("image_size", [0, -3, [8], [8, 8, 8], [8, 0], [8.0, 8], None, "8", True])
-def test_bad_image_size(image_size):
-    with pytest.raises(ConfigError, match=r"image_size must be .* got "):
-        parse_image_size(image_size)
+def test_other_kinds_are_left_to_pillow(tmp_path):
+    levels = RNG.integers(0, 256, (6, 7, 3), dtype=np.uint8)
+    picture = Image.fromarray(levels)
+    others = {
+        "16bit": Image.fromarray(levels[..., 0].astype(np.uint16) * 257),
+        "alpha": picture.convert("RGBA"),
+        "palette": picture.convert("P"),
+        "bits": picture.convert("1"),
+    }
+    for name, image in others.items():
+        image.save(tmp_path / f"{name}.png")
+        assert _open(tmp_path / f"{name}.png") is None, name
+    picture.save(tmp_path / "transparent.png", transparency=tuple(levels[0, 0].tolist()))
+    assert _open(tmp_path / "transparent.png") is None
+    picture.save(tmp_path / "a.bmp")
+    assert _open(tmp_path / "a.bmp") is None
+
+
+def test_damaged_files_are_left_to_pillow(tmp_path):
+    content = BytesIO()
+    Image.fromarray(RNG.integers(0, 256, (64, 64), dtype=np.uint8)).save(content, "PNG")
+    path = tmp_path / "a.png"
+    path.write_bytes(content.getvalue()[:-200])
+    assert _open(path) is None
+    damaged = bytearray(content.getvalue())
+    damaged[len(damaged) // 2] ^= 255
+    path.write_bytes(bytes(damaged))
+    assert _open(path) is None

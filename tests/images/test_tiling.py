@@ -33,13 +33,13 @@ def test_blending_gives_back_what_tiles_agree_on(overlap):
     tiling = Tiling([2, 3], overlap, shared=False)
     image = torch.rand(1, 1, *tiling.image_size(TILE), generator=torch.Generator().manual_seed(0))
     maps = tiling.lay_out(tiling.cut(image, TILE).view(1, 6, *TILE))
-    torch.testing.assert_close(tiling.resize_map(maps, TILE), image[0])
+    torch.testing.assert_close(tiling.blend(maps, TILE), image[0])
 
 
 def test_seams_are_ramps_where_tiles_disagree():
     tiling = Tiling([1, 2], 0.5, shared=False)
     maps = tiling.lay_out(torch.stack([torch.zeros(TILE), torch.ones(TILE)])[None])
-    row = tiling.resize_map(maps, TILE)[0, 0]
+    row = tiling.blend(maps, TILE)[0, 0]
     assert row[:3].tolist() == [0, 0, 0]
     assert row[-3:].tolist() == [1, 1, 1]
     assert (row.diff() >= 0).all()

@@ -4,7 +4,7 @@ import torch
 from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
-from fre_lightning.images.tiling import resize_map
+from fre_lightning.images.resizing import resize_map
 from fre_lightning.metrics.by_type import PixelMetricsByType
 from fre_lightning.metrics.pixel import PixelMetrics
 

@@ -1,31 +1,28 @@
-"""What every reducer must do, whatever its kind."""
+"""What every reducer must do, whatever its kind: each file of `configs/reducer` is tested."""
 
 import io
 
 import pytest
 import torch
+from sklearn import decomposition
 
+from fre_lightning.config import build
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers import (
-    PCA,
-    Autoencoder,
-    GradientReducer,
-    NotFittedError,
-    TiedAutoencoder,
-)
-
-GRADIENT = {"epochs": 3, "lr": 1e-3, "batch_size": 8, "space": "span"}
-MAKERS = {
-    "pca": lambda n=4: PCA(n),
-    "tae": lambda n=4: TiedAutoencoder(n, **GRADIENT),
-    "ae": lambda n=4: Autoencoder(n, **GRADIENT),
-}
+from fre_lightning.reducers import GradientReducer, NotFittedError
+from tests.configs import compose_config, names
 
 
-@pytest.fixture(params=MAKERS)
+@pytest.fixture(params=names("reducer"), scope="module")
 def make(request):
-    return MAKERS[request.param]
+    """Build a reducer that is trained for a moment, if at all."""
+    node = compose_config(f"reducer={request.param}").reducer
+
+    def build_with(n_components=4):
+        short = {"epochs": 3, "batch_size": 8}
+        return build(node, n_components=n_components, **{k: short[k] for k in short if k in node})
+
+    return build_with
 
 
 @pytest.fixture
@@ -82,8 +79,12 @@ def test_checkpoint_round_trip(make, features):
     torch.testing.assert_close(fresh(features), reducer(features), rtol=0, atol=0)
 
 
-def test_rank_from_the_share_of_variance_is_pcas(make, features):
-    assert fit(make(0.8), features).n_components == fit(PCA(0.8), features).n_components
+@pytest.mark.parametrize("share", [0.5, 0.8, 0.97])
+@pytest.mark.parametrize("n_columns", [12, 50])  # fewer and more than images
+def test_rank_from_the_share_of_variance_is_scikit_learns(make, features, share, n_columns):
+    chosen = features[:, :n_columns]
+    oracle = decomposition.PCA(share, svd_solver="full").fit(chosen.double().numpy())
+    assert fit(make(share), chosen).n_components == oracle.n_components_
 
 
 def test_more_components_than_images(make, features):

@@ -1,38 +1,62 @@
+import numpy as np
 import pytest
 import torch
+from sklearn import decomposition
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.cross_fit import held_out_error_maps
 from fre_lightning.reducers.subspace import find_subspace
-from fre_lightning.scoring.calibration import Calibration
-from tests.scoring.test_rule import make, paper
+from fre_lightning.scoring import Calibration
 
 SHAPE = (4, 3, 2)
 
 
-def find(n=40):
+def draw_features(n):
     generator = torch.Generator().manual_seed(0)
     mixing = torch.randn(5, 24, generator=generator)
     features = torch.randn(n, 5, generator=generator) @ mixing
-    noisy = features + 0.1 * torch.randn(n, 24, generator=generator)
-    return find_subspace(FeatureMatrix([noisy]))
+    return features + 0.1 * torch.randn(n, 24, generator=generator)
 
 
-def calibrate(n=40, scoring=None):
+def calibrate(n, scoring):
     calibration = Calibration(4)
-    folds = calibration.draw_folds(n)
-    maps = held_out_error_maps(find(n), 0.97, SHAPE, folds)
-    calibration.fit([maps], scoring or paper())
-    return calibration, maps
+    subspace = find_subspace(FeatureMatrix([draw_features(n)]))
+    maps = held_out_error_maps(subspace, 0.97, SHAPE, calibration.draw_folds(n))
+    calibration.fit([maps], scoring)
+    return calibration
 
 
-@pytest.mark.parametrize("scoring", [paper(), make()])
-def test_calibration_scores_are_those_of_held_out_images(scoring):
-    calibration, maps = calibrate(scoring=scoring)
-    normalized = scoring.normalize([maps])
-    torch.testing.assert_close(calibration.image_scores, scoring.image_score(normalized))
-    torch.testing.assert_close(calibration.map_maxima, normalized.flatten(1).amax(1))
+def refit_plainly(features, folds):
+    """Error maps `(N, h, w)` of images by a PCA of the images of the other folds."""
+    maps = np.empty((len(features), *SHAPE[1:]))
+    for fold in np.unique(folds):
+        pca = decomposition.PCA(0.97, svd_solver="full").fit(features[folds != fold])
+        held_out = features[folds == fold]
+        error = held_out - pca.inverse_transform(pca.transform(held_out))
+        maps[folds == fold] = (error**2).reshape(-1, *SHAPE).sum(axis=1)
+    return maps
+
+
+@pytest.mark.parametrize("n", [14, 40])  # fewer and more images than features
+def test_published_scores_are_those_of_scikit_learn_without_the_fold(n, paper):
+    calibration = calibrate(n, paper)
+    maps = refit_plainly(draw_features(n).numpy(), Calibration(4).draw_folds(n).numpy())
+    np.testing.assert_allclose(calibration.image_scores, maps.sum(axis=(1, 2)), rtol=1e-3)
+    np.testing.assert_allclose(calibration.map_maxima, maps.max(axis=(1, 2)), rtol=1e-3)
+
+
+@pytest.mark.parametrize("n", [14, 40])
+def test_highest_values_over_the_normal_level_are_those_of_scikit_learn(n, make):
+    calibration = calibrate(n, make("max", position_norm=0.0))
+    maps = refit_plainly(draw_features(n).numpy(), Calibration(4).draw_folds(n).numpy())
+    expected = maps.max(axis=(1, 2)) / maps.mean()  # 0: positions count as they are
+    np.testing.assert_allclose(calibration.image_scores, expected, rtol=1e-3)
+    np.testing.assert_allclose(calibration.map_maxima, expected, rtol=1e-3)
+
+
+def test_thresholds_are_scores_of_their_own_kind(scoring):
+    calibration = calibrate(40, scoring)
     thresholds = calibration.thresholds(0.1)
     assert thresholds.image in calibration.image_scores
     assert thresholds.pixel in calibration.map_maxima
@@ -40,8 +64,8 @@ def test_calibration_scores_are_those_of_held_out_images(scoring):
     assert calibration.thresholds(0.001).is_extrapolated
 
 
-def test_scores_are_stored_and_rates_stay_free():
-    (calibration, _), other = calibrate(), Calibration(4)
+def test_scores_are_stored_and_rates_stay_free(paper):
+    calibration, other = calibrate(40, paper), Calibration(4)
     other.load_state_dict(calibration.state_dict())
     for rate in (0.05, 0.2):
         assert other.thresholds(rate) == calibration.thresholds(rate)
@@ -55,9 +79,8 @@ def test_without_enough_images_there_is_no_threshold(caplog):
     assert calibration.thresholds(0.05) is None
 
 
-def test_three_images_suffice():
-    calibration, _ = calibrate(3)
-    assert len(calibration.image_scores) == 3
+def test_three_images_suffice(paper):
+    assert len(calibrate(3, paper).image_scores) == 3
 
 
 def test_one_fold_is_refused():

@@ -5,26 +5,16 @@ from torchvision.transforms.functional import resize
 from fre_lightning.backbones.base import pool_features
 from fre_lightning.errors import ConfigError
 from fre_lightning.images.tiling import Tiling
-from fre_lightning.scoring import Scoring
 from fre_lightning.scoring.rule import error_map
 
 UNTILED = Tiling([1, 1], 0.0, shared=False)
 
 
-def make(statistic="top", top_fraction=0.1, position_norm=0.5, **others):
-    settings = {"fusion": "mean", "weights": None, "smoothing": 0.0} | others
-    return Scoring("test", statistic, top_fraction, position_norm, **settings)
-
-
-def paper():
-    return make("sum", position_norm=None)
-
-
-def test_error_map_and_score_by_hand():
+def test_error_map_and_score_by_hand(paper):
     error = torch.tensor([[1.0, 2.0, 3.0, 4.0, 0.0, -1.0, 0.0, 2.0]])  # C=2, h=2, w=2
     maps = error_map(error, (2, 2, 2))
     torch.testing.assert_close(maps, torch.tensor([[[1.0, 5.0], [9.0, 20.0]]]))
-    torch.testing.assert_close(paper().image_score(maps), torch.tensor([35.0]))
+    torch.testing.assert_close(paper.image_score(maps), torch.tensor([35.0]))
 
 
 def test_pooling_is_a_plain_mean_and_drops_the_rest():
@@ -35,11 +25,11 @@ def test_pooling_is_a_plain_mean_and_drops_the_rest():
     assert pool_features(feature_map, 1) is feature_map
 
 
-def test_anomaly_map_is_the_published_resize():
+def test_anomaly_map_is_the_published_resize(paper):
     maps = torch.rand(3, 8, 6, generator=torch.Generator().manual_seed(0))
     for size in ((64, 50), (5, 4)):
         expected = resize(maps, list(size), antialias=True)
-        torch.testing.assert_close(paper().anomaly_map(maps, size, UNTILED), expected)
+        torch.testing.assert_close(paper.anomaly_map(maps, size, UNTILED), expected)
 
 
 def draw_maps(n=50, seed=0):
@@ -50,14 +40,14 @@ def draw_maps(n=50, seed=0):
     return maps
 
 
-def test_the_top_score_by_hand():
+def test_the_top_score_by_hand(make):
     maps = torch.tensor([[[1.0, 2.0], [3.0, 10.0]], [[0.0, 0.0], [0.0, 4.0]]])
     scores = [make(top_fraction=q).image_score(maps).tolist() for q in (0.01, 0.5, 1.0)]
     assert scores == [[10.0, 4.0], [6.5, 2.0], [4.0, 1.0]]
 
 
 @pytest.mark.parametrize(("power", "ratio"), [(0.0, 4.0), (0.5, 2.0), (1.0, 1.0)])
-def test_maps_are_divided_by_a_power_of_the_expected_error(power, ratio):
+def test_maps_are_divided_by_a_power_of_the_expected_error(make, power, ratio):
     scoring = make(position_norm=power)
     scoring.fit([draw_maps()])
     mean = scoring.normalize([draw_maps(seed=1)]).mean(dim=0)
@@ -66,7 +56,7 @@ def test_maps_are_divided_by_a_power_of_the_expected_error(power, ratio):
 
 
 @pytest.mark.parametrize("scale", [1e-6, 1.0, 1e6])
-def test_normal_maps_end_at_one_whatever_their_scale(scale):
+def test_normal_maps_end_at_one_whatever_their_scale(make, scale):
     scoring = make()
     scoring.fit([draw_maps() * scale])
     assert scoring.normalize([draw_maps(seed=1) * scale]).mean().item() == pytest.approx(
@@ -74,7 +64,7 @@ def test_normal_maps_end_at_one_whatever_their_scale(scale):
     )
 
 
-def test_a_position_without_any_error_stays_finite():
+def test_a_position_without_any_error_stays_finite(make):
     maps = draw_maps()
     maps[:, :4] = 0
     scoring = make(position_norm=1.0)
@@ -82,20 +72,11 @@ def test_a_position_without_any_error_stays_finite():
     assert scoring.normalize([maps]).isfinite().all()
 
 
-def test_what_was_learnt_is_stored():
-    scoring, other = make(), make()
-    scoring.fit([draw_maps()])
-    other.load_state_dict(scoring.state_dict())
-    assert torch.equal(other.normalize([draw_maps()]), scoring.normalize([draw_maps()]))
+def test_paper_leaves_the_maps_of_one_layer_as_they_are(paper):
+    paper.fit([draw_maps()])
+    assert torch.equal(paper.normalize([draw_maps()]), draw_maps())
 
 
-def test_paper_leaves_the_maps_of_one_layer_as_they_are():
-    scoring = paper()
-    scoring.fit([draw_maps()])
-    assert torch.equal(scoring.normalize([draw_maps()]), draw_maps())
-
-
-@pytest.mark.parametrize("scoring", [paper(), make()])
 def test_no_layer_outweighs_another_for_its_scale(scoring):
     fine, coarse = draw_maps(), draw_maps(seed=2)[:, ::2, ::2]
     scoring.fit([fine, coarse])
@@ -106,14 +87,14 @@ def test_no_layer_outweighs_another_for_its_scale(scoring):
     assert fused.mean().item() == pytest.approx(1, rel=0.05)
 
 
-def test_fusion_by_hand():
+def test_fusion_by_hand(make):
     maps = [torch.tensor([[[1.0, 3.0]]]), torch.tensor([[[5.0, 1.0]]])]
     assert make().normalize(maps).tolist() == [[[3.0, 2.0]]]
     assert make(fusion="max").normalize(maps).tolist() == [[[5.0, 3.0]]]
     assert make(weights=[3.0, 1.0]).normalize(maps).tolist() == [[[2.0, 2.5]]]
 
 
-def test_smoothing_is_a_gaussian_that_keeps_what_is_flat():
+def test_smoothing_is_a_gaussian_that_keeps_what_is_flat(make):
     maps = torch.zeros(1, 33, 33)
     maps[0, 16, 16] = 1
     smooth = make(smoothing=2.0).anomaly_map(maps, (33, 33), UNTILED)[0]
@@ -137,11 +118,11 @@ def test_smoothing_is_a_gaussian_that_keeps_what_is_flat():
         ({"fusion": "product"}, "mean, max"),
     ],
 )
-def test_settings_out_of_range(wrong, match):
+def test_settings_out_of_range(make, wrong, match):
     with pytest.raises(ConfigError, match=match):
         make(**wrong)
 
 
-def test_as_many_weights_as_layers():
+def test_as_many_weights_as_layers(make):
     with pytest.raises(ConfigError, match="one for each layer"):
         make(weights=[1.0]).fit([draw_maps(), draw_maps()])

@@ -1,0 +1,183 @@
+"""The model of a detector: a backbone, what was learnt of each of its layers, and a scoring."""
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fre_lightning.backbones import Backbone
+from fre_lightning.backbones.extractor import Extractor
+from fre_lightning.detector.layer import Branch
+from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.shifts import CellShifts
+from fre_lightning.images.tiling import Tiling
+from fre_lightning.reducers import Reducer
+from fre_lightning.scoring import Calibration, Scoring
+
+
+class Scored(NamedTuple):
+    """The model's output for some images.
+
+    Attributes:
+        scores: `(N,)` float32, image scores.
+        anomaly_maps: `(N, H, W)` float32.
+    """
+
+    scores: Tensor
+    anomaly_maps: Tensor
+
+
+class FREModel(nn.Module):
+    """Maps images to image scores and anomaly maps; plain torch.
+
+    Attributes:
+        backbone_layers: The backbone and layer that each branch has its features from.
+        n_train: The number of images it was fitted on; 0 before `fit`.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        branches: Sequence[Branch],
+        scoring: Scoring,
+        calibration: Calibration,
+        tiling: Tiling,
+        n_train: int = 0,
+    ) -> None:
+        """Hold the parts, ready-made.
+
+        Args:
+            backbone: Computes features.
+            branches: One for each of the backbone's layers; they learn the subspaces.
+            scoring: Turns error maps into scores and anomaly maps.
+            calibration: Holds the scores of normal images.
+            tiling: How images are cut.
+            n_train: The number of images that the parts were fitted on.
+        """
+        super().__init__()
+        self.backbone = backbone
+        self.branches = nn.ModuleList(branches)
+        self.scoring = scoring
+        self.calibration = calibration
+        self.tiling = tiling
+        self.n_train = n_train
+        self.backbone_layers = [(part, layer) for part in backbone.parts for layer in part.layers]
+        self._extractors: list[Extractor] = []
+
+    @property
+    def image_size(self) -> tuple[int, int]:
+        """`(H, W)` of the images that `forward` takes."""
+        return self.tiling.image_size(self.backbone.image_size)
+
+    @property
+    def device(self) -> torch.device:
+        """The device that its buffers are on."""
+        return self.calibration.image_scores.device
+
+    @property
+    def reducers(self) -> list[Reducer]:
+        """The reducers of all branches."""
+        return [reducer for branch in self._branches for reducer in branch.reducers]
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether it can score images."""
+        return self.reducers[0].is_fitted
+
+    @property
+    def _branches(self) -> list[Branch]:
+        return list(self.branches)  # type: ignore[arg-type]  # a ModuleList forgets its type
+
+    @property
+    def description(self) -> str:
+        """Backbone, weights and reducer, for the log."""
+        backbone = self.backbone
+        height, width = self.image_size
+        source = f"{backbone.name} {'+'.join(backbone.layers)} ({backbone.weights_label})"
+        return f"{source} at {height}x{width}, {self.reducers[0].name}"
+
+    def accelerate(
+        self,
+        n_threads: int,
+        precision: str = "32-true",
+        backbone_layers: Sequence[tuple[Backbone, str]] | None = None,
+        cache_dir: Path | None = None,
+    ) -> None:
+        """Build the backbones' engines and start their threads; `release` ends them.
+
+        Args:
+            n_threads: How many CPU threads may compute.
+            precision: Of the backbones, as the trainer's.
+            backbone_layers: The layers that will be asked for; all if None.
+            cache_dir: Where engines that take long to build are kept; None: nowhere.
+        """
+        by_backbone: dict[Backbone, list[str]] = {}
+        for backbone, layer in backbone_layers or self.backbone_layers:
+            by_backbone.setdefault(backbone, []).append(layer)
+        self._extractors = [
+            Extractor(backbone, layers, self.device, n_threads, precision, cache_dir)
+            for backbone, layers in by_backbone.items()
+        ]
+
+    def release(self) -> None:
+        """End the threads."""
+        for extractor in self._extractors:
+            extractor.close()
+        self._extractors = []
+
+    def features_of(self, images: Tensor) -> list[Tensor]:
+        """Pooled features `(N, T, C, h, w)` of each layer, of `(N, 3, H, W)` uint8 images."""
+        tiles = self.tiling.cut(images, self.backbone.image_size)
+        plain = [part.features for part in self.backbone.parts]
+        features = [layer for extract in self._extractors or plain for layer in extract(tiles)]
+        return [layer.view(-1, self.tiling.n_tiles, *layer.shape[1:]) for layer in features]
+
+    def error_maps_of(self, features: Sequence[Tensor]) -> Tensor:
+        """Normalised, fused error maps `(N, h, w)` of each layer's features `(N, T, C, h, w)`."""
+        with full_precision():
+            return self.scoring.normalize(
+                [branch(layer) for branch, layer in zip(self._branches, features, strict=True)]
+            )
+
+    def anomaly_maps_of(self, error_maps: Tensor) -> Tensor:
+        """Anomaly maps `(N, H, W)` of normalised error maps `(N, h, w)`."""
+        with full_precision():
+            return self.scoring.anomaly_map(error_maps, self.backbone.image_size, self.tiling)
+
+    def forward(self, images: Tensor) -> Scored:
+        """Score `(N, 3, H, W)` uint8 images."""
+        maps = self.error_maps_of([layer.float() for layer in self.features_of(images)])
+        return Scored(self.scoring.image_score(maps), self.anomaly_maps_of(maps))
+
+    def fit(
+        self, layers: Sequence[CachedRows], device: torch.device, shifts: CellShifts | None
+    ) -> None:
+        """Fit all but the autoencoders' weights, and calibrate.
+
+        Args:
+            layers: Each layer's training features `(T, C, h, w)`.
+            device: Where to compute.
+            shifts: Makes copies of the features to learn from; None if there are none.
+
+        Raises:
+            FREError: As the reducer does.
+        """
+        self.n_train = len(layers[0].indices)
+        folds = self.calibration.draw_folds(self.n_train)
+        held_out = [
+            branch.fit(rows, folds, device, shifts)
+            for branch, rows in zip(self._branches, layers, strict=True)
+        ]
+        if folds is not None:
+            self.calibration.fit([maps for maps in held_out if maps is not None], self.scoring)
+
+
+def full_precision() -> AbstractContextManager[object]:
+    """Let reducers work in float32 whatever the backbone's precision."""
+    for device_type in ("cpu", "cuda"):
+        if torch.is_autocast_enabled(device_type):
+            return torch.autocast(device_type, enabled=False)
+    return nullcontext()

@@ -1,0 +1,172 @@
+"""The test images as batches of cached features, with labels and masks."""
+
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+from tqdm import tqdm
+
+from fre_lightning.datasets import Sample
+from fre_lightning.experiment.datamodule import AnomalyDataModule
+from fre_lightning.experiment.extraction import file_key
+from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
+from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.features.shards import ShardWriter
+from fre_lightning.images.masks import read_mask
+from fre_lightning.threads import thread_pool
+
+log = logging.getLogger(__name__)
+
+# A reducer's weights are read from memory once a batch, which takes longer than its arithmetic on
+# few images; a step allocates some MB an image, which the allocator keeps.
+_BATCH = 64
+
+
+class FeatureBatch(NamedTuple):
+    """Some test images, as features.
+
+    Attributes:
+        features: Of each layer `(N, T, C, h, w)` float32, pooled but not standardised, of the T
+            tiles of each image.
+        labels: `(N,)` int64, 1 for defective.
+        masks: `(N, H, W)` bool; or a list of `(H, W)`, each of its image file's own size; None if
+            the dataset has no masks.
+        types: The defect type of each, or `good`.
+    """
+
+    features: list[Tensor]
+    labels: Tensor
+    masks: Tensor | list[Tensor] | None
+    types: list[str]
+
+
+class FeatureBatches:
+    """Batches of the test images that have features, in order.
+
+    Attributes:
+        samples: The images.
+    """
+
+    def __init__(
+        self,
+        samples: Sequence[Sample],
+        features: Sequence[CachedRows],
+        masks: CachedRows | None,
+        *,
+        reads_masks: bool,
+    ) -> None:
+        """Hold what to read.
+
+        Args:
+            samples: The whole test split.
+            features: Of each layer, `(T, C, h, w)` of each image that could be read.
+            masks: `(H, W)` of the defective ones among these, from the cache; or None.
+            reads_masks: Whether masks are read from their files instead, each at its own size.
+        """
+        self.samples = [samples[index] for index in features[0].indices]
+        self._labels = torch.tensor([sample.label for sample in self.samples])
+        self._types = [sample.defect_type for sample in self.samples]
+        self._layers = [(FeatureMatrix(rows.shards), rows.row_shape) for rows in features]
+        self._masks = masks and (FeatureMatrix(masks.shards), masks.row_shape)
+        self._reads_masks = reads_masks
+
+    def __len__(self) -> int:
+        """The number of batches."""
+        return math.ceil(len(self._labels) / _BATCH)
+
+    def __iter__(self) -> Iterator[FeatureBatch]:
+        """Yield batches."""
+        first_mask = 0
+        for start in range(0, len(self._labels), _BATCH):
+            rows = slice(start, min(start + _BATCH, len(self._labels)))
+            labels = self._labels[rows]
+            stop_mask = first_mask + int(labels.sum())
+            masks: Tensor | list[Tensor] | None = None
+            if self._reads_masks:
+                masks = [_read_mask(sample) for sample in self.samples[rows]]
+            elif self._masks:
+                masks = self._cached_masks(labels, slice(first_mask, stop_mask))
+            first_mask = stop_mask
+            features = [matrix.block(rows).view(-1, *shape) for matrix, shape in self._layers]
+            yield FeatureBatch(features, labels, masks, self._types[rows])
+
+    def _cached_masks(self, labels: Tensor, rows: slice) -> Tensor:
+        """Masks of a batch: those of defective images are cached, good ones have no defect."""
+        assert self._masks
+        matrix, size = self._masks
+        masks = torch.zeros(len(labels), *size, dtype=torch.bool)
+        if rows.stop > rows.start:
+            masks[labels == 1] = matrix.block(rows).view(-1, *size) > 0
+        return masks
+
+
+def load_test_batches(
+    features: Sequence[CachedRows],
+    datamodule: AnomalyDataModule,
+    mask_size: tuple[int, int] | None,
+    cache: FeatureCache,
+) -> FeatureBatches:
+    """The test set, its masks read from the cache or computed into it.
+
+    Args:
+        features: Of each layer.
+        datamodule: Holds the samples.
+        mask_size: `(H, W)` that masks are resized to; None for each mask's own size.
+        cache: Where masks of `mask_size` are kept.
+
+    Raises:
+        DatasetError: If a mask is missing, cannot be read, or is not of its image's size.
+    """
+    samples, has_masks = datamodule.splits.test, datamodule.splits.has_masks
+    masks = None
+    defective = [samples[i] for i in features[0].indices if samples[i].mask_path is not None]
+    if has_masks and defective and mask_size is not None:
+        masks = _load_masks(defective, datamodule, mask_size, cache)
+    return FeatureBatches(samples, features, masks, reads_masks=has_masks and mask_size is None)
+
+
+def _load_masks(
+    samples: Sequence[Sample],
+    datamodule: AnomalyDataModule,
+    mask_size: tuple[int, int],
+    cache: FeatureCache,
+) -> CachedRows:
+    """Masks `(H, W)` of defective images."""
+    pairs = [(sample.mask_path, sample.path) for sample in samples if sample.mask_path is not None]
+    root = datamodule.dataset.files_root
+    files = [file_key(path, root) for pair in pairs for path in pair]
+
+    def compute(writers: Mapping[int, ShardWriter]) -> None:
+        writer = writers[0]
+        with thread_pool(datamodule.n_threads) as pool:
+            masks = pool.map(lambda pair: read_mask(pair[0], pair[1], mask_size), pairs)
+            for index, mask in enumerate(tqdm(masks, "Masks", len(pairs), disable=None)):
+                if index >= writer.first:
+                    writer.append(mask.numpy()[None], [index])
+
+    entry = CacheEntry(
+        f"{datamodule.dataset.category}-masks", {"masks": list(mask_size), "files": files}
+    )
+    (rows,) = cache.load_or_compute([entry], len(pairs), compute)
+    blocks = FeatureMatrix(rows.shards).row_blocks()
+    n_empty = sum(int((~block.any(dim=1)).sum()) for _, block in blocks)
+    if n_empty:
+        log.warning(
+            "%d of the %d masks of defective images are empty at this image size. These images "
+            "count as defective for image metrics, and as good pixels for pixel metrics.",
+            n_empty,
+            len(pairs),
+        )
+    return rows
+
+
+def _read_mask(sample: Sample) -> Tensor:
+    """The mask of a test image at the image's own size, `(H, W)` bool."""
+    if sample.mask_path is not None:
+        return read_mask(sample.mask_path, sample.path)
+    with Image.open(sample.path) as image:
+        return torch.zeros(image.height, image.width, dtype=torch.bool)

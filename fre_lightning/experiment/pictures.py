@@ -1,0 +1,58 @@
+"""Pictures of a test: in TensorBoard, as heat maps, as thumbnails of the report."""
+
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from omegaconf import DictConfig
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from fre_lightning.experiment.batches import FeatureBatches
+from fre_lightning.experiment.datamodule import AnomalyDataModule
+from fre_lightning.experiment.module import FREModule
+from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
+from fre_lightning.pictures.thumbnails import clear_thumbnails, write_thumbnails
+from fre_lightning.report.gallery import gallery_order
+from fre_lightning.results import tensorboard
+
+
+def draw_pictures(
+    cfg: DictConfig,
+    output_dir: Path,
+    trainer: pl.Trainer,
+    module: FREModule,
+    batches: FeatureBatches,
+    datamodule: AnomalyDataModule,
+    summary: dict[str, Any],
+) -> None:
+    """Draw what TensorBoard shows of a test, heat maps and thumbnails, those that are asked for."""
+    samples, root = batches.samples, datamodule.dataset.files_root
+    n_threads, scores = datamodule.n_threads, module.scores
+    artist = PanelArtist(
+        module.error_maps,
+        module.model.anomaly_maps_of,
+        module.model.image_size,
+    )
+    metrics = (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
+    counts = {name: metric.counts()[1:] for name, metric in metrics}
+    for logger in trainer.loggers:
+        if isinstance(logger, TensorBoardLogger):
+            parameters = _hyperparameters(cfg, summary)
+            tensorboard.log_hyperparameters(logger, parameters, module.metrics)
+            tensorboard.log_curves(logger, counts)
+            tensorboard.log_panels(logger, samples, scores, artist, n_threads)
+            logger.finalize("success")
+    if cfg.heatmaps:
+        write_heatmaps(output_dir / "heatmaps", samples, root, artist, n_threads)
+    clear_thumbnails(output_dir)
+    if cfg.report:
+        labels = [sample.label for sample in samples]
+        order = gallery_order(labels, scores.tolist(), summary.get("threshold"))
+        write_thumbnails(output_dir, samples, order, artist, n_threads)
+
+
+def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:
+    """The settings that a run may be compared by: scalars, for the HParams tab."""
+    reducer = {f"reducer/{k}": v for k, v in cfg.reducer.items() if k != "_target_"}
+    described = {k: v for k, v in summary.items() if isinstance(v, str | int) or k == "image_size"}
+    return described | reducer

@@ -1,0 +1,83 @@
+"""A run in flat keys: its settings, its data and its metrics."""
+
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from omegaconf import DictConfig
+
+from fre_lightning.experiment.batches import FeatureBatches
+from fre_lightning.experiment.module import FREModule
+from fre_lightning.scoring.threshold import decision_metrics, extrapolation_warning
+
+log = logging.getLogger(__name__)
+
+
+def summarize(
+    cfg: DictConfig, category: str, module: FREModule, batches: FeatureBatches | None
+) -> dict[str, Any]:
+    """Describe a run in flat keys.
+
+    Args:
+        cfg: The run's configuration.
+        category: The dataset's.
+        module: Fitted, and tested if there are test images.
+        batches: The test images; None if there are none.
+    """
+    model, backbone = module.model, module.model.backbone
+    ranks = [reducer.n_components for reducer in model.reducers]
+    return {
+        "category": category,
+        "model": backbone.name,
+        "layers": "+".join(backbone.layers),
+        "weights": backbone.weights_label,
+        "image_size": list(model.image_size),
+        "pixel_metrics_size": list(model.image_size) if cfg.metrics.size == "image" else "mask",
+        "reducer": model.reducers[0].name,
+        "scoring": model.scoring.name,
+        "n_components": sum(ranks),
+        **({"n_components_each": ranks} if len(ranks) > 1 else {}),
+        "n_train": model.n_train,
+        "n_test": len(batches.samples) if batches else 0,
+        "seed": cfg.seed,
+        "tags": list(cfg.tags),
+        **module.metrics,
+        **_decisions(cfg.false_alarm_rate, module),
+    }
+
+
+def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
+    """The thresholds for a false-alarm rate, and how the test images fare at it."""
+    thresholds = module.model.calibration.thresholds(rate)
+    if thresholds is None:
+        return {}
+    if thresholds.is_extrapolated:
+        log.warning(extrapolation_warning(rate, module.model.n_train))
+    values = {"threshold": thresholds.image, "pixel_threshold": thresholds.pixel}
+    if not len(module.scores):
+        return values
+    labels = torch.cat(module.image_metrics.labels).cpu()
+    return values | decision_metrics(module.scores, labels, thresholds.image)
+
+
+class Stopwatch:
+    """Seconds per stage of a run."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._stages: dict[str, float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str) -> Iterator[None]:
+        """Time the body."""
+        start = time.perf_counter()
+        yield
+        self._stages[stage] = time.perf_counter() - start
+
+    def seconds(self) -> dict[str, float]:
+        """`seconds_<stage>` of each stage, and `seconds_total` since the start."""
+        total = {"total": time.perf_counter() - self._start}
+        return {f"seconds_{stage}": round(s, 3) for stage, s in (self._stages | total).items()}

@@ -1,0 +1,52 @@
+"""Lightning's trainer: how it is made, and which of its advice is left out."""
+
+import logging
+import warnings
+
+import pytorch_lightning as pl
+from hydra.errors import InstantiationException
+from omegaconf import DictConfig
+
+from fre_lightning.config import build
+from fre_lightning.errors import ConfigError
+
+# Advice for programs that train networks; here these things are as intended.
+for _message in (
+    ".*configure_optimizers` returned `None`",
+    "Couldn't infer the batch indices",
+    "predict returned None",
+    "Found .* module.* in eval mode",
+    ".*isinstance.treespec, LeafSpec.* is deprecated",
+    "The ``compute`` method of metric PixelMetrics was called before",
+    ".*does not have many workers",
+):
+    warnings.filterwarnings("ignore", message=_message)
+# Advice on devices and services; its import sets the level, so a YAML cannot.
+logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
+
+
+def make_trainer(cfg: DictConfig) -> pl.Trainer:
+    """The trainer of a run: it extracts, fits and tests, on one device.
+
+    Raises:
+        ConfigError: If it cannot be made, or would use several devices.
+    """
+    loggers, callbacks = (list(build(cfg[group]).values()) for group in ("logger", "callbacks"))
+    try:
+        trainer: pl.Trainer = build(
+            cfg.trainer,
+            logger=loggers,
+            callbacks=callbacks,
+            default_root_dir=cfg.paths.output_dir,
+        )
+    except InstantiationException as error:
+        msg = f"The trainer cannot be made: {error.__cause__ or error}. Try trainer=auto."
+        raise ConfigError(msg) from error
+    if trainer.world_size > 1:
+        msg = (
+            f"trainer.devices={cfg.trainer.devices}: FRE runs on one device. Lightning would start "
+            "this command again for each of them, a sweep included, and a fit takes seconds. "
+            "Run several sweeps with CUDA_VISIBLE_DEVICES instead; they share the feature cache."
+        )
+        raise ConfigError(msg)
+    return trainer

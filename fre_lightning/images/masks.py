@@ -1,0 +1,75 @@
+"""Mask files to tensors."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from torch import Tensor
+
+from fre_lightning.errors import DatasetError
+from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
+from fre_lightning.images.resizing import resize_map
+
+_FORMAT = "as an 8-bit PNG: 0 for good pixels, 255 for defective ones."
+
+
+def read_mask(
+    mask_path: Path, image_path: Path, image_size: tuple[int, int] | None = None
+) -> Tensor:
+    """Decode the mask of a defective image and resize it as anomaly maps are resized.
+
+    Masks hold 0 and 255, or 0 and 1, or 0 and 65535; they are resized bilinearly with antialias,
+    then thresholded at one half, as in the published procedure.
+
+    Args:
+        mask_path: The mask file.
+        image_path: The image it belongs to, whose size it must have.
+        image_size: `(H, W)` of the result; None for the mask's own.
+
+    Returns:
+        `(H, W)` bool, True where the image is defective.
+
+    Raises:
+        DatasetError: If the mask is missing, cannot be decoded, has another size or other levels.
+    """
+    levels = _read_levels(mask_path, image_path)
+    if 0 < levels.max() <= 0.5:
+        msg = (
+            f"The mask {mask_path} marks nothing: its levels are neither 0 and 1 nor 0 and 255, "
+            f"but all below half of that. Save it {_FORMAT}"
+        )
+        raise DatasetError(msg)
+    size = image_size or (levels.shape[0], levels.shape[1])
+    return resize_map(torch.from_numpy(levels)[None], size)[0] > 0.5
+
+
+def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
+    """The mask as `(H, W)` in 0..1, once its size is found to be the image's."""
+    try:
+        with Image.open(mask_path) as mask, Image.open(image_path) as image:
+            if mask.size == image.size:
+                return _scale_levels(mask)
+            msg = (
+                f"The mask {mask_path} is {mask.width}x{mask.height} but its image {image_path} is "
+                f"{image.width}x{image.height}. Save the mask at the image's size, without borders."
+            )
+    except DECODING_ERRORS as error:
+        msg = (
+            f"The mask {mask_path} of {image_path} cannot be read ({error}). Save it again "
+            f"{_FORMAT}"
+        )
+        raise DatasetError(msg) from error
+    raise DatasetError(msg)
+
+
+def _scale_levels(mask: Image.Image) -> NDArray[np.float32]:
+    """A mask's levels as `(H, W)` in 0..1; the highest level shows which one stands for 1."""
+    integer = mask.mode.startswith("I")
+    values = np.asarray(mask if integer else to_8_bit(mask))
+    if values.ndim == 3:
+        values = values.max(axis=-1)
+    highest = int(values.max())
+    full = next(level for level in (1, 255, max(65535, highest)) if highest <= level)
+    return (values / full).astype(np.float32)

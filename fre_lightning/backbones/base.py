@@ -1,4 +1,4 @@
-"""What every backbone is: a frozen function from images to the feature maps of some layers."""
+"""The base class of backbones: frozen functions from images to the feature maps of layers."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -12,17 +12,23 @@ from fre_lightning.images.resizing import parse_image_size
 
 
 class Backbone(nn.Module, ABC):
-    """A frozen network (or transform) that is asked for one feature map or several.
+    """A frozen network or transform from resized images to one feature map per layer.
 
-    It owns all that happens between the resized image and the feature map, its normalisation
-    included, so that whoever holds the backbone needs nothing else.
+    Normalisation of images is its own task. A new backbone derives from this class:
+
+    - Its parameters need no gradients, and it is in evaluation mode.
+    - Buffers that the constructor computes are not persistent: checkpoints hold weights only.
+    - `fingerprint` covers everything that changes features, weights by their content.
+    - `forward` gives an image the same features in any batch, and may be called from several
+      threads at a time.
+    - `configs/model/<name>.yaml` gives each constructor parameter.
 
     Attributes:
-        name: What tables and folders call it, for example `resnet18`.
+        name: Its name in tables and folders, for example `resnet18`.
         layers: The layers whose outputs are the feature maps.
-        pools: Of each layer, kernel and stride of the average pooling that makes features of it.
-        image_size: `(H, W)` of the images it is given.
-        compression: Of the features before a reducer sees them, see `ChannelStandardizer`.
+        pools: Kernel and stride of the average pooling of each layer's feature map.
+        image_size: `(H, W)` of its images.
+        compression: The compression of its features, see `ChannelStandardizer`.
     """
 
     def __init__(
@@ -48,19 +54,19 @@ class Backbone(nn.Module, ABC):
 
     @property
     def parts(self) -> Sequence["Backbone"]:
-        """The backbones that this one is made of: itself."""
+        """The backbones that it combines; by default itself."""
         return (self,)
 
     @property
     @abstractmethod
     def weights_label(self) -> str:
-        """What the weights are, for every table and log line: a name, a file, or `random`."""
+        """The name of the weights in tables and logs: torchvision's, a file's, or `random`."""
 
     def load_weights(self) -> None:
-        """Load the weights that the constructor was told of; not needed before a checkpoint.
+        """Load the weights named in the constructor; not called if a checkpoint is loaded.
 
         Raises:
-            BackboneError: If they cannot be had or do not fit.
+            BackboneError: If they are missing, cannot be read, or do not fit.
         """
 
     @abstractmethod
@@ -69,14 +75,17 @@ class Backbone(nn.Module, ABC):
 
         Args:
             images: `(N, 3, H, W)` uint8, RGB.
-            layers: Some of the backbone's layers; all if None.
+            layers: Some of its layers; None: all.
 
         Returns:
-            `(N, C, h, w)` float of each layer.
+            `(N, C, h, w)` float for each layer.
+
+        Raises:
+            BackboneError: If a layer's output is not a map.
         """
 
     def features(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
-        """The pooled feature maps, `(N, C, h // pool, w // pool)` of each layer, of images."""
+        """Pooled feature maps `(N, C, h // pool, w // pool)` of each layer; see `forward`."""
         chosen = self.layers if layers is None else layers
         pools = (self.pools[self.layers.index(layer)] for layer in chosen)
         return [
@@ -91,26 +100,30 @@ class Backbone(nn.Module, ABC):
         layers: Sequence[str] | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        """Make `forward` fast on the device that the backbone is on, for images to come.
+        """Prepare a fast `forward` on the device of the backbone.
 
         Args:
-            n_threads: How many CPU threads may call `forward` at the same time.
-            precision: The trainer's, for example `32-true` or `bf16-mixed`.
-            layers: Those that `forward` will be asked for; all if None.
-            cache_dir: Where engines that take long to build are kept; None: nowhere.
+            n_threads: The number of CPU threads that will call `forward` at the same time.
+            precision: The trainer's precision, for example `32-true` or `bf16-mixed`.
+            layers: The layers that `forward` will be called with; None: all.
+            cache_dir: Where to store what takes long to build; None: nowhere.
         """
 
     @property
     def images_per_thread(self) -> int | None:
-        """How many images a CPU thread works on at a time; None: `forward` threads by itself."""
+        """Images a CPU thread handles per call; None if `forward` is itself multi-threaded."""
         return 1
 
-    def engine_on(self, device: str) -> str:  # noqa: ARG002 - for those that have a choice
-        """What computes `forward` on a type of device, such as `cpu`; a part of the cache key."""
+    def engine_on(self, device: str) -> str:  # noqa: ARG002 - for subclasses with a choice
+        """The engine of `forward` on a type of device, such as `cpu`; part of the cache key.
+
+        Raises:
+            BackboneError: If the engine is unknown, not installed, or not for this device.
+        """
         return "eager"
 
     def fingerprint(self, layer: str) -> dict[str, object]:
-        """All that changes a layer's features, weights by content; a part of the cache key."""
+        """Everything that changes a layer's features, weights by content; part of the cache key."""
         return {
             "backbone": self.name,
             "layer": layer,
@@ -124,7 +137,7 @@ def pool_features(feature_map: Tensor, pool: int) -> Tensor:
 
     Args:
         feature_map: `(N, C, h, w)`.
-        pool: Kernel and stride; rows and columns that fill no kernel are dropped.
+        pool: Kernel and stride; rows and columns that do not fill a kernel are dropped.
 
     Returns:
         `(N, C, h // pool, w // pool)`.

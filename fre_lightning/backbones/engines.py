@@ -1,6 +1,6 @@
-"""What runs a network: PyTorch, PyTorch's compiler, or OpenVINO. All give the same features.
+"""Engines that run a network: PyTorch, PyTorch's compiler, or OpenVINO.
 
-They agree to `TOLERANCE` of the largest feature in float32 (tested); only speed differs.
+Their float32 features agree to 1e-4 of the largest feature (tested).
 """
 
 import copy
@@ -19,20 +19,19 @@ from fre_lightning.backbones.openvino_store import import_openvino, load_or_conv
 from fre_lightning.errors import BackboneError
 
 ENGINES = ("auto", "eager", "compile", "openvino")
-TOLERANCE = 1e-4
 
 # A CPU's caches hold the activations of about this many pixels of a small network.
 _PIXELS_PER_CALL = 2**17
 
 Engine = Callable[[Tensor], list[Tensor]]
-"""Maps normalised images `(N, 3, H, W)` to the layers' outputs."""
+"""Maps normalised images `(N, 3, H, W)` to the outputs of layers."""
 
 
 def resolve_engine(engine: str, device: str) -> str:
-    """The engine that a setting means on a device.
+    """The engine for a setting on a device.
 
-    `auto` is OpenVINO on a CPU where it is installed, else eager. It pays for networks of many
-    small operations. Measured on 2 cores (AMD EPYC, AVX2), milliseconds an image: resnet18 at
+    `auto` is OpenVINO on a CPU if it is installed, else eager. OpenVINO is faster for networks of
+    many small operations. Measured on 2 cores (AMD EPYC, AVX2), milliseconds an image: resnet18 at
     256x256 21 eager, 22 OpenVINO, 26 compiled; efficientnet_b5 at 456x456 270 eager, 190 OpenVINO
     (which takes 10 s to convert once), 226 compiled (which takes a minute).
 
@@ -55,7 +54,7 @@ def resolve_engine(engine: str, device: str) -> str:
 
 
 def images_per_thread(engine: str, image_size: tuple[int, int]) -> int | None:
-    """How many images each CPU thread gives the engine at a time; None: it threads by itself."""
+    """Images a CPU thread handles per call; None if the engine is itself multi-threaded."""
     height, width = image_size
     return None if engine == "compile" else max(1, _PIXELS_PER_CALL // (height * width))
 
@@ -70,28 +69,28 @@ def build_engine(
     cache_dir: Path | None,
     key: Mapping[str, object],
 ) -> Engine:
-    """Make an engine of a network in evaluation mode, for the device that it is on.
+    """Build the engine of a network in evaluation mode, for the device of its parameters.
 
     Args:
         engine: `eager`, `compile` or `openvino`.
         network: Returns `{layer: output}`, as torchvision's feature extractors do.
         image_size: `(H, W)`.
-        n_threads: How many threads may call the engine at the same time.
-        bf16: Whether OpenVINO may compute in bfloat16; PyTorch is told by autocast.
-        cache_dir: Where OpenVINO's conversion of the network is kept; None: nowhere.
-        key: All that determines the conversion, weights by content; must survive JSON.
+        n_threads: The number of threads that will call the engine at the same time.
+        bf16: Whether OpenVINO may compute in bfloat16; for PyTorch autocast decides.
+        cache_dir: Where OpenVINO's converted network is stored; None: nowhere.
+        key: Everything that determines the conversion, weights by content; must survive JSON.
     """
     if engine == "openvino":
         model = load_or_convert(cache_dir, key, lambda: _convert(network, image_size))
         return _OpenVINO(model, n_threads, bf16=bf16)
-    # Channels last is what convolutions work in, on CPUs and on tensor cores.
+    # Convolutions are fastest in this format, on CPUs and on tensor cores.
     folded = fold_batch_norm(network).to(memory_format=torch.channels_last)
     run = torch.compile(folded) if engine == "compile" else folded
     return lambda images: list(run(images.contiguous(memory_format=torch.channels_last)).values())
 
 
 def keep_layers(network: nn.Module, layers: Sequence[str]) -> nn.Module:
-    """What of a feature extractor some of its layers need; it shares the parameters.
+    """The part of a feature extractor that some of its layers need; parameters are shared.
 
     Args:
         network: Returns `{layer: output}`.
@@ -112,13 +111,15 @@ def keep_layers(network: nn.Module, layers: Sequence[str]) -> nn.Module:
 def fold_batch_norm(network: nn.Module) -> nn.Module:
     """A copy of a network in which batch normalisation is part of the convolution before it.
 
+    Both are folded: calls in the graph of a traced network, and layers of `nn.Sequential`s, as
+    torchvision's own blocks (`Conv2dNormActivation`) are not traced.
+
     Args:
-        network: In evaluation mode; the graph of a traced network is folded too, else only what
-            stands in `nn.Sequential`s.
+        network: In evaluation mode.
     """
     folded = copy.deepcopy(network)
     for module in list(folded.modules()):
-        module.training = False  # a deep copy of a traced network forgets it
+        module.training = False  # lost by the deep copy of a traced network
     for module in list(folded.modules()):
         if isinstance(module, nn.Sequential):
             _fold_sequential(module)
@@ -167,7 +168,7 @@ class _Outputs(nn.Module):
 def _convert(network: nn.Module, image_size: tuple[int, int]) -> Any:
     """The `openvino.Model` of a network, for any number of images."""
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # torch's, of how OpenVINO traces
+        warnings.simplefilter("ignore", FutureWarning)  # of torch, about OpenVINO's tracing
         return import_openvino().convert_model(
             _Outputs(fold_batch_norm(network)).eval(),
             example_input=torch.zeros(1, 3, *image_size),
@@ -176,7 +177,7 @@ def _convert(network: nn.Module, image_size: tuple[int, int]) -> Any:
 
 
 class _OpenVINO:
-    """A network compiled by OpenVINO, each thread with a request of its own."""
+    """A network compiled by OpenVINO; each thread has its own request."""
 
     def __init__(self, model: Any, n_threads: int, *, bf16: bool) -> None:
         settings: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""A backbone at work: its engine, on the device or on the threads of a CPU."""
+"""Feature extraction with a backbone, on a GPU or on the threads of a CPU."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -12,7 +12,7 @@ from fre_lightning.threads import end_threads, intra_op_threads, start_threads
 
 
 class Extractor:
-    """Computes pooled features of batches of images with all that the machine has."""
+    """Computes pooled features of batches of images on all cores, or on a GPU."""
 
     def __init__(
         self,
@@ -23,15 +23,15 @@ class Extractor:
         precision: str,
         cache_dir: Path | None = None,
     ) -> None:
-        """Build the engine and start the threads; `close` ends them.
+        """Build the backbone's engine and start the threads; `close` ends them.
 
         Args:
             backbone: On `device` already.
             layers: Some of its layers.
-            device: Where images will be.
-            n_threads: How many CPU threads may compute.
-            precision: The trainer's.
-            cache_dir: Where engines that take long to build are kept; None: nowhere.
+            device: The device of the images.
+            n_threads: The number of CPU threads.
+            precision: The trainer's precision.
+            cache_dir: See `Backbone.accelerate`.
         """
         backbone.accelerate(n_threads, precision, layers, cache_dir)
         self._function = partial(backbone.features, layers=layers)
@@ -40,9 +40,9 @@ class Extractor:
             self._parallel = ImageParallel(self._function, n_threads, backbone.images_per_thread)
 
     def __call__(self, images: Tensor) -> list[Tensor]:
-        """Features `(N, C, h, w)` of each layer, of `(N, 3, H, W)` uint8 images.
+        """Features `(N, C, h, w)` of each layer of `(N, 3, H, W)` uint8 images.
 
-        An image that comes alone has all threads.
+        A single image is computed by all threads.
         """
         run = self._parallel if len(images) > 1 else None
         return (run or self._function)(images)
@@ -54,11 +54,11 @@ class Extractor:
 
 
 class ImageParallel:
-    """Applies a function of images to a batch, some images to a thread, on the CPU.
+    """Applies a function to a batch of images on the CPU, some images per thread.
 
-    A core that works on its own image waits for nobody. Threads within an operation meet at the
-    end of each one, which idles cores on small maps, and where other programs (or our decoders)
-    take a core from time to time, holds up all of them.
+    Threads that share an operation wait for each other at its end: cores idle on small maps, and
+    all of them wait if another program, or our decoders, takes one. Threads with images of their
+    own wait for none.
     """
 
     def __init__(
@@ -67,10 +67,10 @@ class ImageParallel:
         """Start the threads.
 
         Args:
-            function: Maps `(n, ...)` to tensors `(n, ...)`, each image by itself; called from
-                threads.
-            n_threads: How many images are worked on at the same time, or groups of images.
-            images_per_thread: How many images a call gets at most.
+            function: Maps `(n, ...)` images to tensors `(n, ...)`, independently of each other;
+                called from several threads.
+            n_threads: The number of threads.
+            images_per_thread: The largest n.
         """
         self._function = function
         self._images_per_thread = images_per_thread
@@ -78,7 +78,7 @@ class ImageParallel:
 
     def __call__(self, images: Tensor) -> list[Tensor]:
         """The function's values for `(N, ...)` images."""
-        # Both are settings of a thread, which the pool's threads would not know of.
+        # Both are settings of this thread, which the threads of the pool do not inherit.
         dtype, is_mixed = torch.get_autocast_dtype("cpu"), torch.is_autocast_enabled("cpu")
 
         def compute(part: Tensor) -> list[Tensor]:

@@ -1,8 +1,8 @@
-"""Banks of Morlet wavelets that filter spectra and return the modulus at the resolution it needs.
+"""Banks of Morlet wavelets: they filter spectra and return the modulus at a lower resolution.
 
 A signal filtered at scale j is sampled every 2^j pixels. Sampling in space is folding in frequency,
-so the product of spectrum and filter is folded before the inverse FFT, which then is 4^j times
-smaller. Frequencies where no filter of the bank differs from zero are never touched.
+so the product of spectrum and filter is folded before the inverse FFT, which becomes 4^j times
+smaller. Frequencies at which all filters of the bank are zero are never computed.
 """
 
 import math
@@ -11,12 +11,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-# Half axes, in standard deviations, beyond which the two Gaussians that make up a Morlet wavelet
-# are taken for zero; the second, which removes the mean, has a sixth of the first one's height.
+# A Morlet wavelet is the difference of two Gaussians. Beyond this many standard deviations each
+# counts as zero; the second one, which removes the mean, has a sixth of the first one's height.
 WAVE_REACH, ENVELOPE_REACH = 4.0, 3.5
 
-# Tails of Gaussians below this fraction of the peak are cut off: they change nothing, but their
-# products are subnormal numbers, for which many processors take a hundred times as long.
+# Tails of Gaussians below this fraction of the peak are set to zero. Their effect is negligible,
+# but products with them are subnormal, which takes many processors a hundred times as long.
 _NEGLIGIBLE = 1e-15
 
 
@@ -29,7 +29,7 @@ class MorletBank(nn.Module):
         Args:
             sides: `(H, W)` of the grid at full resolution.
             n_orientations: L.
-            source: The spectra belong to signals sampled every 2^source pixels.
+            source: The input signals are sampled every 2^source pixels.
             j: The scale; the result is sampled every 2^j pixels.
         """
         super().__init__()
@@ -40,7 +40,7 @@ class MorletBank(nn.Module):
         filters = torch.stack(
             [morlet_spectrum(y, x, j, k, n_orientations) for k in range(n_orientations)]
         )
-        # The inverse FFT below does not divide by the number of samples. Each number stands
+        # The inverse FFT below does not divide by the number of samples. Each number is stored
         # twice, for real and imaginary part: complex times real is slow in torch.
         scale = 4**source / math.prod(sides)
         filters = zero_negligible(scale * filters).float()
@@ -57,7 +57,7 @@ class MorletBank(nn.Module):
 
         Args:
             spectra: `(n, H / 2^source, W / 2^source)` complex, from `centred_spectra`.
-            orientations: The wavelets to filter with, l of the L.
+            orientations: The l wavelets to use.
 
         Returns:
             `(n, l, H / 2^j, W / 2^j)` real.
@@ -69,14 +69,14 @@ class MorletBank(nn.Module):
         folded = parts[0] * aliases[0]
         for part, alias in zip(parts[1:], aliases[1:], strict=True):
             folded.addcmul_(part, alias)
-        # The fold starts at any frequency: a shift of the spectrum leaves the modulus as it is.
+        # The first frequency does not matter: a shift of the spectrum leaves the modulus unchanged.
         folded = torch.view_as_complex(folded.view(*folded.shape[:3], -1, 2))
         squares = torch.view_as_real(torch.fft.ifft2(folded, norm="forward")).square_()
         # Faster than abs(), which guards against an overflow that cannot happen here.
         return torch.add(squares[..., 0], squares[..., 1]).sqrt_()
 
     def _split(self, planes: Tensor) -> Tensor:
-        """`(n, a H_j, b 2 W_j)` to the a * b parts that fold onto each other, `(a b, n, ...)`."""
+        """Split `(n, a H_j, 2 b W_j)` into the a * b parts to be folded, `(a b, n, H_j, 2 W_j)`."""
         height, width = self.sides
         n, n_rows, n_columns = planes.shape
         parts = planes.view(n, n_rows // height, height, n_columns // (2 * width), 2 * width)
@@ -84,16 +84,16 @@ class MorletBank(nn.Module):
 
 
 def zero_negligible(values: Tensor) -> Tensor:
-    """Zeros instead of what is nothing beside the largest value, of the same shape."""
+    """Set values below 1e-15 of the largest magnitude to zero."""
     return torch.where(values.abs() < _NEGLIGIBLE * values.abs().max(), 0.0, values)
 
 
 def centred_spectra(planes: Tensor, out: Tensor | None = None) -> Tensor:
-    """Spectra of real planes, zero frequency in the middle: half is computed, the rest mirrored.
+    """Spectra of real planes, zero frequency in the middle: half is computed, half is mirrored.
 
     Args:
         planes: `(..., H, W)` real, both sides even.
-        out: Where to write them, if there is a place; `(..., H, W)` complex.
+        out: `(..., H, W)` complex, to write to; None for a new tensor.
 
     Returns:
         `(..., H, W)` complex.
@@ -111,11 +111,11 @@ def centred_spectra(planes: Tensor, out: Tensor | None = None) -> Tensor:
 
 
 def morlet_spectrum(y: Tensor, x: Tensor, j: int, k: int, n_orientations: int) -> Tensor:
-    """Fourier transform, which is real, of a Morlet wavelet sampled at whole pixels.
+    """The real Fourier transform of a Morlet wavelet sampled at whole pixels.
 
     Args:
-        y: `(h,)` float64, vertical frequencies in radians a pixel.
-        x: `(w,)` float64, horizontal ones.
+        y: `(h,)` float64, vertical frequencies in radians per pixel.
+        x: `(w,)` float64, horizontal frequencies.
         j: The scale: xi = 3 pi / 4 / 2^j and sigma = 0.8 * 2^j.
         k: The orientation, 0 to L - 1.
         n_orientations: L; the slant is 4 / L.
@@ -162,9 +162,9 @@ def _reach(j: int, n_orientations: int) -> list[tuple[float, float]]:
 
 
 def _bins(side: int, source: int, j: int, lowest: float, highest: float) -> Tensor:
-    """The frequencies, as multiples of 2 pi / side, that the filters of a bank are needed at.
+    """The frequencies of a bank's filters, as multiples of 2 pi / side, ascending.
 
-    Whole multiples of `side / 2^j`: all there are at the resolution of the source, or fewer.
+    Their number is a multiple of `side / 2^j`, at most all frequencies of the source.
     """
     n_available, n_folded = side >> source, side >> j
     n_parts = math.ceil((highest - lowest) / (2 * math.pi) * 2**j)

@@ -10,14 +10,14 @@ from fre_lightning.backbones.morlet import MorletBank, centred_spectra, zero_neg
 from fre_lightning.errors import ConfigError
 
 TRANSFORM = "morlet-scattering-v1"
-"""Names what `forward` computes; a part of the cache key, to be changed with it."""
+"""Version of the features of `forward`; part of the cache key, to be changed with them."""
 
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Opponent axes red-green and yellow-blue; powers of two, so that grey gives exactly zero.
 _OPPONENTS = ((0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
 
-# How many complex numbers are worked on at a time: on a CPU, what fits into its caches, and so few
-# that glibc keeps the memory; with 2^19 it returns up to 20 MB an image and has them zeroed again.
+# Complex numbers per block. On a CPU they fit into its caches, and are few enough for glibc to keep
+# the memory: with 2^19 it returns up to 20 MB per image to the system, to be zeroed again.
 _CPU_BLOCK, _GPU_BLOCK = 3 * 2**17, 2**25
 
 
@@ -28,8 +28,8 @@ class Scattering(Backbone):
     (J L: scale, orientation), order 2 (J (J - 1) / 2 L^2: scale 1, scale 2 > scale 1,
     orientation 1, orientation 2); then order 0 and 1 (1 + J L) of the red-green and of the
     yellow-blue opponent channel. The two colour averages are signed, all else is non-negative.
-    Grey images have exact zeros in all colour channels, which then cost nothing. Without colour
-    there are those of the luminance only.
+    Grey images have exact zeros in all colour channels, which then cost nothing. Without colour,
+    there are the luminance channels only.
 
     Images are reflected at their borders. Cells tile the image: H // 2^J rows, whatever H is.
     """
@@ -47,13 +47,13 @@ class Scattering(Backbone):
         """Build the filters.
 
         Args:
-            name: What tables and folders call the backbone.
+            name: Its name in tables and folders.
             image_size: One number, or `[H, W]`.
             n_scales: J; a cell of the grid is 2^J pixels wide.
             n_orientations: L.
-            colour: Whether there are channels of the colours, too.
-            pool: How many cells are averaged, along each side.
-            compression: How the standardizer compresses features; not done here.
+            colour: Whether there are colour channels as well.
+            pool: Cells that are averaged along each side.
+            compression: See `ChannelStandardizer`; it is not applied here.
         """
         super().__init__(name, "order2", pool, image_size, compression)
         _check(n_scales, n_orientations, self.image_size)
@@ -76,11 +76,11 @@ class Scattering(Backbone):
 
     @property
     def weights_label(self) -> str:
-        """There are none."""
+        """The label of a backbone without weights."""
         return "none (scattering)"
 
     def fingerprint(self, layer: str) -> dict[str, object]:
-        """All that changes a feature map; a part of the cache key."""
+        """Everything that changes the features; part of the cache key."""
         return super().fingerprint(layer) | {
             "n_scales": self.n_scales,
             "n_orientations": self.n_orientations,
@@ -90,30 +90,22 @@ class Scattering(Backbone):
 
     @torch.no_grad()
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:  # noqa: ARG002
-        """Compute the feature map; see the class for the channels.
-
-        Args:
-            images: `(N, 3, H, W)` uint8, RGB.
-            layers: There is one only.
-
-        Returns:
-            One map `(N, C, H // 2^J, W // 2^J)` float32, not compressed.
-        """
+        """One map `(N, C, H // 2^J, W // 2^J)` float32; see the class for the channels."""
         parts = torch.split(images, self._planes_per_block(images, 0))
         return [torch.cat([self._scatter_colours(part) for part in parts])]
 
     def _planes_per_block(self, planes: Tensor, j: int) -> int:
-        """How many images, or planes of a spectrum, to filter to scale j at a time."""
+        """Planes, of images or spectra, that are filtered to scale j at a time."""
         return max(1, self._n_filtered(planes, j) // self.n_orientations)
 
     def _n_filtered(self, planes: Tensor, j: int) -> int:
-        """How many results of scale j make up a block."""
+        """Results of scale j that make up a block."""
         height, width = self._sides
         block = _CPU_BLOCK if planes.device.type == "cpu" else _GPU_BLOCK
         return block // ((height >> j) * (width >> j))
 
     def _groups(self, spectra: Tensor, j: int) -> list[slice]:
-        """The orientations in groups, to filter n spectra to scale j with one group at a time."""
+        """Groups of orientations, each filtered as one block of n spectra to scale j."""
         step = max(1, self._n_filtered(spectra, j) // len(spectra))
         return [slice(k, k + step) for k in range(0, self.n_orientations, step)]
 
@@ -182,7 +174,7 @@ def _check(n_scales: int, n_orientations: int, image_size: tuple[int, int]) -> N
 
 
 def _padded_side(side: int, cell: int) -> int:
-    """The least multiple of `cell`, with a cell to spare at both ends, that suits an FFT."""
+    """The smallest multiple of `cell`, one cell longer at both ends, that suits an FFT."""
     n_cells = -(-side // cell) + 2
     while not _is_smooth(n_cells):
         n_cells += 1
@@ -197,13 +189,13 @@ def _is_smooth(n: int) -> bool:
 
 
 def _reflection(side: int, padded: int) -> Tensor:
-    """For each padded pixel the pixel of the image that is reflected there."""
+    """The source pixel of each padded pixel, `(padded,)` int64."""
     position = (torch.arange(padded) - (padded - side) // 2) % (2 * side - 2)
     return torch.minimum(position, 2 * side - 2 - position)
 
 
 def _low_pass(side: int, padded: int, j: int, n_scales: int) -> Tensor:
-    """Gaussian weights of the samples of scale j around each cell's centre: `(h, padded / 2^j)`."""
+    """Gaussian weights around each cell's centre, of samples of scale j: `(h, padded / 2^j)`."""
     n_cells = side >> n_scales
     centres = (torch.arange(n_cells, dtype=torch.float64) + 0.5) * (side / n_cells) - 0.5
     pixels = torch.arange(0, padded, 2**j, dtype=torch.float64) - (padded - side) // 2

@@ -1,6 +1,7 @@
-"""Any torchvision network, cut at some layers: the backbones with weights."""
+"""The backbones with weights: any torchvision network, cut at some layers."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -28,8 +29,11 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 class TorchvisionBackbone(Backbone):
     """A torchvision network up to some layers, frozen, in evaluation mode.
 
+    Its features are never compressed, so there is no parameter `compression`.
+
     Attributes:
-        network: The part of the network that the layers need; keys of its state are torchvision's.
+        network: The part of the network that the layers need; it keeps torchvision's names of
+            parameters.
     """
 
     pixel_mean: Tensor
@@ -50,16 +54,16 @@ class TorchvisionBackbone(Backbone):
 
         Args:
             name: The network's name in torchvision, for example `resnet18`.
-            layers: The layer whose output is wanted, for example `layer3` or `features.6`; or
-                several, from the shallowest to the deepest.
+            layers: A layer, for example `layer3` or `features.6`; or several, from the shallowest
+                to the deepest.
             pool: Kernel and stride of the average pooling, or one number for each layer.
             image_size: One number or `[height, width]`.
             weights: A name of torchvision's such as IMAGENET1K_V1, downloaded at first use; a
                 `.pth` or `.safetensors` file; or `random`.
-            seed: Of random weights.
-            engine: What computes the network: `eager`, `compile`, `openvino`, or `auto`.
-            tf32: Whether convolutions on NVIDIA GPUs may round their inputs to 11 bits, which
-                torch does unless told otherwise.
+            seed: The seed of random weights.
+            engine: `eager`, `compile`, `openvino`, or `auto`: see `resolve_engine`.
+            tf32: Whether convolutions on NVIDIA GPUs may round their inputs to 11 bits, torch's
+                default.
 
         Raises:
             BackboneError: If torchvision has no such network, or the network no such layer.
@@ -75,7 +79,7 @@ class TorchvisionBackbone(Backbone):
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(seed)
                 self.network = _cut(_build(name), self.layers)
-        else:  # drawing numbers that are then overwritten takes longer than reading the file
+        else:  # no random initialisation, which takes longer than reading the file
             with torch.device("meta"):
                 self.network = _cut(_build(name), self.layers)
             self.network.to_empty(device="cpu")
@@ -94,11 +98,7 @@ class TorchvisionBackbone(Backbone):
         return Path(self.weights).name
 
     def load_weights(self) -> None:
-        """Fill the network with the weights that the constructor was told of.
-
-        Raises:
-            BackboneError: If they cannot be downloaded or read, or are of another network.
-        """
+        """Load the weights named in the constructor, see `load_state`."""
         if self.weights == RANDOM:
             return
         state = load_state(self.name, self.weights, self.network.state_dict())
@@ -106,16 +106,12 @@ class TorchvisionBackbone(Backbone):
         self._engines = {}
 
     def engine_on(self, device: str) -> str:
-        """The engine that computes the network on a type of device.
-
-        Raises:
-            BackboneError: If it is unknown, not installed, or not for this device.
-        """
+        """The engine on a type of device, see `resolve_engine`."""
         return resolve_engine(self.engine, device)
 
     @property
     def images_per_thread(self) -> int | None:
-        """How many images a CPU thread works on at a time; None: the engine threads by itself."""
+        """Images a CPU thread handles per call; None if the engine is itself multi-threaded."""
         return images_per_thread(self.engine_on("cpu"), self.image_size)
 
     def accelerate(
@@ -125,14 +121,7 @@ class TorchvisionBackbone(Backbone):
         layers: Sequence[str] | None = None,
         cache_dir: Path | None = None,
     ) -> None:
-        """Build the engine, on the weights and the device as they are now, unless it is there.
-
-        Args:
-            n_threads: How many CPU threads may call `forward` at the same time.
-            precision: The trainer's; bfloat16 if it starts with `bf16`.
-            layers: Those that `forward` will be asked for; all if None.
-            cache_dir: Where OpenVINO's conversion is kept; None: nowhere.
-        """
+        """Build the engine for the present weights and device, unless it exists."""
         built_for = (self.pixel_mean.device, n_threads, precision)
         if self._built_for != built_for:
             self._engines, self._built_for = {}, built_for
@@ -149,23 +138,17 @@ class TorchvisionBackbone(Backbone):
             )
 
     def fingerprint(self, layer: str) -> dict[str, object]:
-        """All that changes a layer's features, weights by content; a part of the cache key."""
+        """Everything that changes a layer's features, weights by content; part of the cache key."""
         weights = state_digest(keep_layers(self.network, [layer]).state_dict())
         return super().fingerprint(layer) | {"weights": weights, "tf32": self.tf32}
 
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
-        """Feature maps `(N, C, h, w)` of some layers, of `(N, 3, H, W)` uint8 images.
-
-        Raises:
-            BackboneError: If a layer's output is not a map.
-        """
+        """Feature maps `(N, C, h, w)` of some layers of `(N, 3, H, W)` uint8 images."""
         chosen = self.layers if layers is None else tuple(layers)
         normalized = images.float().sub_(self.pixel_mean).div_(self.pixel_std)
         run = self._engines.get(chosen) or partial(self._run_plainly, chosen)
-        if images.is_cuda:
-            with torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32):
-                feature_maps = run(normalized)
-        else:
+        flags = torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32)
+        with flags if images.is_cuda else nullcontext():
             feature_maps = run(normalized)
         for layer, feature_map in zip(chosen, feature_maps, strict=True):
             if feature_map.ndim != 4:
@@ -187,7 +170,7 @@ def _build(name: str) -> nn.Module:
     if name not in list_models():
         msg = f"torchvision has no network called {name}.{did_you_mean(name, list_models())}"
         raise BackboneError(msg)
-    # GoogLeNet and Inception warn about their slow default initialisation unless told.
+    # Without this, GoogLeNet and Inception warn about their slow default initialisation.
     options = {"init_weights": False} if name in {"googlenet", "inception_v3"} else {}
     network: nn.Module = get_model(name, weights=None, **options)
     return network.eval()

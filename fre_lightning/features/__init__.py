@@ -1,1 +1,1 @@
-"""Features of images: their cache on disk, as one large matrix, standardised, shifted."""
+"""Features of images: the cache on disk, the matrix, the standardizer, shifted copies."""

@@ -1,9 +1,4 @@
-"""Rows that are costly to compute (features, masks), computed once and kept on disk in shards.
-
-An entry is a folder: `manifest.json`, and `.npy` shards that are read memory-mapped. A shard and
-then the manifest that names it are written under a temporary name and renamed, so that whatever
-the manifest says is there, is there; a stopped computation goes on after the last shard.
-"""
+"""A cache on disk for rows that are costly to compute: features and masks of images."""
 
 import contextlib
 import hashlib
@@ -34,9 +29,9 @@ class CachedRows:
 
     Attributes:
         shards: Memory-mapped arrays `(n_i, *row_shape)`, in order.
-        indices: Which item each row belongs to.
+        indices: The item of each row.
         skipped: Items without a row.
-        was_computed: Whether (a part of) it was computed just now rather than read.
+        was_computed: Whether the entry, or a part of it, was computed by this call.
     """
 
     shards: list[np.ndarray]
@@ -51,10 +46,10 @@ class CachedRows:
 
 
 class CacheEntry(NamedTuple):
-    """What to find in the cache.
+    """An entry to look for.
 
     Attributes:
-        name: For people: the log and the folder's name.
+        name: The readable part of the folder's name.
         key: Everything that determines the rows; must survive JSON.
     """
 
@@ -63,7 +58,7 @@ class CacheEntry(NamedTuple):
 
 
 class FeatureCache:
-    """A folder of entries, each of which is found by a key that holds all that determines it."""
+    """A folder of entries. Each is found by a key, and holds rows of items 0 to `n_items - 1`."""
 
     def __init__(self, cache_dir: str | Path) -> None:
         self.cache_dir = Path(cache_dir).expanduser()
@@ -74,25 +69,25 @@ class FeatureCache:
         n_items: int,
         compute: Callable[[Mapping[int, ShardWriter]], None],
     ) -> list[CachedRows]:
-        """Read entries that belong together, or compute what is missing of them.
+        """Read entries of the same items, and compute what is missing.
 
         Args:
-            entries: All of the same items.
-            n_items: How many items each covers.
-            compute: Appends rows to the writers of incomplete entries, which it gets by their
-                number, each from the writer's `first` item on.
+            entries: The entries; one process at a time computes them, others wait.
+            n_items: The number of items.
+            compute: Gets the writers of incomplete entries, by index in `entries`; appends rows to
+                each from its `first` item on.
 
         Returns:
             The complete entries.
 
         Raises:
-            CacheError: If the cache cannot be written, or no item gave a row.
+            CacheError: If the cache cannot be written, or no item has a row.
         """
         folders = [self.cache_dir / _folder_name(entry) for entry in entries]
         try:
             self.cache_dir.mkdir(parents=True, exist_ok=True)
             with contextlib.ExitStack() as stack:
-                # In one order for everybody, so that no two wait for each other.
+                # All processes lock in the same order, so that no two wait for each other.
                 for folder in sorted(set(folders)):
                     stack.enter_context(_locked(folder))
                 manifests = [Manifest(entry.key, n_items) for entry in entries]

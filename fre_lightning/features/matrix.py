@@ -22,7 +22,6 @@ class Rows(Protocol):
 
     shape: tuple[int, ...]
 
-    def __len__(self) -> int: ...
     def __getitem__(self, block: tuple[slice, slice]) -> np.ndarray: ...
 
 
@@ -56,7 +55,7 @@ class FeatureMatrix:
             array.reshape(len(array), -1) if isinstance(array, np.ndarray) else array
             for array in arrays
         ]
-        self._starts = list(accumulate((len(shard) for shard in self._shards), initial=0))
+        self._starts = list(accumulate((shard.shape[0] for shard in self._shards), initial=0))
         self._transform = transform
         self._block_bytes = block_bytes
         self.n_copies = n_copies

@@ -1,7 +1,7 @@
-"""The files of a cache entry: a manifest, and shards of rows that are read memory-mapped.
+"""The files of a cache entry: `manifest.json`, and `.npy` shards of rows, read memory-mapped.
 
-A shard and then the manifest that names it are written under a temporary name and renamed: each
-file that a manifest names is complete, and a stopped computation resumes after the last shard.
+A shard, then the manifest that names it, are written under a temporary name and renamed. So all
+files that a manifest names are complete, and a stopped computation resumes after the last shard.
 """
 
 import json
@@ -28,7 +28,7 @@ _verified: set[tuple[str, int]] = set()
 
 @dataclass
 class Shard:
-    """What the manifest says of one file: the rows of items `first` to `stop`, less `skipped`."""
+    """A file with the rows of items `first` to `stop - 1` without `skipped`."""
 
     file: str
     first: int
@@ -40,7 +40,7 @@ class Shard:
 
 @dataclass
 class Manifest:
-    """What an entry holds so far."""
+    """The content of an entry so far."""
 
     key: Mapping[str, object]
     n_items: int
@@ -48,15 +48,15 @@ class Manifest:
 
     @property
     def n_done(self) -> int:
-        """How many items are stored or skipped."""
+        """The number of items stored or skipped."""
         return self.shards[-1].stop if self.shards else 0
 
 
 class ShardWriter:
-    """Gathers rows into shards and puts them on disk.
+    """Collects rows and writes them to disk in shards.
 
     Attributes:
-        first: The first item that was still to be computed when the writer was made.
+        first: The first item that is missing when the writer is made.
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
@@ -69,7 +69,7 @@ class ShardWriter:
     def append(self, rows: np.ndarray, indices: Sequence[int]) -> None:
         """Add `(n, *row_shape)` rows of the items `indices`, in ascending order.
 
-        Items before `first` are passed over.
+        Items before `first` are ignored.
 
         Raises:
             OSError: If a shard cannot be written.
@@ -84,7 +84,11 @@ class ShardWriter:
             self._flush(self._indices[-1] + 1)
 
     def close(self) -> None:
-        """Write what is left; items that never came are recorded as skipped."""
+        """Write the last shard; items without a row are recorded as skipped.
+
+        Raises:
+            OSError: If it cannot be written.
+        """
         if self._manifest.n_done < self._manifest.n_items and (
             self._indices or self._manifest.shards
         ):
@@ -110,7 +114,7 @@ class ShardWriter:
 
 
 def read_manifest(folder: Path, fresh: Manifest) -> Manifest:
-    """The manifest of an entry if it and its shards are sound, else of an empty one."""
+    """The manifest of an entry; `fresh` if there is none, or if it was damaged and is removed."""
     path = folder / _MANIFEST
     if not path.is_file():
         return fresh
@@ -127,7 +131,11 @@ def read_manifest(folder: Path, fresh: Manifest) -> Manifest:
 
 
 def _verify(path: Path, shard: Shard) -> None:
-    """Compare a shard with its manifest: the length each time, the checksum once a process."""
+    """Compare a shard with its manifest: the length always, the checksum once per process.
+
+    Raises:
+        ValueError: If they differ.
+    """
     status = path.stat()
     if status.st_size != shard.n_bytes:
         msg = f"{path.name} has {status.st_size} bytes instead of {shard.n_bytes}"
@@ -141,7 +149,7 @@ def _verify(path: Path, shard: Shard) -> None:
 
 
 def remove_unfinished(folder: Path) -> None:
-    """Remove an entry that a full disk cut short; complete ones stay."""
+    """Remove an entry unless it is complete."""
     try:
         content = json.loads((folder / _MANIFEST).read_text())
         is_complete = content["shards"][-1]["stop"] == content["n_items"]

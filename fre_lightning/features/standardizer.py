@@ -1,4 +1,4 @@
-"""Compression and per-channel scaling of features, learnt from the training features."""
+"""Compression and scaling of each channel of features, learnt from the training features."""
 
 from collections.abc import Callable
 
@@ -13,35 +13,35 @@ COMPRESSIONS = ("none", "sqrt", "cbrt", "log")
 
 _LOG_OFFSET = 0.2
 
-# What a channel's scale depends on the noise in it by: the power of the held-out variance. Half way
-# from the same variance of all channels (0) to the same noise (1/2): in trials on synthetic parts
-# it gained up to 0.03 of image AUROC over 0 and lost 0.013 once, near chance (bolts, 10 images).
+# Exponent that ties a channel's scale to its held-out error: 0 gives all channels equal variance,
+# 1/2 equal noise, 1/4 is half way. In trials on synthetic parts it gained up to 0.03 of image AUROC
+# over 0, and lost 0.013 once, near chance (bolts, 10 images).
 _NOISE_POWER = 0.25
-# A channel that is reconstructed better than this fraction of the mean counts as reconstructed so.
+# Smaller errors, relative to the mean error of all channels, count as this.
 _LEAST_NOISE = 1e-3
-# Below, it does not vary but by rounding.
+# Below this relative error a channel is constant but for rounding.
 _NO_NOISE = 1e-9
 
-# Below this fraction of its mean, the standard deviation of a channel is rounding.
+# Below this fraction of its mean, the standard deviation of a channel is a rounding error.
 _LEAST_VARIATION = 1e-6
 
 
 class ChannelStandardizer(FittedBuffers):
     """Compress each feature, then divide each channel by its standard deviation.
 
-    Channels that images tell little of, as others of their kind cannot predict them, would then
-    drown the rest: `damp_noise` turns them down.
+    Channels that held-out images cannot predict are mostly noise and would dominate; `damp_noise`
+    scales them down.
 
-    `none` leaves the features as they are, unscaled: what the published procedure does.
-    `sqrt` and `cbrt` are the roots of non-negative features, odd functions elsewhere;
-    `log` is log(x / channel mean + 0.2) of non-negative features. It takes negative ones for
-    zero, so that of signed channels, the colour averages of scattering, it sees one sign only.
+    Compressions: `none` leaves features unchanged and unscaled, as the published procedure does.
+    `sqrt` and `cbrt` are roots, continued as odd functions to negative features. `log` is
+    log(x / channel mean + 0.2), with negative features taken as zero, so that it ignores one sign
+    of signed channels (the colour averages of scattering).
 
     Attributes:
-        scale: `(C,)` float32, the reciprocal standard deviation of each compressed channel;
-            constant channels have 1.
-        channel_mean: `(C,)` float32, for `log` the mean of each channel before compression,
-            negative features counted as zeros; channels without positive features have 1.
+        scale: `(C,)` float32, the reciprocal standard deviation of each compressed channel, times
+            the factor of `damp_noise`; constant channels have 1. Empty before `fit`.
+        channel_mean: `(C,)` float32, for `log` only: the mean of each channel before compression,
+            with negative features taken as zero; channels without positive features have 1.
     """
 
     scale: Tensor
@@ -57,7 +57,7 @@ class ChannelStandardizer(FittedBuffers):
         self.add_buffers("scale", "channel_mean")
 
     def fit(self, features: FeatureMatrix, n_channels: int) -> None:
-        """Learn the scale of each channel from `(N, C * h * w)` training features."""
+        """Learn the scale of each of C channels from `(N, C * h * w)` training features."""
         if self.compression == "none":
             return
         self.n_positions = features.shape[1] // n_channels
@@ -74,14 +74,14 @@ class ChannelStandardizer(FittedBuffers):
         self.scale = torch.where(varies, 1 / deviation, 1.0).float().to(device)
 
     def damp_noise(self, noise: Tensor) -> None:
-        """Scale channels down the more, the worse they are reconstructed.
+        """Scale channels down by their held-out error.
 
         Args:
-            noise: `(C,)`, the mean squared error of each channel of standardised held-out images.
-                Channels without any are left as they are.
+            noise: `(C,)`, the mean squared held-out error of each standardised channel. Channels
+                without error are constant and keep their scale.
         """
         relative = noise / noise.mean().clamp(min=torch.finfo(noise.dtype).tiny)
-        is_constant = relative < _NO_NOISE  # as are all colours of grey images
+        is_constant = relative < _NO_NOISE  # for example the colours of grey images
         factor = relative.clamp(min=_LEAST_NOISE).pow(-_NOISE_POWER)
         self.scale = self.scale * torch.where(is_constant, 1.0, factor).to(self.scale)
 
@@ -90,7 +90,7 @@ class ChannelStandardizer(FittedBuffers):
 
         Args:
             features: `(N, d)` float, a block of columns.
-            first_column: Where among the D columns the block starts.
+            first_column: The block's first column among the D columns.
 
         Returns:
             `(N, d)` float, a new tensor unless the compression is `none`.
@@ -111,7 +111,7 @@ class ChannelStandardizer(FittedBuffers):
     def _channel_moments(
         self, features: FeatureMatrix, n_channels: int, function: Callable[[Tensor], Tensor]
     ) -> tuple[Tensor, Tensor]:
-        """Mean and deviation of a function of each channel's features, `(C,)` float64 each."""
+        """Mean and standard deviation of each channel after `function`, `(C,)` float64 each."""
         total, squares = torch.zeros(2, n_channels, dtype=torch.float64)
         for _, rows in features.row_blocks():
             values = function(rows).view(len(rows), n_channels, self.n_positions).double()
@@ -122,9 +122,9 @@ class ChannelStandardizer(FittedBuffers):
         return mean, variance.clamp(min=0).sqrt()
 
     def get_extra_state(self) -> int:
-        """The number of positions a channel has, which `state_dict` would otherwise lose."""
+        """The number of positions of a channel, which is no buffer."""
         return self.n_positions
 
     def set_extra_state(self, state: int) -> None:
-        """Restore `get_extra_state`'s number."""
+        """Restore the number of positions."""
         self.n_positions = state

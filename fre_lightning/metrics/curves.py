@@ -147,18 +147,6 @@ def auroc(positives: Tensor, negatives: Tensor) -> Tensor:
     return (positives * below).sum(-1) / (positives.sum(-1) * negatives.sum(-1))
 
 
-def auroc_tie_bound(positives: Tensor, negatives: Tensor) -> Tensor:
-    """The largest difference of `auroc` from its value without ties, `(...)`.
-
-    Half the probability that a positive and a negative tie. The bins of a histogram are ties, so
-    this bounds their cost; the actual difference is far smaller, as about half of the ties are
-    broken either way.
-    """
-    positives, negatives = positives.double(), negatives.double()
-    ties = (positives * negatives).sum(-1)
-    return ties / 2 / (positives.sum(-1) * negatives.sum(-1))
-
-
 def partial_auroc(positives: Tensor, negatives: Tensor, fpr_limit: float = AUPRO_LIMIT) -> Tensor:
     """Area under the ROC curve up to a false positive rate, divided by that rate, `(...)`.
 

@@ -1,4 +1,4 @@
-"""Reducers: linear maps that learn the subspace of normal features."""
+"""Reducers: affine maps that learn the subspace of normal features."""
 
 from fre_lightning.reducers.ae import Autoencoder
 from fre_lightning.reducers.base import GradientReducer, NotFittedError, Reducer

@@ -1,4 +1,4 @@
-"""The linear autoencoder, trained by gradient descent in the span of its own training data."""
+"""The reducer AE, a linear autoencoder trained in the subspace of its own training data."""
 
 from contextlib import nullcontext
 from typing import ClassVar
@@ -11,7 +11,7 @@ from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.base import GradientReducer
 from fre_lightning.reducers.rank import find_rank
 from fre_lightning.reducers.subspace import Subspace, find_subspace
-from fre_lightning.reducers.training import Trainee, Weights
+from fre_lightning.reducers.training import TrainingState, Weights
 from fre_lightning.threads import intra_op_threads
 
 
@@ -20,12 +20,12 @@ class Autoencoder(GradientReducer):
 
     The published training is Adam on the mean squared error over D features, from Xavier-uniform
     weights and zero biases. Two things keep it from converging within its 250 epochs: the biases
-    have to find the mean by steps of the learning rate, and Adam takes steps of one size along
-    all D features although the data vary along at most N - 1 directions, each at its own scale.
-    So the features are centred and rotated into the principal axes of their own span, which is an
-    isometry: the same model and the same loss, with far fewer parameters, each of which meets
-    one scale only. The decoder starts as the encoder transposed, and is then free.
-    `space="features"` trains on the D features as they are, as published.
+    have to reach the mean by steps of the learning rate, and Adam's steps have one size along all
+    D features, although the data vary along at most N - 1 directions, each at its own scale.
+    So the features are centred and rotated into their principal axes, which is an isometry: the
+    model and the loss are the same, with far fewer parameters, each at one scale. The decoder
+    starts as the encoder transposed, and is then trained freely. `space="features"` trains on the
+    D features, as published.
     """
 
     name: ClassVar[str] = "ae"
@@ -37,12 +37,12 @@ class Autoencoder(GradientReducer):
         """Store settings.
 
         Args:
-            n_components: A share of the variance in (0, 1), of which PCA on the same features
-                gives the rank, or the rank itself.
+            n_components: A share of the variance in (0, 1), a number of components, or
+                `held_out`, see `find_rank`: the number is that of PCA on the same features.
             epochs: Passes over the training features.
             lr: Adam's learning rate.
-            batch_size: Training images a step.
-            space: `span` or `features`: the coordinates to train in.
+            batch_size: Training images per step.
+            space: The coordinates to train in, `span` (the principal axes) or `features`.
 
         Raises:
             ConfigError: If a setting is out of range.
@@ -61,59 +61,49 @@ class Autoencoder(GradientReducer):
         self.lr = lr
         self.batch_size = batch_size
         self.space = space
-        self.trainee: Trainee | None = None
+        self.training_state: TrainingState | None = None
 
     @torch.no_grad()
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
-        """Find the span and the rank of `(N, D)` features, and draw initial weights.
-
-        Returns:
-            The span.
-
-        Raises:
-            FeatureError: If there are fewer than two images, or the features do not vary.
-            ConfigError: If more components are asked for than the features have.
-        """
+        """Find the subspace and the rank of `(N, D)` features, and draw initial weights."""
         subspace = find_subspace(features, device)
         rank = find_rank(self.n_components_requested, subspace)
         in_span = self.space == "span"
         inputs = subspace.coordinates() if in_span else features.block(slice(None))
-        self.trainee = Trainee(subspace, inputs.float(), rank, tied=self.tied).to(device)
+        self.training_state = TrainingState(subspace, inputs.float(), rank, tied=self.tied).to(
+            device
+        )
         return subspace
 
     @torch.no_grad()
     def training_epoch(self) -> Tensor:
-        """One shuffled pass over the training features.
+        """Train for one shuffled pass; return the mean squared error of the D features, a scalar.
 
-        Called once an epoch, not once a step, which takes less time than a training loop's
-        bookkeeping.
-
-        Returns:
-            The epoch's mean squared error over all elements of the D features, a scalar.
+        A whole epoch per call: a step takes less time than the bookkeeping of a training loop.
         """
-        assert self.trainee is not None, "fit() comes before training_epoch()"
-        total, n_rows = torch.zeros((), device=self.trainee.inputs.device), 0
-        with intra_op_threads(1) if self.trainee.is_small else nullcontext():
-            for batch in self.trainee.shuffled_batches(self.batch_size):
-                total += self.trainee.backward(batch) * len(batch)
-                self.trainee.step(self.lr)
+        assert self.training_state is not None, "fit() comes before training_epoch()"
+        total, n_rows = torch.zeros((), device=self.training_state.inputs.device), 0
+        with intra_op_threads(1) if self.training_state.is_small else nullcontext():
+            for batch in self.training_state.shuffled_batches(self.batch_size):
+                total += self.training_state.backward(batch) * len(batch)
+                self.training_state.step(self.lr)
                 n_rows += len(batch)
         return total / n_rows
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Store the trained weights in feature space, and drop what only training needed."""
-        assert self.trainee is not None, "fit() comes before finish()"
-        weights, subspace = self.trainee.weights, self.trainee.subspace
-        # A view would keep the flat vector alive, and in a checkpoint store all of it.
+        """Store the trained weights with `set_weights`, and drop the state of training."""
+        assert self.training_state is not None, "fit() comes before finish()"
+        weights, subspace = self.training_state.weights, self.training_state.subspace
+        # A view would keep the whole flat vector, in memory and in a checkpoint.
         weights = Weights(*(weight.clone() for weight in weights))
-        self.trainee = None
+        self.training_state = None
         encoder, decoder, bias = weights.encoder, weights.decoder, weights.decoder_bias
         mean = torch.zeros_like(subspace.mean)
         if self.space == "span":
             mean = subspace.mean
             parts = [encoder, bias[None]] if self.tied else [encoder, bias[None], decoder]
-            lifted = subspace.lift(torch.cat(parts))  # reads all features, so once
+            lifted = subspace.lift(torch.cat(parts))  # once, as it reads all features
             encoder, bias, decoder = torch.tensor_split(lifted, [len(encoder), len(encoder) + 1])
             bias = mean + bias[0].to(mean)
         self.set_weights(mean, encoder, None if self.tied else decoder, weights.encoder_bias, bias)

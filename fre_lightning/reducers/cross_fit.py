@@ -1,7 +1,7 @@
-"""What training images would score had they not been trained on: refits without a fold of them.
+"""Held-out errors of training images: the subspace is refitted without each fold of them.
 
-Residuals of the images that a subspace was fitted on are far smaller than those of new ones. The
-refits need no features again: the Gram matrix of some images is a part of that of all.
+The images that a subspace was fitted on have far smaller errors than new ones. A refit does not
+read the features again: the Gram matrix of some images is a part of that of all.
 """
 
 from collections.abc import Iterator
@@ -14,7 +14,7 @@ from fre_lightning.reducers.subspace import Subspace, choose_rank, principal_axe
 
 
 def draw_folds(n_samples: int, n_folds: int, seed: int = 0) -> Tensor:
-    """Deal samples out to folds of equal size, at random: `(N,)` int64 below `n_folds`."""
+    """A random fold for each sample, all folds of equal size: `(N,)` int64 below `n_folds`."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(n_samples, generator=generator)
     return torch.empty(n_samples, dtype=torch.int64).scatter_(
@@ -29,11 +29,10 @@ def held_out_error_maps(
     """Error map of each training image under the subspace of the images of the other folds.
 
     Args:
-        subspace: Of all `(N, D)` training features.
-        n_components: A share of the variance, or a number, of which fewer are taken where the
-            images of the other folds have not so many directions.
+        subspace: The subspace of all `(N, D)` training features.
+        n_components: A share of the variance, or a number; a refit of lower rank takes its rank.
         feature_shape: `(C, h, w)` with C * h * w = D.
-        folds: `(N,)` int64, which fold each image is left out with.
+        folds: `(N,)` int64, the fold of each image.
 
     Returns:
         `(N, h, w)` float32, on the CPU.
@@ -53,7 +52,7 @@ def held_out_channel_errors(
 ) -> Tensor:
     """Squared error of each channel, `(C,)` float32: the mean over images and positions.
 
-    Arguments and errors as those of `held_out_error_maps`.
+    Arguments and errors are those of `held_out_error_maps`.
     """
     n_positions = subspace.features.shape[1] // n_channels
     channels = torch.arange(subspace.features.shape[1]) // n_positions
@@ -63,7 +62,7 @@ def held_out_channel_errors(
 def _squared_errors(
     subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
 ) -> Tensor:
-    """Sums over groups of columns, `(N, G)` float32; `groups` `(D,)` has the group of each."""
+    """Sums over groups of columns, `(N, G)` float32; `groups` `(D,)` is the group of each."""
     refit = _in_sample_space if subspace.in_sample_space else _in_feature_space
     return refit(subspace, n_components, groups, folds)
 
@@ -71,7 +70,7 @@ def _squared_errors(
 def _in_sample_space(
     subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
 ) -> Tensor:
-    """Every residual is a combination of images; all are one `(N, N)` times `(N, D)` product."""
+    """Residuals are combinations of images: one `(N, N)` by `(N, D)` product gives all of them."""
     combinations = torch.zeros_like(subspace.scatter)
     for fold in torch.unique(folds):
         held_out, kept = (folds == fold).nonzero()[:, 0], (folds != fold).nonzero()[:, 0]
@@ -88,7 +87,7 @@ def _in_sample_space(
 def _residual_combinations(
     gram: Tensor, kept: Tensor, held_out: Tensor, n_components: float
 ) -> Tensor:
-    """`(n_held_out, N)` weights over images whose sums are the residuals of those held out."""
+    """Weights over all images that give the residuals of the held-out ones, `(n_held_out, N)`."""
     from_mean, scaled, variances = _refit(gram, kept, held_out)
     scaled = scaled[:, : _rank(n_components, variances)]
     coordinates = _centre((from_mean @ gram[:, kept]).T).T @ scaled
@@ -98,12 +97,12 @@ def _residual_combinations(
 
 
 def _refit(gram: Tensor, kept: Tensor, held_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The subspace of the kept images, all of it in terms of images.
+    """The subspace of the kept images, as weights over images.
 
     Returns:
-        `(n_held_out, N)` weights that take the mean of the kept off each image held out;
-        `(n_kept, r)` such that the axes are the centred kept images' sums with these weights;
-        and the variances along the axes, `(r,)`.
+        Weights `(n_held_out, N)` that give each held-out image minus the mean of the kept ones;
+        weights `(n_kept, r)` over the centred kept images that give the axes; and the variances
+        along the axes, `(r,)`.
     """
     from_mean = torch.zeros(len(held_out), len(gram), dtype=gram.dtype, device=gram.device)
     from_mean[:, kept] = -1 / len(kept)
@@ -119,15 +118,15 @@ def _rank(n_components: float, variances: Tensor) -> int:
 
 @torch.no_grad()
 def held_out_residuals(subspace: Subspace, folds: Tensor) -> Tensor:
-    """What is left of each training image under ever more axes of the images of other folds.
+    """Held-out error of each training image for every number of components.
 
     Args:
-        subspace: Of all `(N, D)` training features.
-        folds: `(N,)` int64, which fold each image is left out with.
+        subspace: The subspace of all `(N, D)` training features.
+        folds: `(N,)` int64, the fold of each image.
 
     Returns:
-        `(N, r + 1)` float64, the sum of squared errors after 0, 1, ... r components, as many as
-        every fold has.
+        `(N, r + 1)` float64, the sum of squared errors with 0, 1, ... r components, where r is the
+        lowest rank of the refits.
 
     Raises:
         FeatureError: If the images of the other folds do not vary.
@@ -154,20 +153,20 @@ def held_out_residuals(subspace: Subspace, folds: Tensor) -> Tensor:
 
 
 def _left_over(total: Tensor, coordinates: Tensor) -> Tensor:
-    """`(n,)` squared lengths less what the first axes explain: `(n, r + 1)`."""
+    """Squared lengths `(n,)` minus the part that the first 0 to r axes explain, `(n, r + 1)`."""
     explained = torch.cat([total[:, None] * 0, coordinates.square().cumsum(dim=1)], dim=1)
     return (total[:, None] - explained).clamp(min=0)
 
 
 def _centre(columns: Tensor) -> Tensor:
-    """Take the mean off each column of `(n, m)`."""
+    """Subtract the mean of each column of `(n, m)`."""
     return columns - columns.mean(dim=0)
 
 
 def _in_feature_space(
     subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
 ) -> Tensor:
-    """Each fold's part is taken off the `(D, D)` scatter matrix."""
+    """Refits subtract the part of a fold from the `(D, D)` scatter matrix."""
     sums = torch.zeros(len(folds), int(groups.max()) + 1, dtype=torch.float64)
     for fold in torch.unique(folds):
         shift, axes, variances = _refit_features(subspace, folds == fold)
@@ -181,21 +180,21 @@ def _in_feature_space(
 
 
 def _refit_features(subspace: Subspace, is_held_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The subspace without some images: the shift of its mean, axes `(D, r)` and variances."""
+    """The subspace without some images: shift of the mean, axes `(D, r)` and variances."""
     n_kept, mean = int((~is_held_out).sum()), subspace.mean
     scatter, total = subspace.scatter.clone(), torch.zeros_like(mean)
     for _, rows in _rows_of(subspace.features, is_held_out):
         values = rows.to(scatter.device).double() - mean
         total += values.sum(dim=0)
         scatter.addmm_(values.T, values, alpha=-1)
-    shift = -total / n_kept  # from the mean of all to that of the kept
+    shift = -total / n_kept  # from the mean of all images to that of the kept ones
     scatter -= n_kept * torch.outer(shift, shift)
     variances, axes = principal_axes(scatter, n_kept)
     return shift, axes, variances
 
 
 def _rows_of(features: FeatureMatrix, chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The chosen of all rows, some at a time: pairs of their indices and their features."""
+    """Iterate over chosen rows, block by block: pairs of their indices and features."""
     for rows, block in features.row_blocks():
         inside = chosen[rows].nonzero()[:, 0]
         yield inside + rows.start, block[inside]

@@ -1,4 +1,4 @@
-"""Principal component analysis, in closed form."""
+"""The reducer PCA, principal component analysis, in closed form."""
 
 from typing import ClassVar
 
@@ -27,15 +27,7 @@ class PCA(Reducer):
 
     @torch.no_grad()
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
-        """Find the leading principal axes of `(N, D)` features.
-
-        Returns:
-            What they span.
-
-        Raises:
-            FeatureError: If there are fewer than two images, or the features do not vary.
-            ConfigError: If more components are asked for than the features have.
-        """
+        """Find the leading principal axes of `(N, D)` features."""
         subspace = find_subspace(features, device)
         rank = find_rank(self.n_components_requested, subspace)
         axes = subspace.lift(torch.eye(rank, len(subspace.variances)))

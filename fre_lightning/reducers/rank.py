@@ -14,21 +14,22 @@ log = logging.getLogger(__name__)
 HELD_OUT = "held_out"
 
 _N_FOLDS = 4
-_MIN_STANDARD_ERRORS = 2.0  # by how many standard errors an axis must be better than chance
+_MIN_STANDARD_ERRORS = 2.0  # by which an axis must be better than chance
 
 
 def find_rank(n_components: float | str, subspace: Subspace) -> int:
-    """The number of components that a setting stands for.
+    """The number of components for a setting.
 
     Args:
-        n_components: A share of the variance in (0, 1); or the number itself; or `held_out`: as
-            many as explain more of held-out training images than chance does, in the manner of
-            parallel analysis (Horn 1965). It needs no defective images.
-        subspace: Of the training features.
+        n_components: A share of the variance in (0, 1); or the number itself; or `held_out`: the
+            leading components that explain more of held-out training images than chance does, as
+            in parallel analysis (Horn 1965), without defective images.
+        subspace: The subspace of the training features.
 
     Raises:
-        ConfigError: If it is none of them, or more than the features' rank.
-        FeatureError: If there are fewer than three images to hold one of them out.
+        ConfigError: If the setting is none of them, is more than the rank of the features, or is
+            `held_out` with fewer than three images.
+        FeatureError: If the images of the other folds do not vary.
     """
     if n_components != HELD_OUT:
         if isinstance(n_components, str):
@@ -46,8 +47,8 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
     folds = draw_folds(n_samples, min(_N_FOLDS, n_samples)).repeat(n_copies)
     residuals = held_out_residuals(subspace, folds)
     n_axes = residuals.shape[1] - 1
-    # More axes always leave less. What counts is whether one explains more of images it has not
-    # seen than a direction drawn at random from all that are left.
+    # Every axis lowers the residual. A signal lowers that of held-out images by more than a
+    # random direction among the remaining ones does.
     n_left = subspace.features.shape[1] - torch.arange(n_axes)
     gain = -residuals.diff(dim=1) - residuals[:, :-1] / n_left
     is_signal = gain.mean(dim=0) > _MIN_STANDARD_ERRORS * gain.std(dim=0) / math.sqrt(n_samples)

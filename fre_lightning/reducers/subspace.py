@@ -1,4 +1,4 @@
-"""The subspace that feature vectors span: mean, principal axes, and coordinates along them."""
+"""The subspace of feature vectors: their mean, principal axes, and coordinates along the axes."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,25 @@ from torch import Tensor
 from fre_lightning.errors import ConfigError, FeatureError
 from fre_lightning.features.matrix import FeatureMatrix
 
-# A symmetric product in so many panels of rows takes (n + 1) / 2n of the arithmetic: 5 / 8.
+# A symmetric product in n panels of rows takes (n + 1) / 2n of the arithmetic: 5 / 8.
 _N_PANELS = 4
 
 
 @dataclass(frozen=True)
 class Subspace:
-    """All principal axes of `(N, D)` features, kept in the smaller of their two spaces.
+    """All principal axes of `(N, D)` features, stored in the smaller of the two dimensions.
 
-    With more features than images (D > N) the axes themselves would be another `(N, D)` matrix;
-    they are linear combinations of the centred features, so `basis` holds the combinations.
+    With more features than images (D > N) the axes would be another `(N, D)` matrix. They are
+    linear combinations of the centred features, so `basis` holds the weights instead.
 
     Attributes:
-        features: What the axes belong to; read again when they are asked for.
+        features: The features; `lift` and `coordinates` read them again.
         mean: `(D,)` float64.
-        variances: `(r,)` float64 along each axis, descending, all above rounding error,
-            normalised by N - 1.
+        variances: `(r,)` float64, the variance along each axis, descending, normalised by N - 1;
+            those that are rounding errors are left out.
         basis: `(N, r)` float64, left singular vectors, if D > N; else `(D, r)`, the axes.
-        scatter: What both were found in, float64: the `(N, N)` Gram matrix of the centred
-            features if D > N, else their `(D, D)` scatter matrix.
+        scatter: Float64; the `(N, N)` Gram matrix of the centred features if D > N, else their
+            `(D, D)` scatter matrix.
     """
 
     features: FeatureMatrix
@@ -42,7 +42,7 @@ class Subspace:
         return bool(n_features > n_samples)
 
     def coordinates(self) -> Tensor:
-        """The centred features along the axes, `(N, r)` float64: an isometry."""
+        """Coordinates of the centred features along the axes, `(N, r)` float64: an isometry."""
         n_samples = self.features.shape[0]
         if self.in_sample_space:
             return self.basis * (self.variances * (n_samples - 1)).sqrt()
@@ -54,7 +54,7 @@ class Subspace:
         return torch.cat(blocks)
 
     def lift(self, weights: Tensor) -> Tensor:
-        """Take `(k, r)` weights over the axes to `(k, D)` float32 weights over the features."""
+        """Turn `(k, r)` weights over the axes into `(k, D)` float32 weights over the features."""
         weights = weights.to(self.basis)
         if not self.in_sample_space:
             return (weights @ self.basis.T).float()
@@ -69,14 +69,14 @@ class Subspace:
 
 
 def find_subspace(features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
-    """Find the principal axes of features, exactly, without a copy of their matrix.
+    """Find the principal axes of features exactly, without a copy of their matrix.
 
-    Two streaming products and one eigendecomposition, in float64: of the `(N, N)` Gram matrix
-    if D > N, else of the `(D, D)` covariance matrix. Float32 would lose the small eigenvalues.
+    By an eigendecomposition of the `(N, N)` Gram matrix if D > N, else of the `(D, D)` scatter
+    matrix, computed block by block. In float64: float32 would lose the small eigenvalues.
 
     Args:
         features: `(N, D)`, N at least 2.
-        device: Where to compute; one without float64 falls back to the CPU.
+        device: Where to compute; None, and devices without float64, mean the CPU.
 
     Raises:
         FeatureError: If there are fewer than two images, or the features do not vary.
@@ -95,11 +95,11 @@ def find_subspace(features: FeatureMatrix, device: torch.device | None = None) -
 
 
 def principal_axes(scatter: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
-    """Eigendecomposition of the Gram or scatter matrix of centred features, less its null space.
+    """Eigendecomposition of the Gram or scatter matrix of centred features, without null space.
 
     Args:
         scatter: `(n, n)` float64, symmetric.
-        n_samples: How many images it is of, N.
+        n_samples: N, the number of images behind it.
 
     Returns:
         Variances along the axes `(r,)`, descending, and eigenvectors `(n, r)`.
@@ -109,7 +109,7 @@ def principal_axes(scatter: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
     """
     eigenvalues, eigenvectors = torch.linalg.eigh(scatter)
     eigenvalues, eigenvectors = eigenvalues.flip(0), eigenvectors.flip(1)
-    # Centring leaves one null direction; rounding gives it an eigenvalue of this size.
+    # Centring leaves one null direction; rounding errors give it an eigenvalue of this size.
     floor = eigenvalues[0] * max(len(scatter), n_samples) * torch.finfo(torch.float64).eps
     rank = int((eigenvalues > floor).sum().clamp(max=n_samples - 1)) if eigenvalues[0] > 0 else 0
     if rank == 0:
@@ -119,11 +119,11 @@ def principal_axes(scatter: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
 
 
 def choose_rank(n_components: float, variances: Tensor) -> int:
-    """The number of components that a setting stands for.
+    """The number of components for a share of the variance, or a number.
 
     Args:
-        n_components: A share of the variance in (0, 1), of which the smallest sufficient number
-            is taken (as scikit-learn's PCA does); or the number itself, an integer.
+        n_components: A share of the variance in (0, 1): the smallest sufficient number is taken,
+            as in scikit-learn's PCA. Or the number itself, an integer.
         variances: `(r,)` descending.
 
     Raises:
@@ -151,7 +151,7 @@ def choose_rank(n_components: float, variances: Tensor) -> int:
 
 
 def _gram(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`(N, N)` Gram matrix of the centred features, and their `(D,)` mean."""
+    """`(N, N)` Gram matrix of the centred features, and their mean `(D,)`."""
     n_samples, n_features = features.shape
     gram = torch.zeros(n_samples, n_samples, dtype=torch.float64, device=device)
     mean = torch.empty(n_features, dtype=torch.float64, device=device)
@@ -164,11 +164,11 @@ def _gram(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor
 
 
 def _covariance(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`(D, D)` scatter matrix of the centred features, and their `(D,)` mean, in one pass."""
+    """`(D, D)` scatter matrix of the centred features, and their mean `(D,)`, in one pass."""
     n_samples, n_features = features.shape
     scatter = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
     total = torch.zeros(n_features, dtype=torch.float64, device=device)
-    # Any shift near the mean keeps the squares small, so that subtracting the mean is harmless.
+    # A shift near the mean keeps squares small, so that subtracting the mean loses no precision.
     shift = features.block(slice(0, 256)).to(device).double().mean(dim=0)
     for _, rows in features.row_blocks():
         values = rows.to(device).double() - shift
@@ -180,7 +180,7 @@ def _covariance(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, 
 
 
 def _add_product(total: Tensor, values: Tensor) -> None:
-    """Add `(n, m)` values times themselves transposed to `(n, n)`, above the diagonal only."""
+    """Add `values @ values.T` of `(n, m)` values to `(n, n)`, on and above the diagonal only."""
     step = -(-len(values) // _N_PANELS)
     for start in range(0, len(values), step):
         rows = slice(start, start + step)
@@ -188,5 +188,5 @@ def _add_product(total: Tensor, values: Tensor) -> None:
 
 
 def _symmetric(upper: Tensor) -> Tensor:
-    """The symmetric matrix of which `(n, n)` holds what is on and above the diagonal."""
+    """The symmetric matrix whose elements on and above the diagonal are those of `(n, n)`."""
     return upper.triu() + upper.triu(1).T

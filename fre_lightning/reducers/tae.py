@@ -1,4 +1,4 @@
-"""The tied linear autoencoder: its decoder is its encoder transposed."""
+"""The reducer TAE, the tied linear autoencoder: its decoder is its encoder transposed."""
 
 from typing import ClassVar
 

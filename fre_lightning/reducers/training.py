@@ -10,7 +10,7 @@ from torch.optim.adam import adam
 from fre_lightning.reducers.subspace import Subspace
 
 _MIN_THREADED_WEIGHTS = 2**17
-"""Below, threads save no time; and while other programs compute they cost 10 to 40 times more."""
+"""With fewer, threads save no time, and are 10 to 40 times slower while other programs compute."""
 
 
 class Weights(NamedTuple):
@@ -22,8 +22,8 @@ class Weights(NamedTuple):
     decoder: Tensor  # (k, r)
 
 
-class Trainee(nn.Module):
-    """The weights in training over r coordinates, and the training data in them."""
+class TrainingState(nn.Module):
+    """Weights, gradient, Adam's moments and training data, all over r coordinates."""
 
     inputs: Tensor
     flat: Tensor
@@ -41,10 +41,11 @@ class Trainee(nn.Module):
         self.register_buffer("inputs", inputs, persistent=False)
         encoder = nn.init.xavier_uniform_(torch.empty(rank, n_inputs)).flatten()
         biases = torch.zeros(rank + n_inputs)
-        # Drawn apart, an untied pair first spends epochs on finding each other: with 48 images the
-        # residual ends at 2.2 times PCA's instead of 1.3, with 220 at 1.16 instead of 1.10.
+        # Encoder and decoder start equal. Drawn apart, they spend epochs on adapting to each other:
+        # with 48 images the residual ends at 2.2 times PCA's instead of 1.3, with 220 at 1.16
+        # instead of 1.10.
         decoder = encoder.new_empty(0) if tied else encoder
-        # One vector: an optimizer takes longer over four tensors than over their numbers.
+        # One vector, because four small tensors take an optimizer longer than their arithmetic.
         flat = torch.cat([encoder, biases, decoder])
         self.register_buffer("flat", flat, persistent=False)
         for name in ("gradient", "first_moment", "second_moment"):
@@ -53,7 +54,7 @@ class Trainee(nn.Module):
 
     @property
     def is_small(self) -> bool:
-        """Whether threads within an operation save nothing."""
+        """Whether threads within an operation save no time."""
         return self.rank * self.inputs.shape[1] < _MIN_THREADED_WEIGHTS
 
     @property
@@ -62,10 +63,10 @@ class Trainee(nn.Module):
         return self._view(self.flat)
 
     def shuffled_batches(self, batch_size: int) -> Iterator[Tensor]:
-        """All items of the training data in random order, `(batch_size, r)` at a time.
+        """All training images in random order, in batches `(batch_size, r)`.
 
-        Of copies of an item one is drawn, as augmented images are each epoch of a network's
-        training: all of them would take as many times longer.
+        One of the copies of each image is drawn, as for augmented images in the training of a
+        network: all copies would multiply the time of an epoch.
         """
         n_copies = self.subspace.features.n_copies
         n_items = len(self.inputs) // n_copies
@@ -75,13 +76,13 @@ class Trainee(nn.Module):
         return iter(torch.split(self.inputs[order.to(self.inputs.device)], batch_size))
 
     def backward(self, batch: Tensor) -> Tensor:
-        """Set the gradient of the loss, by hand: autograd takes longer than the arithmetic.
+        """Compute the gradient of the loss by hand: autograd takes longer than the arithmetic.
 
         Args:
             batch: `(n, r)` coordinates.
 
         Returns:
-            Their squared error, averaged over images and all D features, a scalar.
+            The loss, squared error averaged over images and all D features, a scalar.
         """
         weights, gradient = self.weights, self._view(self.gradient)
         encoded = torch.addmm(weights.encoder_bias, batch, weights.encoder.T)
@@ -100,9 +101,10 @@ class Trainee(nn.Module):
         return loss
 
     def step(self, lr: float) -> None:
-        """Move the weights against the gradient: Adam, without its class's bookkeeping per step.
+        """Take a step of Adam.
 
-        `torch.optim.Adam.step` looks for CUDA each time, which takes as long as the arithmetic.
+        Not by `torch.optim.Adam.step`, which looks for CUDA each time; that takes as long as the
+        arithmetic.
         """
         adam(
             [self.flat],

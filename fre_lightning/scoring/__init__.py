@@ -1,4 +1,4 @@
-"""From error maps to image scores, anomaly maps and thresholds."""
+"""Scoring: from error maps to image scores, anomaly maps and thresholds."""
 
 from fre_lightning.scoring.calibration import Calibration
 from fre_lightning.scoring.rule import Scoring

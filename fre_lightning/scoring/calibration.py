@@ -10,7 +10,7 @@ from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
 from fre_lightning.scoring.rule import Scoring
-from fre_lightning.scoring.threshold import Threshold, find_threshold
+from fre_lightning.scoring.threshold import find_threshold
 
 log = logging.getLogger(__name__)
 
@@ -85,22 +85,10 @@ class Calibration(FittedBuffers):
         self.image_scores = scoring.image_score(maps)
         self.map_maxima = maps.amax(dim=(1, 2))
 
-    def image_threshold(self, false_alarm_rate: float) -> Threshold | None:
-        """The image score that this share of normal images exceeds; None before `fit`."""
-        return _threshold(self.image_scores, false_alarm_rate)
-
-    def pixel_threshold(self, false_alarm_rate: float) -> Threshold | None:
-        """The map value that this share of normal images exceeds anywhere; None before `fit`."""
-        return _threshold(self.map_maxima, false_alarm_rate)
-
     def thresholds(self, false_alarm_rate: float) -> Thresholds | None:
         """The thresholds that this share of normal images exceeds; None before `fit`."""
-        image = self.image_threshold(false_alarm_rate)
-        pixel = self.pixel_threshold(false_alarm_rate)
-        if image is None or pixel is None:
+        if not len(self.image_scores):
             return None
+        image = find_threshold(self.image_scores.cpu(), false_alarm_rate)
+        pixel = find_threshold(self.map_maxima.cpu(), false_alarm_rate)
         return Thresholds(image.value, pixel.value, image.is_extrapolated)
-
-
-def _threshold(scores: Tensor, rate: float) -> Threshold | None:
-    return find_threshold(scores.cpu(), rate) if len(scores) else None

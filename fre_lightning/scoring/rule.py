@@ -1,4 +1,4 @@
-"""From reconstruction errors to image scores and anomaly maps."""
+"""The scoring rule: from reconstruction errors to image scores and anomaly maps."""
 
 from collections.abc import Sequence
 
@@ -20,7 +20,7 @@ def error_map(error: Tensor, feature_shape: tuple[int, int, int]) -> Tensor:
     """Sum the squared reconstruction error over channels (FRE, Ndiour et al. 2023, eq. 3).
 
     Args:
-        error: `(N, D)`, features less their reconstruction.
+        error: `(N, D)`, features minus their reconstruction.
         feature_shape: `(C, h, w)` with C * h * w = D.
 
     Returns:
@@ -30,17 +30,17 @@ def error_map(error: Tensor, feature_shape: tuple[int, int, int]) -> Tensor:
 
 
 class Scoring(FittedBuffers):
-    """How image scores and anomaly maps are made of the error maps of one layer or several.
+    """Image scores and anomaly maps from the error maps of one or several layers.
 
-    Layers differ in scale and some positions reconstruct worse than others whatever the image. So
-    maps are divided by what held-out normal images show: for each layer `level * profile`, where
-    the profile is the smoothed mean map to the power of `position_norm`, and the level puts normal
-    images at a mean of 1. Maps of several layers are then brought to the finest one's grid and
-    fused.
+    Layers differ in scale, and some positions have larger errors than others in every image. So
+    each layer's maps are divided by its expected error, learnt from held-out normal images:
+    `level * profile`, where the profile is the smoothed mean map to the power of `position_norm`,
+    and the level gives maps of normal images a mean of 1. Maps of several layers are then resized
+    to the largest map's size and fused.
 
     Attributes:
-        expected: What the layers' maps are divided by, `(h, w)` each, flattened and concatenated,
-            float32; empty before `fit`, or where maps are left as they are.
+        expected: The expected errors of all layers, `(h, w)` each, flattened and concatenated,
+            float32; empty before `fit`, or if maps are not divided.
     """
 
     expected: Tensor
@@ -58,15 +58,17 @@ class Scoring(FittedBuffers):
         """Store settings.
 
         Args:
-            name: What tables call it.
-            statistic: Of a map, its image score: `sum`, `max`, or `top`, the mean of its highest
+            name: Its name in tables.
+            statistic: The image score of a map: `sum`, `max`, or `top`, the mean of its highest
                 cells. The sum dilutes small defects.
-            top_fraction: The share of the map that `top` averages.
-            position_norm: The power of the expected error at each position: 0 leaves positions as
-                they are, 1 makes all equal. None: the map of a single layer is not divided at all.
-            fusion: Of several layers: `mean` or `max`.
-            weights: Of the layers, if not all are the same.
-            smoothing: Standard deviation of a Gaussian that smooths anomaly maps, in pixels.
+            top_fraction: The share of the cells that `top` averages, in (0, 1].
+            position_norm: Exponent of the expected error at each position, in [0, 1]: 0 leaves
+                positions as they are, 1 makes all equal. None: maps of a single layer are not
+                divided at all.
+            fusion: How maps of several layers are fused: `mean` or `max`.
+            weights: One for each layer; None: all are equal.
+            smoothing: Standard deviation, in pixels, of a Gaussian that smooths anomaly maps; 0:
+                none.
 
         Raises:
             ConfigError: If a setting is out of range.
@@ -96,10 +98,13 @@ class Scoring(FittedBuffers):
         self.add_buffers("expected")
 
     def fit(self, held_out_maps: Sequence[Tensor]) -> None:
-        """Learn from held-out error maps of normal images, `(N, h, w)` of each layer.
+        """Learn the expected errors.
+
+        Args:
+            held_out_maps: Held-out error maps of normal images, `(N, h, w)` of each layer.
 
         Raises:
-            ConfigError: If there are not as many weights as layers.
+            ConfigError: If the numbers of weights and layers differ.
         """
         if self.weights is not None and len(self.weights) != len(held_out_maps):
             msg = f"scoring.weights must be {len(held_out_maps)} numbers, one for each layer."
@@ -112,13 +117,13 @@ class Scoring(FittedBuffers):
         self.expected = torch.cat([m.flatten() for m in expected]).to(self.expected.device)
 
     def normalize(self, error_maps: Sequence[Tensor]) -> Tensor:
-        """Make error maps comparable between positions and layers, and fuse the layers.
+        """Divide error maps by the expected errors, and fuse the layers.
 
         Args:
             error_maps: `(N, h, w)` of each layer.
 
         Returns:
-            `(N, h, w)`, of the finest layer's size.
+            `(N, h, w)`, of the largest map's size.
         """
         maps = list(error_maps)
         if len(self.expected):
@@ -149,7 +154,7 @@ class Scoring(FittedBuffers):
         Args:
             normalized_maps: `(N, h, w)`, the maps of an image's tiles side by side.
             tile_size: `(H, W)` of a tile in pixels; of the image if it is not tiled.
-            tiling: How tiles lie.
+            tiling: The arrangement of the tiles.
         """
         maps = tiling.blend(normalized_maps, tile_size)
         if self.smoothing == 0:
@@ -161,8 +166,8 @@ class Scoring(FittedBuffers):
 
 
 def _expected(mean: Tensor, position_norm: float) -> Tensor:
-    """What to divide maps by, whose mean over held-out normal images is `(h, w)`."""
+    """The expected error `(h, w)` of maps whose mean over held-out normal images is `mean`."""
     smooth = F.avg_pool2d(mean[None], 3, stride=1, padding=1, count_include_pad=False)[0]
-    # No position is so dull that the least error there would outshine everything.
+    # Without a floor, positions with almost no normal error would dominate the map.
     profile = smooth.clamp(min=1e-3 * float(smooth.mean())) ** position_norm
     return profile * (mean / profile).mean()

@@ -4,7 +4,6 @@ from torch import nn
 
 from fre_lightning.backbones import TorchvisionBackbone
 from fre_lightning.backbones.engines import (
-    TOLERANCE,
     fold_batch_norm,
     images_per_thread,
     keep_layers,
@@ -12,6 +11,7 @@ from fre_lightning.backbones.engines import (
 )
 from fre_lightning.errors import BackboneError
 
+TOLERANCE = 1e-4
 NETWORKS = [("resnet18", "layer2"), ("efficientnet_b0", "features.3"), ("vgg11_bn", "features.10")]
 
 

@@ -92,8 +92,8 @@ def test_a_file_gives_the_checkpoints_scores_at_any_size(make_config, make_expor
             anomaly_maps, expected_maps, atol=tolerance * expected_maps.max()
         )
     module = restore_model(read_checkpoint(tmp_path / "run"))
-    threshold = module.calibration.image_threshold(cfg.false_alarm_rate)
-    assert report["threshold"] == threshold.value
+    thresholds = module.calibration.thresholds(cfg.false_alarm_rate)
+    assert (report["threshold"], report["pixel_threshold"]) == thresholds[:2]
     assert (report["scoring"], report["false_alarm_rate"]) == ("topk", 0.05)
     assert report["parity"]["images"] == "the run's test images"
     assert report["parity"]["score_difference"] <= 1e-4

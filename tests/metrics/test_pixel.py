@@ -7,8 +7,8 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 from torchmetrics import MetricCollection
 
-from fre_lightning.metrics import curves
 from fre_lightning.metrics.pixel import PixelMetrics
+from tests.metrics.test_curves import auroc_tie_bound
 
 SCALES = {
     "unit": torch.sigmoid,
@@ -132,7 +132,7 @@ def test_the_tie_bound_bounds_what_bins_cost(spread):
     maps = 100 * (1 + spread * torch.sigmoid(maps_for(masks)))
     metric = PixelMetrics()
     value = values_of(metric, (maps, masks))["pixel_auroc"]
-    bound = curves.auroc_tie_bound(*metric.counts()[1:]).item()
+    bound = auroc_tie_bound(*metric.counts()[1:]).item()
     error = abs(value - roc_auc_score(masks.flatten(), maps.flatten()))
     assert error <= bound
     assert error <= 1e-4 or spread < 0.1

@@ -7,6 +7,7 @@ from scipy import ndimage
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 from torchmetrics import MetricCollection
 
+from fre_lightning.metrics import curves
 from fre_lightning.metrics.pixel import PixelMetrics
 from tests.metrics.test_curves import auroc_tie_bound
 

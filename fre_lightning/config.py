@@ -15,8 +15,8 @@ CONFIG_DIR = _BUNDLED if _BUNDLED.is_dir() else _PACKAGE_DIR.parent / "configs"
 
 
 def _published(published: Any, other: Any, *, _root_: DictConfig) -> Any:
-    """Resolve `${published:a,b}`: a with `scoring=paper`, else b."""
-    return published if _root_.scoring.name == "paper" else other
+    """Resolve `${published:a,b}`: a if the key `published` is true, as with `scoring=paper`, else b."""
+    return published if _root_.published else other
 
 
 OmegaConf.register_new_resolver("published", _published, replace=True)

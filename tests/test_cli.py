@@ -68,7 +68,7 @@ def test_help_explains_every_group(call):
         (["dataset.root=nowhere"], "nowhere"),
         (["dataset.category=prat"], "part"),
         (["reducer.n_components=500", "augmentation.max_images=0"], "Choose at most 15"),
-        (["ckpt_path=nothing.ckpt"], "There is no checkpoint"),
+        (["checkpoint=nothing.ckpt"], "There is no checkpoint"),
         (["datamodule.limit_images=1", "augmentation.max_images=0"], "at least 2"),
         (["model.compression=zip"], "choose one of"),
         (["model.image_size=[1,2,3]"], "height, width"),

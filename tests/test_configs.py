@@ -91,9 +91,9 @@ def test_every_class_has_a_yaml(package):
         and not inspect.isabstract(kind)
     }
     targets = {
-        get_class(content._target_)
-        for content in map(OmegaConf.load, PATHS)
-        if "_target_" in content
+        get_class(node["_target_"])
+        for path in PATHS
+        for _, node in find_nodes(OmegaConf.to_container(OmegaConf.load(path)), "")
     }
     assert concrete
     assert concrete - targets == set()

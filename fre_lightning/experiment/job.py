@@ -57,7 +57,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     pl.seed_everything(cfg.seed, verbose=False)
     if cfg.datamodule.n_threads:
         torch.set_num_threads(cfg.datamodule.n_threads)
-    checkpoint = read_checkpoint(cfg.ckpt_path) if cfg.ckpt_path else None
+    checkpoint = read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)
     output_dir = make_output_dir(cfg.paths.output_dir)

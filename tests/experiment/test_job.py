@@ -300,7 +300,7 @@ def test_a_checkpoint_that_is_none(make_config, tmp_path, content):
     if content is not None:
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"broken\.ckpt"):
-        run(make_config(f"ckpt_path={path}"))
+        run(make_config(f"checkpoint={path}"))
 
 
 def test_a_malicious_pickle_is_not_run(make_config, tmp_path):
@@ -310,7 +310,7 @@ def test_a_malicious_pickle_is_not_run(make_config, tmp_path):
 
     torch.save({"state_dict": {}, "fre_lightning": Evil()}, tmp_path / "evil.ckpt")
     with pytest.raises(CheckpointError):
-        run(make_config(f"ckpt_path={tmp_path / 'evil.ckpt'}"))
+        run(make_config(f"checkpoint={tmp_path / 'evil.ckpt'}"))
     assert not (tmp_path / "owned").exists()
 
 
@@ -338,7 +338,7 @@ def test_backbones_work_together(make_config, scoring, mvtec, output_dir):
     summary = run(make_config(f"scoring={scoring}", model=TOGETHER))
     assert summary["layers"] == "scattering.order2+resnet18.layer2+resnet18.layer3"
     assert summary["image_auroc"] > 0.9
-    again = run(make_config(f"ckpt_path={output_dir}"))
+    again = run(make_config(f"checkpoint={output_dir}"))
     assert again["image_auroc"] == summary["image_auroc"]
 
 

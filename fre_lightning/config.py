@@ -15,7 +15,7 @@ CONFIG_DIR = _BUNDLED if _BUNDLED.is_dir() else _PACKAGE_DIR.parent / "configs"
 
 
 def _published(published: Any, other: Any, *, _root_: DictConfig) -> Any:
-    """Resolve `${published:a,b}`: a if the key `published` is true, as with `scoring=paper`, else b."""
+    """Resolve `${published:a,b}`: a if `published` is true, as with `scoring=paper`, else b."""
     return published if _root_.published else other
 
 

@@ -8,12 +8,13 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from fre_lightning.experiment import tensorboard
 from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
 from fre_lightning.pictures.thumbnails import gallery_order, write_thumbnails
-from fre_lightning.results import run_folder, tensorboard
+from fre_lightning.results import run_folder
 
 
 def draw_pictures(

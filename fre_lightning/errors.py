@@ -5,47 +5,52 @@ from collections.abc import Iterable
 
 
 class FREError(Exception):
-    """Base of all errors that the command line prints without a traceback, with exit code 2."""
+    """Base class: the command line prints the message without a traceback and exits with code 2."""
+
+    @property
+    def summary(self) -> str:
+        """The first sentence of the message: what is wrong, without the advice."""
+        return str(self).partition(". ")[0]
 
 
 class DatasetError(FREError):
-    """The dataset's folder, category, masks or number of images are not as they should be."""
+    """A wrong folder, category, mask or number of images."""
 
 
 class UnreadableImageError(DatasetError):
-    """An image file cannot be decoded."""
+    """An image that cannot be decoded."""
 
 
 class BackboneError(FREError):
-    """An unknown network or layer, or weights that are missing or do not fit."""
+    """An unknown network or layer, or missing or unsuitable weights."""
 
 
 class FeatureError(FREError):
-    """Features that no subspace can be learnt from: NaN, or too few images."""
+    """Features without a subspace: NaN, or too few images."""
 
 
 class CacheError(FREError):
-    """The feature cache cannot be written."""
+    """A feature cache that cannot be written."""
 
 
 class CheckpointError(FREError):
-    """A checkpoint is missing or was not written by this program."""
+    """A missing checkpoint, or one that this program did not write."""
 
 
 class OutputError(FREError):
-    """A run's results cannot be written."""
+    """Results that cannot be written."""
 
 
 class ConfigError(FREError):
-    """A configuration value that is out of range or contradicts another."""
+    """A setting that is out of range or contradicts another."""
 
 
 class ReportError(FREError):
-    """A report is asked for of what is no run, or of damaged files."""
+    """A report on a folder without runs, or on damaged files."""
 
 
 class ExportError(FREError):
-    """A detector that cannot be exported, or whose export does not give the same scores."""
+    """A detector that cannot be exported, or an export with other scores."""
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

@@ -1,17 +1,51 @@
-"""Files that are either whole or not there."""
+"""Files that are either whole or not there, and where results go."""
 
 import contextlib
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from fre_lightning.errors import OutputError
+
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` that becomes `path` if the body ends well."""
+    """Yield a temporary path beside `path`; rename it to `path` if the body raises no error."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write an object as JSON, readable by people."""
+    write_text(path, json.dumps(content, indent=2) + "\n")
+
+
+def make_output_dir(path: str) -> Path:
+    """Make the folder for results, if it isn't there.
+
+    Raises:
+        OutputError: If it cannot be made.
+    """
+    output_dir = Path(path).expanduser()
+    try:
+        output_dir.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        msg = f"{output_dir} cannot be made ({error.strerror}). Choose another paths.output_dir."
+        raise OutputError(msg) from error
+    return output_dir
+
+
+def relative_path(path: Path, root: Path) -> Path:
+    """`path` within `root`, or its bare name if it lies elsewhere."""
+    return path.relative_to(root) if path.is_relative_to(root) else Path(path.name)

@@ -1,11 +1,16 @@
-"""How the cores of a CPU are shared: between images, or within the work on one of them."""
+"""Threads on the CPU: one core per image, or all cores within an operation."""
 
 import os
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+Item = TypeVar("Item")
+Value = TypeVar("Value")
 
 
 def default_n_threads() -> int:
@@ -16,7 +21,7 @@ def default_n_threads() -> int:
 
 @contextmanager
 def intra_op_threads(n_threads: int) -> Iterator[None]:
-    """Let torch use `n_threads` within each operation while the body runs."""
+    """While the body runs, torch uses `n_threads` threads within each operation."""
     before = torch.get_num_threads()
     torch.set_num_threads(n_threads)
     try:
@@ -26,22 +31,38 @@ def intra_op_threads(n_threads: int) -> Iterator[None]:
 
 
 def start_threads(n_threads: int, name: str) -> ThreadPoolExecutor:
-    """Threads for independent work, each of which keeps to one core."""
+    """Threads for independent work; torch uses one core in each."""
     return ThreadPoolExecutor(n_threads, name, initializer=torch.set_num_threads, initargs=(1,))
 
 
 def end_threads(pool: ThreadPoolExecutor) -> None:
-    """End the threads after what they are doing just now."""
+    """Cancel the waiting work, and end the threads after their present work."""
     pool.shutdown(cancel_futures=True)
-    # Part of what they set is the process's, not theirs: give this thread its number back.
+    # `set_num_threads` in a worker also changes a number of the whole process: set it back.
     torch.set_num_threads(torch.get_num_threads())
 
 
 @contextmanager
 def thread_pool(n_threads: int, name: str = "worker") -> Iterator[ThreadPoolExecutor]:
-    """Threads for independent work, each of which keeps to one core, while the body runs."""
+    """`start_threads` while the body runs, then `end_threads`."""
     pool = start_threads(n_threads, name)
     try:
         yield pool
     finally:
         end_threads(pool)
+
+
+def map_ahead(
+    pool: ThreadPoolExecutor, function: Callable[[Item], Value], items: Iterable[Item], n_ahead: int
+) -> Iterator[Value]:
+    """Yield the function's values in order, computed by the pool at most `n_ahead` items early.
+
+    Unlike `pool.map` it draws items only as values are used, so `items` may be endless.
+    """
+    pending: deque[Future[Value]] = deque()
+    for item in items:
+        pending.append(pool.submit(function, item))
+        if len(pending) > n_ahead:
+            yield pending.popleft().result()
+    while pending:
+        yield pending.popleft().result()

@@ -1,46 +1,88 @@
 """Configuration and code are one to one."""
 
 import inspect
-from pathlib import Path
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
-from fre_lightning import backbones, datasets, reducers
+from fre_lightning import backbones, datasets, reducers, scoring
 from fre_lightning.backbones import Backbone
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.datasets import AnomalyDataset
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Scoring
-from fre_lightning.scoring import rule as scoring
+from tests.configs import compose_config, names
 
 OWN_GROUPS = ("model", "reducer", "dataset", "scoring")
+GROUPS = (*OWN_GROUPS, "trainer", "logger", "callbacks")
+CHOICES = [(group, name) for group in GROUPS for name in names(group)]
+FILES = [("", "config"), *CHOICES, *(("hydra", name) for name in names("hydra"))]
 PATHS = sorted(path for group in OWN_GROUPS for path in (CONFIG_DIR / group).glob("*.yaml"))
 BASES = {backbones: Backbone, datasets: AnomalyDataset, reducers: Reducer, scoring: Scoring}
+INJECTED = {"datamodule": {"dataset"}}  # what code gives a node beside its keys
 
 
-def stems(group: str) -> list[str]:
-    return [path.stem for path in sorted((CONFIG_DIR / group).glob("*.yaml"))]
+def find_nodes(content: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """All nodes with a `_target_`, each with its place, such as `datamodule`."""
+    if isinstance(content, dict):
+        if "_target_" in content:
+            yield place, content
+        for key, value in content.items():
+            yield from find_nodes(value, f"{place}.{key}".lstrip("."))
+
+
+def nodes_of(group: str, name: str) -> dict[str, dict[str, Any]]:
+    """The nodes of a file of a group, by their places; those of config.yaml without a group."""
+    if group == "hydra":
+        content = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / group / f"{name}.yaml"))
+        return dict(find_nodes(content, group))
+    override = [f"{group}={name}"] if group else []
+    content = OmegaConf.to_container(compose_config(*override))
+    found = dict(find_nodes(content, ""))
+    if not group:
+        return {place: node for place, node in found.items() if place not in GROUPS}
+    return {place: node for place, node in found.items() if place.split(".")[0] == group}
+
+
+@pytest.mark.parametrize(("group", "name"), FILES)
+def test_yaml_keys_are_constructor_parameters(group, name):
+    for place, node in nodes_of(group, name).items():
+        kind = get_class(node["_target_"])
+        parameters = dict(inspect.signature(kind).parameters)
+        keys = node.keys() - {"_target_"} | INJECTED.get(place, set())
+        assert keys <= parameters.keys(), place
+        needed = {p for p, value in parameters.items() if value.default is value.empty}
+        variable = {"args", "kwargs"}
+        assert needed - variable <= keys, place
+        if kind.__module__.startswith("fre_lightning."):
+            # No default in the code, where the YAML has the value.
+            assert needed == keys == parameters.keys(), place
+
+
+def test_every_node_of_every_file_is_covered():
+    """Each `_target_` that stands in a file is a node of the test above."""
+    covered = {node["_target_"] for group, name in FILES for node in nodes_of(group, name).values()}
+    stand = {
+        line.split("_target_:")[1].split("#")[0].strip()
+        for path in CONFIG_DIR.rglob("*.yaml")
+        for line in path.read_text().splitlines()
+        if "_target_:" in line
+    }
+    assert stand == covered
+    assert len(stand) >= 15
 
 
 @pytest.mark.parametrize("path", PATHS, ids=lambda path: f"{path.parent.name}/{path.stem}")
-def test_yaml_keys_are_constructor_parameters_without_defaults(path: Path):
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        config = compose("config", [f"{path.parent.name}={path.stem}"])[path.parent.name]
-    parameters = dict(inspect.signature(get_class(config._target_).__init__).parameters)
-    parameters.pop("self")
-    named = {name for name, p in parameters.items() if p.kind is p.POSITIONAL_OR_KEYWORD}
-    assert named == set(config) - {"_target_"}
-    assert all(parameters[name].default is inspect.Parameter.empty for name in named)
+def test_a_file_fits_on_a_screen(path):
     assert len(path.read_text().splitlines()) <= 25
 
 
 @pytest.mark.parametrize("package", BASES, ids=lambda package: package.__name__)
 def test_every_class_has_a_yaml(package):
-    names = getattr(package, "__all__", vars(package))
-    public = [getattr(package, name) for name in names]
+    public = [getattr(package, name) for name in package.__all__]
     concrete = {
         kind
         for kind in public
@@ -53,35 +95,28 @@ def test_every_class_has_a_yaml(package):
         for content in map(OmegaConf.load, PATHS)
         if "_target_" in content
     }
+    assert concrete
     assert concrete - targets == set()
 
 
 @pytest.mark.parametrize(
-    "override",
-    [
-        f"{group}={stem}"
-        for group in (*OWN_GROUPS, "trainer", "logger", "callbacks", "experiment", "debug")
-        for stem in stems(group)
-    ],
+    ("group", "name"),
+    [*CHOICES, *((group, name) for group in ("experiment", "debug") for name in names(group))],
 )
-def test_every_choice_composes(override, tmp_path):
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        cfg = compose("config", [override, f"paths.output_dir={tmp_path}"])
-    assert cfg.seed == 0
+def test_every_choice_composes(group, name, tmp_path):
+    assert compose_config(f"{group}={name}", f"paths.output_dir={tmp_path}").seed == 0
 
 
 def test_paper_scoring_is_the_published_procedure_in_one_word():
-    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        cfg = compose("config", ["scoring=paper"])
+    cfg = compose_config("scoring=paper")
     assert (cfg.model.name, cfg.model.layers) == ("efficientnet_b5", "features.6")
     assert (cfg.model.pool, cfg.model.image_size) == (2, 456)
     assert (cfg.dataset.root, cfg.reducer.n_components) == ("mvtec", 0.97)
     for name in ("resnet18", "resnet50", "wide_resnet50_2"):
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            model = compose("config", [f"model={name}", "scoring=paper"]).model
+        model = compose_config(f"model={name}", "scoring=paper").model
         assert (model.layers, model.pool, model.image_size) == ("layer3", 2, 256)
     for name in ("ae", "tae"):
-        reducer = OmegaConf.load(CONFIG_DIR / "reducer" / f"{name}.yaml")
+        reducer = compose_config(f"reducer={name}").reducer
         assert (reducer.epochs, reducer.lr, reducer.batch_size) == (250, 1e-3, 64)
 
 

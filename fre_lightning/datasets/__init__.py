@@ -1,4 +1,4 @@
-"""Datasets: where the images are, which of them are good, and where the masks are."""
+"""Datasets: good and defective images, and the masks of the defects."""
 
 from fre_lightning.datasets.base import AnomalyDataset, Sample, Splits
 from fre_lightning.datasets.folder import Folder

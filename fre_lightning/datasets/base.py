@@ -1,4 +1,4 @@
-"""What every dataset is: two lists of samples, one to learn from and one to be tested on."""
+"""Base class of datasets: two lists of samples, one to learn from and one to test on."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Sample:
 
     Attributes:
         path: The image file.
-        defect_type: `good`, or the name of the kind of defect.
+        defect_type: `good`, or the name of the defect type.
         mask_path: The mask that marks the defect; None for good images and where no masks exist.
     """
 
@@ -48,7 +48,7 @@ class AnomalyDataset(ABC):
 
     Attributes:
         root: The folder that holds the dataset.
-        category: The name of the part or material, for tables and folders.
+        category: Name of the part or material, in tables and folders.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
     """
 
@@ -59,7 +59,7 @@ class AnomalyDataset(ABC):
 
     @property
     def files_root(self) -> Path:
-        """What the paths in results and caches are relative to."""
+        """The folder that paths in results and caches are relative to."""
         return self.root
 
     @abstractmethod

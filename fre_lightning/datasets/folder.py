@@ -1,4 +1,4 @@
-"""Your own images: a folder of good ones and, if there are any, folders of defective ones."""
+"""Your own images: a folder of good ones and, optionally, folders of defective ones."""
 
 import logging
 from collections.abc import Sequence
@@ -8,16 +8,16 @@ from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits
 from fre_lightning.datasets.listing import list_images, list_images_below, sub_folders
 from fre_lightning.datasets.masks import MaskFinder
 from fre_lightning.datasets.mvtec import MVTec, find_categories, refuse_loose_images
-from fre_lightning.datasets.split import hold_out
+from fre_lightning.datasets.split import split_good
 from fre_lightning.errors import DatasetError
 
-logger = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 MASK_DIRS = ("masks", "ground_truth")
 
 
 class Folder(AnomalyDataset):
-    """Images that you have sorted into folders; only good ones are needed.
+    """Your images, sorted into folders; only good ones are needed.
 
     On disk::
 
@@ -26,10 +26,10 @@ class Folder(AnomalyDataset):
         <root>/masks/<defect type>/**/*       optional: <stem>_mask.* or <stem>.*
         <root>/test/{good,<defect type>}/*    optional
 
-    Good and defect folders are read with all that is below them, `masks` must be nested likewise
-    (with a single defect type its level may be left out). If there is no `test/good`, a
-    fraction of the good images drawn at random is tested on. A category in MVTec layout
-    (`train/good`) is read as such. Images are png, jpg, bmp, tif or webp.
+    Good and defect folders are read with all sub-folders; `masks` must have the same sub-folders
+    (with a single defect type its level may be left out). Without `test/good`, a random fraction
+    of the good images is tested on. A category in MVTec layout (`train/good`) is read as such.
+    Images are png, jpg, bmp, tif or webp.
     """
 
     def __init__(
@@ -47,17 +47,17 @@ class Folder(AnomalyDataset):
 
         Args:
             root: The folder of this part or material.
-            category: What tables and folders call it; None stands for the name of `root`.
+            category: Its name in tables and folders; None stands for the name of `root`.
             skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
             good_dir: The folder of good images, below `root`; None stands for `good` if it exists,
                 else for the images directly in `root`.
             defect_dirs: The folders of defective images, below `root`; None stands for all other
                 sub-folders of `root` and of `root/test`.
             mask_dir: The folder of masks, below `root`; None stands for `masks` or `ground_truth`,
-                if one of them exists.
-            test_fraction: The share of the good images that is tested on, in [0, 1), unless there
-                is a folder `test/good`.
-            seed: Seed of that draw.
+                if one exists.
+            test_fraction: Share of the good images to test on, in [0, 1), unless there is a folder
+                `test/good`.
+            seed: Seed of the random split.
         """
         super().__init__(root, category or Path(root).expanduser().resolve().name, skip_unreadable)
         self.good_dir = good_dir
@@ -81,17 +81,17 @@ class Folder(AnomalyDataset):
             return MVTec(root.parent, root.name, self.skip_unreadable).scan()
         good_dir, mask_root = self._find_good_dir(), self._find_mask_root()
         good = self._list_good(good_dir)
-        held_out = self._list_test_good()
-        if not held_out:
-            good, held_out = hold_out(good, self.test_fraction, self.seed)
+        refuse_loose_images(self.root / "test")
+        test_good = list_images_below(self.root / "test" / GOOD)
+        if not test_good:
+            good, test_good = split_good(good, self.test_fraction, self.seed)
         defective = self._list_defective(good_dir, mask_root)
-        logger.info(
-            "%s: %d good images to learn from, %d good and %d defective ones to test on",
-            *(self.root, len(good), len(held_out), len(defective)),
-        )
+        counts = len(good), len(test_good), len(defective)
+        text = "%s: %d good images to learn from, %d good and %d defective ones to test on"
+        log.info(text, self.root, *counts)
         return Splits(
             [Sample(path) for path in good],
-            [*(Sample(path) for path in held_out), *defective],
+            [*(Sample(path) for path in test_good), *defective],
             has_masks=mask_root is not None and bool(defective),
         )
 
@@ -124,7 +124,7 @@ class Folder(AnomalyDataset):
         raise DatasetError(msg)
 
     def _list_good(self, good_dir: Path) -> list[Path]:
-        # The sub-folders of the root are kinds of defect; those of a good folder are good.
+        # The sub-folders of the root are defect types; the sub-folders of a good folder are good.
         at_root = good_dir.resolve() == self.root.resolve()
         good = list_images(good_dir) if at_root else list_images_below(good_dir)
         if not good:
@@ -134,10 +134,6 @@ class Folder(AnomalyDataset):
             )
             raise DatasetError(msg)
         return good
-
-    def _list_test_good(self) -> list[Path]:
-        refuse_loose_images(self.root / "test")
-        return list_images_below(self.root / "test" / GOOD)
 
     def _list_defective(self, good_dir: Path, mask_root: Path | None) -> list[Sample]:
         folders = self._find_defect_dirs(good_dir, mask_root)
@@ -169,7 +165,7 @@ class Folder(AnomalyDataset):
 
 
 def describe(folder: Path) -> str:
-    """What was found in a folder, as a clause of an error message."""
+    """The contents of a folder, as a clause of an error message."""
     names = [f"{path.name} ({len(list_images_below(path))})" for path in sub_folders(folder)]
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     listed = f"sub-folders with images: {', '.join(names[:10])}{more}" if names else "no sub-folder"

@@ -54,8 +54,8 @@ def _entries(folder: str | Path) -> list[tuple[str, bool]]:
     """The paths in a folder, each with whether it is a folder itself."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((e.path, e.is_dir()) for e in entries if not e.name.startswith("."))
-    except FileNotFoundError:
+            return sorted((e.path, Path(e).is_dir()) for e in entries if e.name[0] != ".")
+    except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:
         msg = f"The folder {folder} cannot be listed ({error.strerror})."

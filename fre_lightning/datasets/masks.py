@@ -1,4 +1,4 @@
-"""Which mask belongs to which defective image."""
+"""Pairs of defective images and their masks."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -20,14 +20,14 @@ class MaskFinder:
         self._listings: dict[Path, dict[str, Path]] = {}  # a folder is listed once
 
     def attach(self, sample: Sample, mask_dir: Path) -> Sample:
-        """The defective sample with the mask that `mask_dir` holds for it.
+        """The defective sample with its mask from `mask_dir`.
 
         Raises:
-            DatasetError: If there is none: pixel metrics over only some of the defects mislead.
+            DatasetError: If there is none: pixel metrics of only some defects would mislead.
         """
         masks, stem = self._list(mask_dir), sample.path.stem
         mask_path = masks.get(f"{stem}_mask", masks.get(stem))
-        if mask_path in (None, sample.path):  # where masks lie beside their images
+        if mask_path in (None, sample.path):  # the masks may lie beside their images
             msg = (
                 f"The defective image {sample.path} has no mask: among the {len(masks)} masks "
                 f"found in {mask_dir} there is neither {stem}_mask.png nor {stem}.png. Add the "

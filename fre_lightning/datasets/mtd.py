@@ -1,11 +1,11 @@
-"""Magnetic Tile Defects, as published."""
+"""Magnetic Tile Defects in its published layout."""
 
 from pathlib import Path
 from typing import ClassVar
 
 from fre_lightning.datasets.base import AnomalyDataset, Sample, Splits
 from fre_lightning.datasets.listing import list_images, sub_folders
-from fre_lightning.datasets.split import hold_out
+from fre_lightning.datasets.split import split_good
 from fre_lightning.errors import DatasetError
 
 
@@ -20,8 +20,8 @@ class MTD(AnomalyDataset):
         <root>/MT_Free/Imgs/*.jpg, *.png
         <root>/MT_{Blowhole,Break,Crack,Fray,Uneven}/Imgs/*.jpg, *.png
 
-    The dataset has no split of its own. As in the literature, a fraction of the good images drawn
-    at random is tested on. Many of them are near-duplicates (one tile at several exposures) and
+    The dataset has no split of its own. As in the literature, a random fraction of the good images
+    is tested on. Many of them are near-duplicates (one tile at several exposures) and
     their names do not tell which, so such a split leaks: compare methods by it, but do not expect
     its figures on new tiles.
     """
@@ -39,10 +39,10 @@ class MTD(AnomalyDataset):
         """Store settings.
 
         Args:
-            root: The folder that holds `MT_Free`, or the one above it.
-            category: What tables and folders call the dataset.
+            root: The folder with `MT_Free` in it, or the one above.
+            category: Its name in tables and folders.
             skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
-            test_fraction: The share of the good images that is tested on, in [0, 1).
+            test_fraction: Share of the good images to test on, in [0, 1).
             seed: Seed of the split.
         """
         super().__init__(root, category, skip_unreadable)
@@ -57,7 +57,7 @@ class MTD(AnomalyDataset):
             ConfigError: If the fraction or the seed is out of range.
         """
         root = self._find_root()
-        train, held_out = hold_out(_list_photos(root, "free"), self.test_fraction, self.seed)
+        train, test_good = split_good(_list_photos(root, "free"), self.test_fraction, self.seed)
         defective = [
             Sample(path, defect_type, _find_mask(path))
             for defect_type in self.defect_types
@@ -65,17 +65,17 @@ class MTD(AnomalyDataset):
         ]
         return Splits(
             [Sample(path) for path in train],
-            [*(Sample(path) for path in held_out), *defective],
+            [*(Sample(path) for path in test_good), *defective],
             has_masks=True,
         )
 
     def _find_root(self) -> Path:
-        """The root, or the folder below it that an unpacked archive left there."""
+        """The folder with `MT_Free` in it: the root or, from an unpacked archive, a sub-folder."""
         if not self.root.is_dir():
             msg = (
                 f"The folder {self.root.absolute()} does not exist. Download Magnetic Tile Defects "
-                f"with `python scripts/download.py mtd --root {self.root}`, or set dataset.root to "
-                "where it is."
+                f"with `python -m fre_lightning.datasets.download mtd --root {self.root}`, or set "
+                "dataset.root to where it is."
             )
             raise DatasetError(msg)
         below = sub_folders(self.root)
@@ -95,21 +95,22 @@ def _find_mask(photo: Path) -> Path:
     if not mask_path.is_file():
         msg = (
             f"{photo} has no mask {mask_path.name} beside it, so this copy of Magnetic Tile "
-            "Defects is incomplete. Download it again with `python scripts/download.py mtd`."
+            "Defects is incomplete. Download it again with "
+            "`python -m fre_lightning.datasets.download mtd`."
         )
         raise DatasetError(msg)
     return mask_path
 
 
 def _list_photos(root: Path, kind: str) -> list[Path]:
-    """The photographs of a kind of tile, sorted; the png beside each is its mask."""
+    """The photographs of one kind of tile, sorted; masks are the png files beside them."""
     folder = root / f"MT_{kind.capitalize()}" / "Imgs"
     photos = [path for path in list_images(folder) if path.suffix.lower() in {".jpg", ".jpeg"}]
     if not photos:
         msg = (
             f"{folder.absolute()} is missing or holds no jpg images, so this copy of Magnetic Tile "
-            f"Defects is incomplete. Download it again with "
-            f"`python scripts/download.py mtd --root {root}`."
+            "Defects is incomplete. Download it again with "
+            f"`python -m fre_lightning.datasets.download mtd --root {root}`."
         )
         raise DatasetError(msg)
     return photos

@@ -1,4 +1,4 @@
-"""MVTec AD, and any folder laid out like it."""
+"""MVTec AD, and any folder in its layout."""
 
 from pathlib import Path
 
@@ -20,7 +20,7 @@ class MVTec(AnomalyDataset):
         <root>/<category>/ground_truth/<defect type>/<stem>_mask.png
 
     Without `test` there is nothing to test on; without `ground_truth` there are no pixel metrics.
-    A mask may also have the very name of its image. Good images come first in the test split, then
+    A mask may also have the same name as its image. Good images come first in the test split, then
     the defect types by name.
     """
 
@@ -47,8 +47,8 @@ class MVTec(AnomalyDataset):
         if not self.root.is_dir():
             msg = (
                 f"The folder {self.root.absolute()} does not exist. Download MVTec AD with "
-                f"`python scripts/download.py mvtec --root {self.root}`, or set dataset.root to "
-                "where it is."
+                f"`python -m fre_lightning.datasets.download mvtec --root {self.root}`, or set "
+                "dataset.root to where it is."
             )
             raise DatasetError(msg)
         folders = {path.name: path for path in self.root.iterdir() if path.is_dir()}
@@ -67,8 +67,8 @@ class MVTec(AnomalyDataset):
         if not present:
             return (
                 f"No category was found in {root}: none of its sub-folders holds train/{GOOD}. "
-                f"Download MVTec AD with `python scripts/download.py mvtec --root {self.root}`, or "
-                "set dataset.root to a folder in MVTec layout."
+                "Download MVTec AD with `python -m fre_lightning.datasets.download mvtec --root "
+                f"{self.root}`, or set dataset.root to a folder in MVTec layout."
             )
         hint = did_you_mean(self.category.lower(), present)
         return (
@@ -78,7 +78,7 @@ class MVTec(AnomalyDataset):
 
 
 def find_categories(root: Path) -> list[str]:
-    """The names of those sub-folders of `root` that hold `train/good`, sorted."""
+    """The names of the sub-folders of `root` with `train/good` in them, sorted."""
     return [path.name for path in sub_folders(root) if (path / "train" / GOOD).is_dir()]
 
 
@@ -103,7 +103,7 @@ def _list_train(folder: Path) -> list[Sample]:
 
 
 def refuse_loose_images(test_dir: Path) -> None:
-    """Check that all test images lie in a folder that tells whether they are defective.
+    """Check that all test images lie in the folder of a defect type or of good images.
 
     Raises:
         DatasetError: If images lie directly in `test_dir`.

@@ -1,4 +1,4 @@
-"""The seeded split of good images where a dataset comes without one."""
+"""The random split of good images for datasets that come without one."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,21 +8,20 @@ import numpy as np
 from fre_lightning.errors import ConfigError
 
 
-def hold_out(
+def split_good(
     paths: Sequence[Path], test_fraction: float, seed: int
 ) -> tuple[list[Path], list[Path]]:
     """Split good images at random, the same way for the same seed and number of images.
 
-    The first `round(test_fraction * N)` of a random permutation are held out for testing, but
-    never all of them.
+    The first `round(test_fraction * N)` of a random permutation are for testing, but never all.
 
     Args:
         paths: The `N` good images, in an order that does not depend on the machine.
-        test_fraction: The share to hold out, in [0, 1).
+        test_fraction: The share for testing, in [0, 1).
         seed: Seed of the permutation.
 
     Returns:
-        The images to learn from and those held out, each sorted by path.
+        The images to learn from and the images to test on, each sorted by path.
 
     Raises:
         ConfigError: If the fraction is out of range or the seed negative.
@@ -34,7 +33,6 @@ def hold_out(
         msg = f"dataset.seed must not be negative; got {seed}."
         raise ConfigError(msg)
     order = np.random.default_rng(seed).permutation(len(paths))
-    n_test = min(round(test_fraction * len(paths)), max(len(paths) - 1, 0))
-    held_out = set(order[:n_test].tolist())
-    train = sorted(path for index, path in enumerate(paths) if index not in held_out)
-    return train, sorted(paths[index] for index in held_out)
+    n_test = min(round(test_fraction * len(paths)), len(paths) - 1)
+    test, train = (sorted(paths[i] for i in part) for part in (order[:n_test], order[n_test:]))
+    return train, test

@@ -1,4 +1,4 @@
-"""A dataset that makes its own images, for trials, demonstrations and tests without a download."""
+"""A dataset of drawn images, for trials, demonstrations and tests without a download."""
 
 import json
 import shutil
@@ -17,7 +17,7 @@ from fre_lightning.datasets.synthetic_parts import PARTS, photograph
 from fre_lightning.errors import ConfigError, DatasetError
 
 GENERATOR = 1
-"""Version of the drawings; to be raised whenever their pixels change."""
+"""Version of the drawings; raise it whenever their pixels change."""
 
 MIN_IMAGE_SIZE = 32
 
@@ -25,16 +25,16 @@ MIN_IMAGE_SIZE = 32
 class Synthetic(AnomalyDataset):
     """Drawn photographs of parts with drawn defects, in MVTec layout.
 
-    Categories: `fabric`, `leather` and `metal` fill the image, `gear` lies before a plain
-    background, `bolt`, too, but small and turned any way; each has four defect types with exact
-    masks. They are for trials and demonstrations: figures on them are no evidence of how a method
-    does on real parts. On disk::
+    Categories: `fabric`, `leather` and `metal` fill the image; `gear` lies on a plain background,
+    and so does `bolt`, but small and turned at random. Each has four defect types with exact
+    masks. They are for trials and demonstrations: results on them say nothing about real parts.
+    On disk::
 
         <root>/<parameters>/<category>/{train,test,ground_truth}/...
         <root>/<parameters>/<category>/parameters.json
 
-    Images are made on first use. Other parameters are another folder, so they never mix; the same
-    parameters give the same images. The first images of a longer list are those of a shorter one.
+    Images are made on first use. Each set of parameters has its own folder, and always gives the
+    same images. A longer list of images begins with the shorter one.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class Synthetic(AnomalyDataset):
 
     @property
     def files_root(self) -> Path:
-        """The folder of these parameters."""
+        """The folder for these parameters."""
         return self.root / self._variant()
 
     def scan(self) -> Splits:
@@ -118,7 +118,7 @@ class Synthetic(AnomalyDataset):
         return f"v{GENERATOR}_{self.image_size}px_{counts}_seed{self.seed}"
 
     def _generate_once(self, folder: Path) -> None:
-        """Make the category's folder unless it is there; whoever calls holds the lock."""
+        """Make the category's folder unless it is there; the caller holds the lock."""
         if (folder / "parameters.json").is_file():
             return
         if folder.exists():
@@ -133,8 +133,7 @@ class Synthetic(AnomalyDataset):
             shutil.rmtree(partial, ignore_errors=True)
 
     def _generate(self, folder: Path) -> None:
-        counts = {"train": self.n_train, "test": self.n_test_good}
-        for split, n_images in counts.items():
+        for split, n_images in (("train", self.n_train), ("test", self.n_test_good)):
             for index in range(n_images):
                 image, _ = self.draw(split, GOOD, index)
                 _save(image, folder / split / GOOD / f"{index:03d}.png")
@@ -150,7 +149,7 @@ class Synthetic(AnomalyDataset):
     def draw(
         self, split: str, defect_type: str, index: int
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        """Draw one image of S x S pixels; the same one whatever else has been drawn.
+        """Draw one image of S x S pixels; it does not depend on other draws.
 
         Args:
             split: `train` or `test`.

@@ -1,4 +1,4 @@
-"""Defects for the synthetic dataset: each spoils a part and says exactly where.
+"""Defects for the synthetic dataset: each spoils a part and returns the exact place.
 
 All lengths are in units of 1/256 of the image's side.
 """
@@ -9,10 +9,10 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from fre_lightning.datasets.synthetic_parts import Array, Part, colour, smooth_noise
+from fre_lightning.datasets.synthetic_parts import Array, Part, color, smooth_noise
 
 Spoilt = tuple[Array, Array]
-"""The image `(S, S, 3)` and how much of the defect is at each pixel, `(S, S)` in 0..1."""
+"""The image `(S, S, 3)`, and the strength of the defect at each pixel, `(S, S)` in 0..1."""
 
 Where = NDArray[np.bool_]
 
@@ -25,7 +25,7 @@ def blend(image: Array, other: Array, weight: Array) -> Array:
 
 
 def pick_point(allowed: Where, rng: np.random.Generator) -> tuple[float, float]:
-    """A random allowed pixel, as `(x, y)` in units; not one near the border of the image."""
+    """A random allowed pixel as `(x, y)` in units, away from the border of the image."""
     size = len(allowed)
     margin = size // 12
     inner = np.zeros_like(allowed, dtype=bool)
@@ -38,12 +38,12 @@ def pick_point(allowed: Where, rng: np.random.Generator) -> tuple[float, float]:
 def blob(
     allowed: Where, rng: np.random.Generator, radius: float, softness: float, roughness: float
 ) -> Array:
-    """An irregular spot around a random point among those allowed."""
+    """An irregular spot around a random allowed point."""
     size = len(allowed)
-    centre_x, centre_y = pick_point(allowed, rng)
+    center_x, center_y = pick_point(allowed, rng)
     axis = (np.arange(size) + 0.5) * 256 / size
     stretch = rng.uniform(0.8, 1.25)
-    distance = np.hypot((axis - centre_x) * stretch, (axis[:, None] - centre_y) / stretch) / radius
+    distance = np.hypot((axis - center_x) * stretch, (axis[:, None] - center_y) / stretch) / radius
     edge = 1 - distance + roughness * smooth_noise(size, rng, radius / 2.5) * (distance > 0.3)
     return np.asarray(np.clip(edge / softness + 0.5, 0, 1))
 
@@ -51,11 +51,11 @@ def blob(
 def line(
     allowed: Where, rng: np.random.Generator, length: float, width: float, angle: float
 ) -> Array:
-    """A slightly bent line through a random point among those allowed."""
+    """A slightly bent line through a random allowed point."""
     size = len(allowed)
-    centre_x, centre_y = pick_point(allowed, rng)
+    center_x, center_y = pick_point(allowed, rng)
     axis = (np.arange(size) + 0.5) * 256 / size
-    x, y = axis - centre_x, axis[:, None] - centre_y
+    x, y = axis - center_x, axis[:, None] - center_y
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     bend = rng.uniform(-0.15, 0.15) / length
     across = across + bend * along**2 + 0.5 * smooth_noise(size, rng, 10)
@@ -73,20 +73,20 @@ def scratch(part: Part, rng: np.random.Generator, strength: float = 1.0) -> Spoi
 
 
 def cut(part: Part, rng: np.random.Generator) -> Spoilt:
-    """A gash through which the background is seen."""
+    """A gash; the background shows through it."""
     length, width = rng.uniform(35, 100), rng.uniform(3.0, 6.0)
     weight = line(part.solid, rng, length, width, rng.uniform(0, np.pi)) * part.surface
     return blend(part.image, part.background, rng.uniform(0.5, 0.95) * weight), weight
 
 
 def stain(part: Part, rng: np.random.Generator, strength: float = 1.0) -> Spoilt:
-    """A spot that darkens what is below, often only faintly."""
+    """A darker spot, often only slightly."""
     spot = blob(part.solid, rng, rng.uniform(10, 26), 0.5, 0.25) * part.surface
     tint = 1 - strength * rng.uniform(0.2, 0.5) * np.array([0.8, 0.9, 1.1])
     return blend(part.image, part.image * tint, spot), spot
 
 
-def discolouration(part: Part, rng: np.random.Generator) -> Spoilt:
+def discoloration(part: Part, rng: np.random.Generator) -> Spoilt:
     """A wide soft region of another hue at the same brightness."""
     spot = blob(part.solid, rng, rng.uniform(16, 34), 0.8, 0.2) * part.surface
     strength = rng.uniform(0.12, 0.3) * rng.choice([-1, 1])
@@ -98,7 +98,7 @@ def rust(part: Part, rng: np.random.Generator) -> Spoilt:
     spot = blob(part.solid, rng, rng.uniform(5, 14), 0.6, 0.45) * part.surface
     grain = 1 + 0.2 * smooth_noise(len(spot), rng, 1.2)
     weight = spot * rng.uniform(0.25, 0.7)
-    return blend(part.image, colour(112, 66, 40) * grain[..., None], weight), spot
+    return blend(part.image, color(112, 66, 40) * grain[..., None], weight), spot
 
 
 def specks(part: Part, rng: np.random.Generator) -> Spoilt:
@@ -110,7 +110,7 @@ def specks(part: Part, rng: np.random.Generator) -> Spoilt:
 
 
 def dent(part: Part, rng: np.random.Generator, strength: float = 1.0) -> Spoilt:
-    """A hollow: shaded on the side of the light, bright on the other."""
+    """A hollow: dark on the side of the light, bright on the other side."""
     size, radius = len(part.surface), rng.uniform(6, 14)
     spot = blob(part.solid, rng, radius, 1.6, 0.0)
     slope = np.gradient(spot, axis=1) + np.gradient(spot, axis=0)
@@ -119,7 +119,7 @@ def dent(part: Part, rng: np.random.Generator, strength: float = 1.0) -> Spoilt:
 
 
 def displacement(part: Part, rng: np.random.Generator) -> Spoilt:
-    """A patch where the texture is pulled to one side."""
+    """A patch with its texture pulled to one side."""
     size = len(part.surface)
     spot = blob(part.solid, rng, rng.uniform(9, 20), 1.2, 0.1) * part.surface
     angle, pull = rng.uniform(0, 2 * np.pi), rng.uniform(4, 9) * size / 256
@@ -130,7 +130,7 @@ def displacement(part: Part, rng: np.random.Generator) -> Spoilt:
 
 
 def smudge(part: Part, rng: np.random.Generator, radius: tuple[float, float] = (8, 20)) -> Spoilt:
-    """A patch where texture or relief is smeared over."""
+    """A patch with smeared texture or relief."""
     spot = blob(part.solid, rng, rng.uniform(*radius), 0.8, 0.15) * part.surface
     mean = (part.image * spot[..., None]).sum(axis=(0, 1)) / spot.sum()
     weight = spot * rng.uniform(0.5, 0.9)
@@ -138,7 +138,7 @@ def smudge(part: Part, rng: np.random.Generator, radius: tuple[float, float] = (
 
 
 def thread(part: Part, rng: np.random.Generator) -> Spoilt:
-    """A single thread that is thicker and paler than the others, or missing."""
+    """A single wide thread, darker or paler than the others."""
     angle = rng.choice([0, np.pi / 2]) + rng.normal(0, 0.02)
     weight = line(part.solid, rng, rng.uniform(60, 160), rng.uniform(4, 7), angle)
     gain = rng.choice([rng.uniform(0.55, 0.8), rng.uniform(1.2, 1.5)])
@@ -156,7 +156,7 @@ def fold(part: Part, rng: np.random.Generator) -> Spoilt:
 
 
 def hole(part: Part, rng: np.random.Generator) -> Spoilt:
-    """A small hole through which the background is seen."""
+    """A small hole; the background shows through it."""
     spot = blob(part.solid, rng, rng.uniform(4, 8), 0.4, 0.2) * part.surface
     return blend(part.image, part.background, 0.85 * spot), spot
 
@@ -165,28 +165,28 @@ def chip(
     part: Part,
     rng: np.random.Generator,
     radius: tuple[float, float] = (7, 12),
-    from_centre: float = 70,
+    from_center: float = 70,
 ) -> Spoilt:
-    """A piece missing from an edge that lies so far from the image's centre."""
+    """A piece missing from an edge, at least `from_center` units from the image's centre."""
     size = len(part.surface)
     axis = np.linspace(-128, 128, size)
-    outer = np.hypot(axis, axis[:, None]) > from_centre
+    outer = np.hypot(axis, axis[:, None]) > from_center
     rim = (part.surface > 0.3) & (part.surface < 0.99) & outer
     spot = blob(rim, rng, rng.uniform(*radius), 0.25, 0.1) * part.surface
     return blend(part.image, part.background, spot), spot
 
 
 DEFECTS: dict[str, dict[str, Spoil]] = {
-    "bolt": {  # small, as it is
+    "bolt": {  # small defects, because the bolt is small
         "flat": partial(smudge, radius=(6, 11)),
-        "nick": partial(chip, radius=(4, 7), from_centre=0),
+        "nick": partial(chip, radius=(4, 7), from_center=0),
         "rust": rust,
         "scratch": scratch,
     },
     "fabric": {"hole": hole, "pulled": displacement, "stain": stain, "thread": thread},
     "gear": {"chip": chip, "dent": dent, "rust": rust, "scratch": scratch},
-    "leather": {"colour": discolouration, "cut": cut, "fold": fold, "poke": specks},
-    "metal": {  # defects show more on it than on a rough texture
+    "leather": {"colour": discoloration, "cut": cut, "fold": fold, "poke": specks},
+    "metal": {  # weak defects, because they show more than on a rough texture
         "dent": partial(dent, strength=0.8),
         "scratch": partial(scratch, strength=0.6),
         "smudge": smudge,
@@ -197,5 +197,5 @@ DEFECTS: dict[str, dict[str, Spoil]] = {
 
 
 def to_mask(weight: Array) -> NDArray[np.uint8]:
-    """The mask `(S, S)`, 0 or 255: where a defect has a third of its full strength, or more."""
+    """The mask `(S, S)`: 255 where the defect has at least a third of its full strength, else 0."""
     return np.where(weight > weight.max() / 3, 255, 0).astype(np.uint8)

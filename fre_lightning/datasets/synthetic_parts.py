@@ -1,6 +1,6 @@
-"""Drawings of defect-free parts for the synthetic dataset, each a little different.
+"""Drawings of defect-free parts for the synthetic dataset, each slightly different.
 
-All lengths are in units of 1/256 of the image's side, so that a part looks alike at every size.
+All lengths are in units of 1/256 of the image's side: a part looks alike at every image size.
 """
 
 from collections.abc import Callable
@@ -13,12 +13,12 @@ Array = NDArray[np.float64]
 
 
 class Part(NamedTuple):
-    """A part before a background, as light without a camera's faults.
+    """A part on a background, as light without a camera's faults.
 
     Attributes:
         image: `(S, S, 3)`, RGB in about 0..1.
-        surface: `(S, S)`, 1 where the part is, 0 where the background is.
-        background: `(S, S, 3)`, what is seen where a piece of the part is missing.
+        surface: `(S, S)`, 1 on the part, 0 on the background.
+        background: `(S, S, 3)`, visible where a piece of the part is missing.
     """
 
     image: Array
@@ -27,7 +27,7 @@ class Part(NamedTuple):
 
     @property
     def solid(self) -> NDArray[np.bool_]:
-        """`(S, S)`, where only the part is seen, not its edge."""
+        """`(S, S)`, True on the part except its edge."""
         return self.surface > 0.99
 
 
@@ -39,7 +39,7 @@ def smooth_noise(size: int, rng: np.random.Generator, rows: float, columns: floa
 
     Args:
         size: Side S of the result, `(S, S)`.
-        rng: Where the randomness comes from.
+        rng: Source of the noise.
         rows: Standard deviation of the blur from row to row, in units.
         columns: The same from column to column; 0 stands for `rows`.
     """
@@ -52,7 +52,7 @@ def smooth_noise(size: int, rng: np.random.Generator, rows: float, columns: floa
 
 
 def grid(size: int, rng: np.random.Generator, shift: float, degrees: float) -> tuple[Array, Array]:
-    """Coordinates `(x, y)` in units from the centre, shifted and turned by up to so much."""
+    """Coordinates `(x, y)` in units from the centre, with a random shift and turn."""
     axis = (np.arange(size) + 0.5) * 256 / size - 128
     x, y = axis[None, :] - rng.uniform(-shift, shift), axis[:, None] - rng.uniform(-shift, shift)
     angle = np.deg2rad(rng.uniform(-degrees, degrees))
@@ -60,17 +60,17 @@ def grid(size: int, rng: np.random.Generator, shift: float, degrees: float) -> t
 
 
 def inside(distance: Array, size: int, softness: float = 1.0) -> Array:
-    """1 where a distance in units is negative, 0 where it is positive, without jagged edges."""
+    """1 where a distance in units is negative, 0 where it is positive, with a smooth edge."""
     return np.clip(0.5 - distance * size / 256 / softness, 0, 1)
 
 
-def colour(red: float, green: float, blue: float) -> Array:
+def color(red: float, green: float, blue: float) -> Array:
     """A colour from its 8-bit levels."""
     return np.array([red, green, blue]) / 255
 
 
 def fabric(size: int, rng: np.random.Generator) -> Part:
-    """Blue twill: warp threads cross over two weft threads and under one, one further each row."""
+    """Blue twill: each warp thread passes over two weft threads and under one, in steps."""
     x, y = grid(size, rng, shift=30, degrees=1.5)
     u = (x + 0.6 * smooth_noise(size, rng, 24)) / 5.5
     v = (y + 0.6 * smooth_noise(size, rng, 24)) / 5.5
@@ -80,15 +80,15 @@ def fabric(size: int, rng: np.random.Generator) -> Part:
     relief = np.where(warp_on_top, across_u * (0.7 + 0.3 * across_v), across_v)
     thread = np.where(warp_on_top, i, j + 500) % 997
     dye = (1 + 0.045 * rng.standard_normal(997))[thread] + 0.05 * smooth_noise(size, rng, 1.5)
-    yarn = np.where(warp_on_top[..., None], colour(74, 100, 148), colour(176, 184, 196))
+    yarn = np.where(warp_on_top[..., None], color(74, 100, 148), color(176, 184, 196))
     image = (
         yarn * (dye * (0.45 + 0.6 * relief) * (1 + 0.03 * smooth_noise(size, rng, 30)))[..., None]
     )
-    return Part(image, np.ones((size, size)), np.broadcast_to(colour(24, 24, 28), image.shape))
+    return Part(image, np.ones((size, size)), np.broadcast_to(color(24, 24, 28), image.shape))
 
 
 def leather(size: int, rng: np.random.Generator) -> Part:
-    """Brown grain: cells around scattered points with creases in between, lit from one side."""
+    """Brown grain: cells around scattered points, with creases between them, lit from one side."""
     x, y = grid(size, rng, shift=0, degrees=0)
     nearest, second = _two_nearest(
         x + 2.5 * smooth_noise(size, rng, 7), y + 2.5 * smooth_noise(size, rng, 7), 9.0, rng
@@ -97,13 +97,13 @@ def leather(size: int, rng: np.random.Generator) -> Part:
     height += 0.05 * smooth_noise(size, rng, 1.0)
     slope = (np.gradient(height, axis=1) + 0.8 * np.gradient(height, axis=0)) * size / 256
     light = 0.72 + 0.26 * height - 0.55 * slope + 0.05 * smooth_noise(size, rng, 28)
-    tint = colour(134, 84, 52) * (1 + 0.03 * rng.standard_normal())
+    tint = color(134, 84, 52) * (1 + 0.03 * rng.standard_normal())
     image = tint * light[..., None] + 0.10 * np.clip(-slope - 0.1, 0, None)[..., None]
-    return Part(image, np.ones((size, size)), np.broadcast_to(colour(40, 26, 18), image.shape))
+    return Part(image, np.ones((size, size)), np.broadcast_to(color(40, 26, 18), image.shape))
 
 
 def _two_nearest(x: Array, y: Array, cell: float, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Distances, in cells, to the nearest two of points scattered one to a cell (Worley, 1996)."""
+    """Distances, in cells, to the two nearest of scattered points, one per cell (Worley, 1996)."""
     u, v = x / cell + 20, y / cell + 20
     i, j = np.floor(u).astype(int), np.floor(v).astype(int)
     points = rng.uniform(0.1, 0.9, (2, 48, 48))
@@ -131,8 +131,8 @@ def metal(size: int, rng: np.random.Generator) -> Part:
     light -= 0.14 * np.exp(-(((hollow - 2) / 1.8) ** 2)) * lit * size / 256
     surface = 1 - inside(hollow, size, 1.5)
     depth = 0.13 + 0.10 * inside(hollow + 7, size, 10)
-    background = np.broadcast_to(colour(215, 220, 235), (size, size, 3)) * depth[..., None]
-    image = light[..., None] * colour(236, 240, 246) * surface[..., None]
+    background = np.broadcast_to(color(215, 220, 235), (size, size, 3)) * depth[..., None]
+    image = light[..., None] * color(236, 240, 246) * surface[..., None]
     return Part(image + background * (1 - surface[..., None]), surface, background)
 
 
@@ -155,15 +155,15 @@ def gear(size: int, rng: np.random.Generator) -> Part:
     offset = round(5 * size / 256)
     shadow = np.roll(shadow, (offset, offset), axis=(0, 1))
     table = 0.80 + 0.008 * smooth_noise(size, rng, 20) - 0.32 * shadow
-    background = table[..., None] * colour(236, 238, 240)
-    body = light[..., None] * colour(250, 243, 230)
+    background = table[..., None] * color(236, 238, 240)
+    body = light[..., None] * color(250, 243, 230)
     return Part(
         body * surface[..., None] + background * (1 - surface[..., None]), surface, background
     )
 
 
 def bolt(size: int, rng: np.random.Generator) -> Part:
-    """A screw bolt on a plain table, turned any way, with its shadow; it fills a tenth."""
+    """A screw bolt on a plain table, with its shadow, turned at random; it fills a tenth."""
     x, y = grid(size, rng, shift=8, degrees=180)
     is_thread = np.clip((x + 22) / 4, 0, 1) * np.clip((84 - x) / 8, 0, 1)
     ridge = is_thread * np.cos(2 * np.pi * (x + 0.12 * y) / 7.5 + rng.uniform(0, 2 * np.pi))
@@ -178,8 +178,8 @@ def bolt(size: int, rng: np.random.Generator) -> Part:
     offset = round(6 * size / 256)
     shadow = np.roll(shadow, (offset, offset), axis=(0, 1))
     table = 0.74 + 0.008 * smooth_noise(size, rng, 20) - 0.28 * shadow
-    background = table[..., None] * colour(232, 236, 240)
-    body = light[..., None] * colour(246, 240, 228)
+    background = table[..., None] * color(232, 236, 240)
+    body = light[..., None] * color(246, 240, 228)
     return Part(
         body * surface[..., None] + background * (1 - surface[..., None]), surface, background
     )
@@ -192,11 +192,11 @@ PARTS: dict[str, DrawPart] = {
     "leather": leather,
     "metal": metal,
 }
-"""How to draw the part of each category."""
+"""The drawing function of each category."""
 
 
 def photograph(image: Array, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """What a camera makes of `(S, S, 3)` light: uneven lighting, exposure, noise, 8 bits."""
+    """Photograph `(S, S, 3)` light: uneven lighting, exposure, noise, 8 bits."""
     size = len(image)
     axis = np.linspace(-1, 1, size)
     angle, strength = rng.uniform(0, 2 * np.pi), rng.uniform(0.01, 0.06)

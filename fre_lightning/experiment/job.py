@@ -27,9 +27,12 @@ from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
+from fre_lightning.files import make_output_dir, write_json
+from fre_lightning.metrics.by_type import metrics_by_type
+from fre_lightning.metrics.curves import AUPRO_LIMIT, curve_points
 from fre_lightning.report import write_report
-from fre_lightning.report.sections import REPORT_FILE
 from fre_lightning.results import run_folder
+from fre_lightning.results.console import print_metrics
 from fre_lightning.scoring.threshold import check_rate
 
 log = logging.getLogger(__name__)
@@ -57,7 +60,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     checkpoint = read_checkpoint(cfg.ckpt_path) if cfg.ckpt_path else None
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)
-    output_dir = run_folder.make_output_dir(cfg.paths.output_dir)
+    output_dir = make_output_dir(cfg.paths.output_dir)
     datamodule: AnomalyDataModule = build(cfg.datamodule, dataset=build(cfg.dataset))
     datamodule.setup()
     model = restore_model(checkpoint) if checkpoint else build_model(cfg)
@@ -78,19 +81,19 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if batches:
             trainer.test(module, tqdm(batches, "Scoring", disable=None), verbose=False)
     with watch("write"):
-        run_folder.write_config(output_dir / "config.yaml", cfg)
-        run_folder.write_environment(output_dir / run_folder.ENVIRONMENT_FILE)
+        run_folder.write_config(output_dir, cfg)
+        run_folder.write_environment(output_dir)
         if batches:
             _write_scores(output_dir, module, batches, datamodule.dataset.files_root)
     category = datamodule.dataset.category
     summary = summarize(cfg, category, module, batches) | watch.seconds()
-    run_folder.write_metrics(output_dir / "metrics.json", summary)
-    run_folder.print_metrics(summary, output_dir)
+    write_json(output_dir / run_folder.METRICS, summary)
+    print_metrics(summary, output_dir)
     if batches:
         draw_pictures(cfg, output_dir, trainer, module, batches, datamodule, summary)
     if cfg.report:
-        write_report(output_dir / REPORT_FILE, [output_dir])
-        log.info("Report: %s", output_dir / REPORT_FILE)
+        write_report(output_dir / run_folder.REPORT, [output_dir])
+        log.info("Report: %s", output_dir / run_folder.REPORT)
     return summary
 
 
@@ -107,20 +110,18 @@ def _extract(
     return rows, load_test_batches(features, datamodule, mask_size, cache)
 
 
-def _write_scores(output_dir: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:
+def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:
     """Write the image scores of a test, how well each defect type is found, and the curves."""
-    samples, scores = batches.samples, module.scores
-    run_folder.write_scores(output_dir / "scores.csv", samples, scores.tolist(), root)
-    run_folder.write_defect_types(
-        output_dir / "defect_types.csv", samples, scores, module.pixel_metrics.values
-    )
-    counts = {
-        "image_roc": module.image_metrics.counts()[1:],
-        "pixel_roc": module.pixel_metrics.total.counts()[1:],
-        "pixel_pro": module.pixel_metrics.total.region_counts(),
+    types = [sample.defect_type for sample in batches.samples]
+    pixel = module.pixel_metrics
+    run_folder.write_scores(folder, batches.samples, module.scores.tolist(), root)
+    run_folder.write_defect_types(folder, metrics_by_type(module.scores, types, pixel.values))
+    curves = {
+        "image_roc": curve_points(*module.image_metrics.counts()[1:]),
+        "pixel_roc": curve_points(*pixel.total.counts()[1:]),
+        "pixel_pro": curve_points(*pixel.total.region_counts(), AUPRO_LIMIT),
     }
-    limits = {"pixel_pro": module.pixel_metrics.total.fpr_limit}
-    run_folder.write_curves(output_dir / run_folder.CURVES_FILE, counts, limits)
+    write_json(folder / run_folder.CURVES, {k: v for k, v in curves.items() if v is not None})
 
 
 def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:

@@ -21,6 +21,7 @@ from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.metrics.by_type import PixelMetricsByType
 from fre_lightning.metrics.image import ImageMetrics
+from fre_lightning.metrics.info import METRICS
 from fre_lightning.reducers import GradientReducer
 
 log = logging.getLogger(__name__)
@@ -29,8 +30,6 @@ EPOCHS_PER_STEP = 10
 
 # Maps are as large as images, and faster to look at while they are in the processor's cache.
 _MAPS_AT_A_TIME = 8
-
-_ENDS = ("_low", "_high")
 
 
 class FREModule(LightningModule):
@@ -157,8 +156,7 @@ class FREModule(LightningModule):
         self.pixel_metrics.close()
         values |= self.pixel_metrics.total.compute()
         self.metrics = {name: value for name, value in values.items() if not math.isnan(value)}
-        missing = values.keys() - self.metrics.keys()
-        undefined = [name for name in values if name in missing and not name.endswith(_ENDS)]
+        undefined = [name for name in METRICS if math.isnan(values[name])]
         if undefined:
             log.warning(
                 "Left out, for want of good or defective test data: %s", ", ".join(undefined)

@@ -1,5 +1,6 @@
 """Pictures of a test: in TensorBoard, as heat maps, as thumbnails of the report."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,8 @@ from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
-from fre_lightning.pictures.thumbnails import clear_thumbnails, write_thumbnails
-from fre_lightning.report.gallery import gallery_order
-from fre_lightning.results import tensorboard
+from fre_lightning.pictures.thumbnails import gallery_order, write_thumbnails
+from fre_lightning.results import run_folder, tensorboard
 
 
 def draw_pictures(
@@ -43,12 +43,13 @@ def draw_pictures(
             tensorboard.log_panels(logger, samples, scores, artist, n_threads)
             logger.finalize("success")
     if cfg.heatmaps:
-        write_heatmaps(output_dir / "heatmaps", samples, root, artist, n_threads)
-    clear_thumbnails(output_dir)
+        write_heatmaps(output_dir / run_folder.HEATMAPS, samples, root, artist, n_threads)
+    thumbnails = output_dir / run_folder.THUMBNAILS
+    shutil.rmtree(thumbnails, ignore_errors=True)  # an earlier run's are known by number, too
     if cfg.report:
         labels = [sample.label for sample in samples]
         order = gallery_order(labels, scores.tolist(), summary.get("threshold"))
-        write_thumbnails(output_dir, samples, order, artist, n_threads)
+        write_thumbnails(thumbnails, samples, order, artist, n_threads)
 
 
 def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:

@@ -1,7 +1,6 @@
-"""What Hydra calls around the runs: a look at the output folder before, one table after."""
+"""The Hydra callback of a sweep: it checks the output folder before, and writes the table after."""
 
 import contextlib
-import json
 import logging
 import sys
 from pathlib import Path
@@ -12,20 +11,16 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig
 
 from fre_lightning.errors import FREError
-from fre_lightning.files import replacing
-from fre_lightning.results.table import Outcome, print_results, tabulate, write_results
-
-ERROR_FILE = "error.json"
-"""In the folder of a failed run: its category and its error."""
+from fre_lightning.files import write_json
+from fre_lightning.results import run_folder
 
 log = logging.getLogger(__name__)
 
 
 class SweepResults(Callback):
-    """Gathers the outcome of each job and writes the table at the end of a multirun."""
+    """Remembers the folder of each job and writes the table at the end of a multirun."""
 
     def __init__(self) -> None:
-        self._outcomes: list[Outcome] = []
         self._folders: list[Path] = []
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
@@ -39,41 +34,41 @@ class SweepResults(Callback):
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Forget that an earlier job in the same folder failed."""
         with contextlib.suppress(OSError):
-            (Path(config.hydra.runtime.output_dir) / ERROR_FILE).unlink(missing_ok=True)
+            error = Path(config.hydra.runtime.output_dir) / run_folder.ERROR
+            error.unlink(missing_ok=True)
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
-        """Keep what the task returned; a failed job of a sweep returns its error."""
+        """Store the error of a failed job of a sweep; a finished one has stored its results."""
         if job_return.status == JobStatus.COMPLETED:
-            overrides, outcome = list(config.hydra.overrides.task), job_return.return_value
-            self._outcomes.append({**outcome, "overrides": overrides})
             folder = Path(config.hydra.runtime.output_dir)
             self._folders.append(folder)
-            if "error" in outcome:
-                with contextlib.suppress(OSError), replacing(folder / ERROR_FILE) as temporary:
-                    temporary.write_text(json.dumps(outcome) + "\n")
+            if "error" in job_return.return_value:
+                with contextlib.suppress(OSError):
+                    write_json(folder / run_folder.ERROR, job_return.return_value)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Write and print the table."""
-        folder = Path(config.hydra.sweep.dir)
-        if self._outcomes:
-            table = tabulate(self._outcomes)
-            write_results(folder, table)
-            print_results(table, folder)
-            if config.get("report"):
-                _write_report(folder, self._folders)
+        """Write and print the table, and the report."""
+        if self._folders:
+            _write(Path(config.hydra.sweep.dir), self._folders, report=bool(config.get("report")))
 
 
-def _write_report(folder: Path, runs: list[Path]) -> None:
-    """Write the sweep's report; the runs' results are safe whatever becomes of it."""
+def _write(folder: Path, runs: list[Path], *, report: bool) -> None:
     from fre_lightning.report import write_report
+    from fre_lightning.results.stored_run import read_run
+    from fre_lightning.results.sweep_table import print_results, write_results
+    from fre_lightning.results.table import tabulate
 
-    path = folder / "report.html"
-    try:
-        write_report(path, runs)
-    except (OSError, FREError) as error:
-        log.error("The report could not be written: %s", error)
-    else:
-        log.info("Report: %s", path)
+    table = tabulate([read_run(path) for path in dict.fromkeys(runs)])
+    write_results(folder, table)
+    print_results(table, folder)
+    if report:
+        path = folder / run_folder.REPORT
+        try:
+            write_report(path, runs)
+        except (OSError, FREError) as error:  # the runs' results are safe all the same
+            log.error("The report could not be written: %s", error)
+        else:
+            log.info("Report: %s", path)
 
 
 def _require_writable(folder: Path) -> None:

@@ -24,8 +24,8 @@ from fre_lightning.export.graph import INPUT, OUTPUTS, DetectorGraph, capture, e
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.parity import Parity, compare, measure_latency, reference, resized
 from fre_lightning.export.samples import Samples, load_samples
+from fre_lightning.files import make_output_dir, write_json
 from fre_lightning.images.resizing import parse_image_size
-from fre_lightning.results.run_folder import make_output_dir, write_metrics
 from fre_lightning.scoring.threshold import check_rate
 from fre_lightning.version import __version__
 
@@ -84,7 +84,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "latency": latency,
         "seconds_export": round(seconds, 3),
     }
-    write_metrics(output_dir / REPORT, report)
+    write_json(output_dir / REPORT, report)
     print_report(report, output_dir)
     return report
 

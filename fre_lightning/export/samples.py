@@ -41,7 +41,7 @@ def load_samples(images: str | None, checkpoint: Path, n_images: int) -> Samples
         images: A folder or a glob; None for the test images of the checkpoint's run, if
             its `config.yaml` names a dataset that exists, else for drawn images.
         checkpoint: A run's folder or its file.
-        n_images: At most so many, evenly spread.
+        n_images: At most this many, evenly spread.
 
     Raises:
         ConfigError: If a folder or glob holds no images.

@@ -2,10 +2,7 @@
 
 import logging
 import math
-from collections import deque
 from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
-from itertools import islice
 from typing import NamedTuple
 
 import torch
@@ -14,16 +11,16 @@ from torch import Tensor
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import UnreadableImageError
 from fre_lightning.images.reading import read_image
-from fre_lightning.threads import thread_pool
+from fre_lightning.threads import map_ahead, thread_pool
 
 log = logging.getLogger(__name__)
 
 
 class ImageBatch(NamedTuple):
-    """Some images of a split.
+    """A batch of a split's images.
 
     Attributes:
-        indices: Which samples they are of.
+        indices: Positions of the images in the split.
         images: `(N, 3, H, W)` uint8.
     """
 
@@ -34,8 +31,8 @@ class ImageBatch(NamedTuple):
 class ImageLoader:
     """Decodes and resizes the images of a split, in order.
 
-    Threads suffice, for Pillow lets go of Python's lock while it decodes and resizes; they start
-    at once and hand images over without a copy, which worker processes do not.
+    Threads suffice, because Pillow releases Python's lock while it decodes and resizes. Unlike
+    worker processes they start at once and hand images over without a copy.
     """
 
     def __init__(
@@ -54,11 +51,11 @@ class ImageLoader:
         Args:
             samples: The split.
             image_size: `(H, W)` of the batches.
-            batch_size: Images a batch; the last may have fewer.
-            n_threads: Decoding threads.
-            first: The sample to start from.
+            batch_size: Images per batch; the last may have fewer.
+            n_threads: Number of decoding threads.
+            first: Position of the first sample.
             skip_unreadable: Whether images that cannot be decoded are left out with a warning.
-            pin_memory: Whether batches are to lie in memory that a GPU copies from by itself.
+            pin_memory: Whether batches lie in pinned memory, from which a GPU copies faster.
         """
         self.samples = samples
         self.image_size = image_size
@@ -69,31 +66,27 @@ class ImageLoader:
         self.pin_memory = pin_memory
 
     def __len__(self) -> int:
-        """The number of batches, if none of them is without readable images."""
+        """The number of batches; one without any readable image is left out."""
         return math.ceil((len(self.samples) - self.first) / self.batch_size)
 
     def __iter__(self) -> Iterator[ImageBatch]:
-        """Yield batches; at most three of them are in memory at a time.
+        """Yield batches, while the threads decode the next two.
 
         Raises:
-            UnreadableImageError: If an image cannot be decoded and is not to be skipped.
+            UnreadableImageError: If an image cannot be decoded and `skip_unreadable` is off.
         """
-        waiting = iter(range(self.first, len(self.samples)))
+        order = range(self.first, len(self.samples))
         with thread_pool(self.n_threads, "decode") as pool:
-            pending: deque[Future[Tensor | None]] = deque()
-            start = self.first
-            while start < len(self.samples):
-                n_ahead = 2 * self.batch_size - len(pending)
-                pending.extend(pool.submit(self._read, i) for i in islice(waiting, n_ahead))
-                indices = range(start, min(start + self.batch_size, len(self.samples)))
-                images = [pending.popleft().result() for _ in indices]
-                readable = {i: im for i, im in zip(indices, images, strict=True) if im is not None}
+            images = map_ahead(pool, self._read, order, 2 * self.batch_size)
+            for start in range(0, len(order), self.batch_size):
+                # The indices come first: `zip` stops at their end without drawing an image.
+                pairs = zip(order[start : start + self.batch_size], images, strict=False)
+                readable = {index: image for index, image in pairs if image is not None}
                 if readable:
                     batch = torch.stack(list(readable.values()))
                     yield ImageBatch(
                         list(readable), batch.pin_memory() if self.pin_memory else batch
                     )
-                start = indices.stop
 
     def _read(self, index: int) -> Tensor | None:
         try:
@@ -101,5 +94,5 @@ class ImageLoader:
         except UnreadableImageError as error:
             if not self.skip_unreadable:
                 raise
-            log.warning("Left out: %s", str(error).partition(". ")[0])
+            log.warning("Left out: %s", error.summary)
             return None

@@ -46,7 +46,7 @@ def read_mask(
 
 
 def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
-    """The mask as `(H, W)` in 0..1, once its size is found to be the image's."""
+    """The mask as `(H, W)` in 0..1, after a check of its size."""
     try:
         with Image.open(mask_path) as mask, Image.open(image_path) as image:
             if mask.size == image.size:

@@ -1,4 +1,4 @@
-"""Images as programs hold them, made ready for a detector exactly as training images are."""
+"""Images from files or memory, prepared for a detector exactly as training images are."""
 
 import os
 from pathlib import Path
@@ -27,7 +27,7 @@ DAMAGE_ERRORS = (
     RuntimeError,
     TypeError,
 )
-"""What damaged files can bring Pillow to raise: one of them must not end a job or a server."""
+"""All errors of Pillow on damaged files; none of them may end a job or a server."""
 
 
 class PreparedImage(NamedTuple):
@@ -35,7 +35,7 @@ class PreparedImage(NamedTuple):
 
     Attributes:
         pixels: `(3, H, W)` uint8, RGB.
-        size: `(height, width)` that the image came with.
+        size: Original `(height, width)`.
     """
 
     pixels: Tensor
@@ -45,9 +45,9 @@ class PreparedImage(NamedTuple):
 def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImage:
     """Read an image and resize it as for training.
 
-    Arrays and tensors are RGB or grey; a fourth channel (alpha) is dropped. uint8 is taken as it
-    is, of uint16 the top 8 bits count as in 16-bit files, bool is black and white, and floating
-    point values must lie in 0..1. An orientation in EXIF data is ignored, as in training.
+    Arrays and tensors are RGB or grey; a fourth channel (alpha) is dropped. uint8 stays as it is,
+    uint16 keeps its top 8 bits as 16-bit files do, bool is black and white, and floating point
+    values must lie in 0..1. An orientation in EXIF data is ignored, as in training.
 
     Args:
         image: A path, Pillow image, `(H, W)`, `(H, W, 1)`, `(H, W, 3)` or `(H, W, 4)` array, or
@@ -55,8 +55,8 @@ def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImag
         image_size: `(H, W)` of the result.
 
     Raises:
-        UnreadableImageError: If a file cannot be decoded, or an array is no such image.
-        TypeError: If it is none of these.
+        UnreadableImageError: If a file cannot be decoded, or an array has another shape or range.
+        TypeError: If it has another type.
     """
     if isinstance(image, str | os.PathLike):
         return _prepare_file(Path(image), image_size)
@@ -116,7 +116,7 @@ def _from_array(array: NDArray[Any]) -> Image.Image:
 
 
 def _levels(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Any values as 8-bit levels."""
+    """Convert the values of an array to 8-bit levels."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:

@@ -20,12 +20,12 @@ DECODING_ERRORS = (
     struct.error,
     Image.DecompressionBombError,
 )
-"""What Pillow raises for files that are missing, damaged, no images or absurdly large."""
+"""Pillow's errors for files that are missing, damaged, no images or absurdly large."""
 
 _PNG_BANDS = {"L": (), "RGB": (3,)}
 
 # Line-scan cameras do take images of 90 million pixels; twice as many are still an error. This is
-# set once because changing the filters around each image is not safe in threads.
+# set once because it is not safe to change the filters around each image in threads.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
@@ -50,7 +50,7 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
             levels = decode_png(opened, path)
             if levels is None:
                 levels = np.array(to_8_bit(opened))
-        # Grey is repeated after the resize, which then has a third of the work.
+        # Grey is repeated after the resize, to resize a third of the data.
         resized = resize(levels, image_size)
     except DECODING_ERRORS as error:
         msg = (
@@ -62,13 +62,11 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
 
 
 def to_8_bit(image: Image.Image) -> Image.Image:
-    """Any Pillow image as 8-bit grey (`L`) if it is grey, else as RGB. Alpha is dropped.
+    """Convert a Pillow image to 8-bit grey (`L`) if it is grey, else to RGB, without alpha.
 
-    16-bit greyscale keeps its top 8 bits.
-
-    Pillow's own conversion clips 16-bit values at 255. 32-bit integers are taken for 16-bit data,
-    which is how Pillow reads some 16-bit files; floating point images are taken to lie in 0..1
-    if none of their values exceeds 1, else in 0..255.
+    16-bit greyscale keeps its top 8 bits; Pillow's own conversion clips it at 255. 32-bit integers
+    count as 16-bit data, because Pillow reads some 16-bit files so. Floating point values count as
+    0..1 if none exceeds 1, else as 0..255.
     """
     if image.mode.startswith("I"):
         values = np.asarray(image, dtype=np.float64) / 257.0
@@ -82,19 +80,21 @@ def to_8_bit(image: Image.Image) -> Image.Image:
 
 
 def decode_png(opened: Image.Image, path: Path) -> NDArray[np.uint8] | None:
-    """The pixels of an 8-bit grey or RGB file: the same levels as Pillow's, in two thirds the time.
+    """Decode an 8-bit grey or RGB PNG file by libpng, which undoes PNG's filters with SIMD.
+
+    The levels are the same as Pillow's, in two thirds of the time.
 
     Args:
-        opened: What Pillow made of the file's header, before it decodes the pixels.
+        opened: The file as opened by Pillow, not decoded yet.
         path: The file.
 
     Returns:
-        `(H, W)` or `(H, W, 3)`; None if the file is of another kind or damaged, which is then for
-        Pillow to read, or to explain.
+        `(H, W)` or `(H, W, 3)`; None for damaged files and all other kinds: Pillow then reads the
+        file or explains its error.
     """
     if opened.format != "PNG" or opened.mode not in _PNG_BANDS:
         return None
-    import imagecodecs  # a seventh of a second, which runs on cached features need not spend
+    import imagecodecs  # takes 0.14 s, which runs on cached features save
 
     try:
         levels: NDArray[np.uint8] = imagecodecs.png_decode(path.read_bytes())

@@ -1,6 +1,6 @@
-"""Large and oblong images in tiles, each of the size that the backbone sees.
+"""Large and oblong images as a grid of tiles of the backbone's input size.
 
-An image is resized to the whole of its tiles, not to one of them, so that small defects stay.
+An image is resized to the size of the whole grid, so that small defects stay visible.
 """
 
 from collections.abc import Sequence
@@ -16,8 +16,8 @@ class Tiling(nn.Module):
     """A grid of tiles that may overlap.
 
     Attributes:
-        grid: How many rows and columns of tiles there are.
-        overlap: The share of a tile's side that it has in common with the next.
+        grid: Numbers of rows and columns of tiles.
+        overlap: Overlap of neighbouring tiles, as a share of a tile's side.
         shared: Whether one subspace serves all tiles (a uniform material), or each position has
             its own (a part that always lies the same way).
     """
@@ -41,21 +41,21 @@ class Tiling(nn.Module):
 
     @property
     def n_tiles(self) -> int:
-        """How many tiles an image has."""
+        """Number of tiles per image."""
         return self.grid[0] * self.grid[1]
 
     @property
     def n_subspaces(self) -> int:
-        """How many subspaces describe an image."""
+        """Number of subspaces per layer."""
         return 1 if self.shared else self.n_tiles
 
     def image_size(self, tile_size: tuple[int, int]) -> tuple[int, int]:
-        """`(H, W)` of a whole image, of tiles of `(H, W)`."""
+        """The size `(H, W)` of a whole image, for tiles of `(h, w)`."""
         height, width = (self._offsets(tile_size, axis)[-1] + tile_size[axis] for axis in range(2))
         return height, width
 
     def fingerprint(self) -> dict[str, object]:
-        """All that changes features; a part of the cache key."""
+        """The settings that change features, for the cache key."""
         return {"grid": list(self.grid), "overlap": self.overlap if self.n_tiles > 1 else 0}
 
     def cut(self, images: Tensor, tile_size: tuple[int, int]) -> Tensor:
@@ -78,11 +78,14 @@ class Tiling(nn.Module):
         return grid.transpose(2, 3).reshape(-1, rows * height, columns * width)
 
     def blend(self, maps: Tensor, tile_size: tuple[int, int]) -> Tensor:
-        """Anomaly maps `(N, H, W)` of maps that are laid out, blended where tiles overlap.
+        """Resize laid-out maps to whole images, blended where tiles overlap.
 
         Args:
-            maps: `(N, rows * h, columns * w)`.
-            tile_size: In pixels.
+            maps: `(N, rows * h, columns * w)`, from `lay_out`.
+            tile_size: `(H, W)` of a tile, in pixels.
+
+        Returns:
+            Anomaly maps `(N, H, W)` of the whole images.
         """
         full = self.image_size(tile_size)
         if self.overlap == 0 or self.n_tiles == 1:
@@ -105,7 +108,7 @@ class Tiling(nn.Module):
 
 
 def _tent(size: tuple[int, int]) -> Tensor:
-    """Weights `(h, w)` that fall off linearly from the middle, positive everywhere."""
+    """Positive weights `(h, w)` that fall linearly from the middle to the borders."""
     sides = (torch.arange(n) + 0.5 for n in size)
     rows, columns = (torch.minimum(side, n - side) for side, n in zip(sides, size, strict=True))
     return rows[:, None] * columns

@@ -1,12 +1,17 @@
 """Pixel metrics of each defect type and of all images, in one pass."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
+import torch
 from torch import Tensor
 
 from fre_lightning.datasets.base import GOOD
 from fre_lightning.images.resizing import resize_map
+from fre_lightning.metrics.bootstrap import bootstrap_interval
+from fre_lightning.metrics.curves import auroc, count
+from fre_lightning.metrics.info import PIXEL_METRICS
 from fre_lightning.metrics.pixel import PixelMetrics
 
 
@@ -58,3 +63,39 @@ class PixelMetricsByType:
                 metric.add(good)
             self.values[name] = metric.compute()
         self._by_type = {}
+
+
+def metrics_by_type(
+    scores: Tensor, types: Sequence[str], pixel_metrics: Mapping[str, Mapping[str, float]]
+) -> list[dict[str, str | float]]:
+    """How well the images of each defect type are told from all good ones.
+
+    Args:
+        scores: `(N,)`, image scores.
+        types: The defect type of each image, or `good`.
+        pixel_metrics: `PixelMetricsByType.values`.
+
+    Returns:
+        A row for each type, the columns of `defect_types.csv`: `defect_type`, `n_images`,
+        `image_auroc` and the ends `low` and `high` of its 95 % bootstrap interval, and the
+        headline pixel metrics; NaN where undefined.
+    """
+    names = [name for name, info in PIXEL_METRICS.items() if info.is_headline]
+    rows: list[dict[str, str | float]] = []
+    for defect_type in dict.fromkeys(name for name in types if name != GOOD):
+        chosen = torch.tensor([name in {defect_type, GOOD} for name in types])
+        labels = torch.tensor([name == defect_type for name in types])[chosen]
+        _, positives, negatives = count(scores[chosen], labels)
+        low, high = bootstrap_interval(scores[chosen], labels, auroc)
+        found = pixel_metrics.get(defect_type, {})
+        rows.append(
+            {
+                "defect_type": defect_type,
+                "n_images": int(labels.sum()),
+                "image_auroc": float(auroc(positives, negatives)),
+                "low": low,
+                "high": high,
+                **{name: found.get(name, math.nan) for name in names},
+            }
+        )
+    return rows

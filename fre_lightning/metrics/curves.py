@@ -15,6 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+AUPRO_LIMIT = 0.3
+"""The false positive rate up to which AUPRO averages, as the field defines it."""
+
+_MAX_POINTS = 300
+
 
 def count(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Count positives and negatives at each distinct score.
@@ -63,6 +68,31 @@ def merge_counts(positives: Tensor, negatives: Tensor, n_bins: int) -> tuple[Ten
     merged_positives = positives.new_zeros(n_groups).index_add_(0, group, positives)
     merged_negatives = negatives.new_zeros(n_groups).index_add_(0, group, negatives)
     return merged_positives, merged_negatives
+
+
+def curve_points(
+    positives: Tensor, negatives: Tensor, fpr_limit: float = 1.0
+) -> dict[str, list[float]] | None:
+    """A ROC curve of at most 301 points, for files and charts.
+
+    Args:
+        positives: `(K,)`.
+        negatives: `(K,)`.
+        fpr_limit: The false positive rate where the curve ends, interpolated.
+
+    Returns:
+        False positive rates `x` and true positive rates `y`; None if they are not defined.
+    """
+    if not positives.sum() > 0 or not negatives.sum() > 0:
+        return None
+    x, y = roc_curve(*merge_counts(positives, negatives, _MAX_POINTS))
+    n_within = int((x <= fpr_limit).sum())
+    if n_within < len(x):
+        share = (fpr_limit - x[n_within - 1]) / (x[n_within] - x[n_within - 1])
+        end = torch.lerp(y[n_within - 1], y[n_within], share)
+        x = torch.cat([x[:n_within], x.new_tensor([fpr_limit])])
+        y = torch.cat([y[:n_within], end[None]])
+    return {"x": x.mul(1e6).round().div(1e6).tolist(), "y": y.mul(1e6).round().div(1e6).tolist()}
 
 
 def roc_curve(positives: Tensor, negatives: Tensor) -> tuple[Tensor, Tensor]:
@@ -117,7 +147,7 @@ def auroc(positives: Tensor, negatives: Tensor) -> Tensor:
     return (positives * below).sum(-1) / (positives.sum(-1) * negatives.sum(-1))
 
 
-def partial_auroc(positives: Tensor, negatives: Tensor, fpr_limit: float) -> Tensor:
+def partial_auroc(positives: Tensor, negatives: Tensor, fpr_limit: float = AUPRO_LIMIT) -> Tensor:
     """Area under the ROC curve up to a false positive rate, divided by that rate, `(...)`.
 
     The curve is interpolated linearly at the limit. If each positive is weighted by the reciprocal

@@ -1,6 +1,6 @@
 """Histograms of pixel scores, added up batch by batch: the state of pixel metrics."""
 
-from typing import NamedTuple
+from typing import Generic, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -8,6 +8,8 @@ from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
 from fre_lightning.metrics.bins import score_bins
+
+T = TypeVar("T")
 
 
 class Weighted(NamedTuple):
@@ -20,6 +22,24 @@ class Weighted(NamedTuple):
 
     bins: Tensor
     weights: Tensor | None = None
+
+
+class PixelKinds(NamedTuple, Generic[T]):
+    """The kinds of pixels that are counted.
+
+    Attributes:
+        all: All pixels.
+        normal: Pixels of good images.
+        defects: Defect pixels.
+        by_region: Defect pixels, weighted so that all 8-connected regions have equal weight.
+        by_image: Defect pixels, weighted so that all defective images have equal weight.
+    """
+
+    all: T
+    normal: T
+    defects: T
+    by_region: T
+    by_image: T
 
 
 class ScoreHistogram(Metric):

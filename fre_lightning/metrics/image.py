@@ -16,12 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from fre_lightning.metrics import curves
 from fre_lightning.metrics.bootstrap import bootstrap_interval
-
-IMAGE_STATISTICS = {
-    "image_auroc": curves.auroc,
-    "image_aupr": curves.average_precision,
-    "image_f1_max": curves.f1_max,
-}
+from fre_lightning.metrics.info import IMAGE_METRICS, INTERVAL_ENDS
 
 
 class ImageMetrics(Metric):
@@ -57,16 +52,16 @@ class ImageMetrics(Metric):
         return curves.count(*self._seen())
 
     def compute(self) -> dict[str, float]:
-        """`image_auroc`, `image_aupr` and `image_f1_max`."""
+        """Each of `IMAGE_METRICS`."""
         _, defective, good = self.counts()
-        return {name: float(value(defective, good)) for name, value in IMAGE_STATISTICS.items()}
+        return {n: float(info.function(defective, good)) for n, info in IMAGE_METRICS.items()}
 
     def intervals(self) -> dict[str, float]:
         """95 % bootstrap interval of each number, as `<name>_low` and `<name>_high`."""
         ends: dict[str, float] = {}
-        for name, statistic in IMAGE_STATISTICS.items():
-            low, high = bootstrap_interval(*self._seen(), statistic)
-            ends |= {f"{name}_low": low, f"{name}_high": high}
+        for name, info in IMAGE_METRICS.items():
+            values = bootstrap_interval(*self._seen(), info.function)
+            ends |= {name + end: value for end, value in zip(INTERVAL_ENDS, values, strict=True)}
         return ends
 
     def _seen(self) -> tuple[Tensor, Tensor]:

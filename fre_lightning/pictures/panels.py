@@ -12,10 +12,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.datasets import Sample
-from fre_lightning.files import replacing
+from fre_lightning.files import relative_path, replacing
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import read_image
-from fre_lightning.results.run_folder import relative_path
 from fre_lightning.threads import thread_pool
 
 _OPACITY = 0.55

@@ -1,7 +1,7 @@
 """Small pictures of test images: the image with its mask's outline, and its heat map."""
 
 import logging
-import shutil
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
@@ -18,12 +18,10 @@ from tqdm import tqdm
 from fre_lightning.config import build
 from fre_lightning.datasets import AnomalyDataset, Sample
 from fre_lightning.errors import FREError
-from fre_lightning.files import replacing
+from fre_lightning.files import relative_path, replacing
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
 from fre_lightning.pictures.panels import ColorScale, PanelArtist, colorize
-from fre_lightning.report.gallery import MAX_PICTURES, THUMBNAILS, thumbnail_path
-from fre_lightning.results.run_folder import relative_path
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
@@ -37,13 +35,49 @@ _COLORS = "inferno"  # its lightness ascends, so that it can be read without see
 _OVERSAMPLING = 2  # of masks, so that a defect smaller than a pixel keeps its outline
 
 
-def clear_thumbnails(run_dir: Path) -> None:
-    """Remove those of an earlier run in the same folder, for they are known by their number."""
-    shutil.rmtree(run_dir / THUMBNAILS, ignore_errors=True)
+MAX_PICTURES = 2000
+"""The most pictures on a page, so that it opens quickly."""
+
+
+def thumbnail_path(folder: Path, index: int) -> Path:
+    """The picture of the test image in row `index` of `scores.csv`."""
+    return folder / f"{index:05d}.webp"
+
+
+def is_mistake(label: int, score: float, threshold: float | None) -> bool:
+    """Whether an image lies on the wrong side of the threshold."""
+    return threshold is not None and (score > threshold) != bool(label)
+
+
+def gallery_order(
+    labels: Sequence[int], scores: Sequence[float], threshold: float | None
+) -> list[int]:
+    """Indices of the test images, hardest first.
+
+    Mistakes come before all others. Within each of the two, good images by descending and
+    defective ones by ascending score take turns: what is hard of one kind is not comparable
+    with what is hard of the other.
+
+    Args:
+        labels: 1 for defective images.
+        scores: As many.
+        threshold: Above which an image is called defective; None if no image can be a mistake.
+    """
+
+    def score_to_sort_by(index: int) -> float:
+        return scores[index] if labels[index] else -scores[index]
+
+    keys = {}
+    ranks: Counter[tuple[bool, int]] = Counter()
+    for index in sorted(range(len(scores)), key=score_to_sort_by):
+        group = (not is_mistake(labels[index], scores[index], threshold), labels[index])
+        keys[index] = (group[0], ranks[group], labels[index])
+        ranks[group] += 1
+    return sorted(keys, key=keys.__getitem__)
 
 
 def write_thumbnails(
-    run_dir: Path,
+    folder: Path,
     samples: Sequence[Sample],
     order: Sequence[int],
     artist: PanelArtist,
@@ -53,13 +87,13 @@ def write_thumbnails(
 
     An image that can no longer be read is left out.
     """
-    (run_dir / THUMBNAILS).mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     chosen = order[:MAX_PICTURES]
 
     def write(index: int) -> None:
         encoded = draw_thumbnail(samples[index], artist.anomaly_map(index), artist.scale)
         if encoded is not None:
-            with replacing(thumbnail_path(run_dir, index)) as temporary:
+            with replacing(thumbnail_path(folder, index)) as temporary:
                 temporary.write_bytes(encoded)
 
     with thread_pool(n_threads) as pool, torch.inference_mode():

@@ -1,66 +1,44 @@
 """Heat maps of judged images, drawn in threads while others are judged."""
 
 import os
-from collections import deque
-from concurrent.futures import Future
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
 
 import torch
 
+from fre_lightning.detector.detector import Outcome
 from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
 from fre_lightning.images.prepare import PreparedImage
 from fre_lightning.pictures.overlays import color_scale
 from fre_lightning.pictures.panels import draw_panel
-from fre_lightning.threads import end_threads, start_threads
+from fre_lightning.threads import map_ahead, thread_pool
 
 
-class HeatmapWriter:
-    """Writes a PNG per image, in folders named as those of the images."""
+def draw_heatmaps(
+    outcomes: Iterable[Outcome], folder: Path, root: str | None, n_threads: int
+) -> None:
+    """Draw a heat map of each image that could be read, while the next images are judged.
 
-    def __init__(self, folder: Path, root: str | None, n_threads: int) -> None:
-        """Start the threads.
+    Args:
+        outcomes: The judged images; drawn ones are not kept in memory.
+        folder: Gets a PNG per image, in sub-folders as those of the images.
+        root: The images' folder, below which names are kept; None for whole paths.
+        n_threads: Number of images drawn at a time.
 
-        Args:
-            folder: Where heat maps go.
-            root: The images' folder, below which names are kept; None for whole paths.
-            n_threads: How many are drawn at a time.
-        """
-        self._folder = folder
-        self._root = root
-        self._pool = start_threads(n_threads, "draw")
-        self._pending: deque[Future[None]] = deque()
-        self._n_ahead = 4 * n_threads
+    Raises:
+        OutputError: If a heat map cannot be written.
+    """
 
-    def write(self, image: str, prepared: PreparedImage, result: DetectionResult) -> None:
-        """Draw an image's heat map soon.
+    def draw(outcome: Outcome) -> None:
+        image, prepared, result, _ = outcome
+        if prepared is not None and result is not None:
+            _draw(folder / heatmap_name(str(image), root), prepared, result)
 
-        Raises:
-            OutputError: If an earlier one could not be written.
-        """
-        path = self._folder / heatmap_name(image, self._root)
-        self._pending.append(self._pool.submit(_draw, path, prepared, result))
-        while len(self._pending) > self._n_ahead:
-            self._pending.popleft().result()
-
-    def __enter__(self) -> "HeatmapWriter":
-        """Nothing more to do."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Finish what is being drawn."""
-        try:
-            while self._pending and error is None:
-                self._pending.popleft().result()
-        finally:
-            end_threads(self._pool)
+    with thread_pool(n_threads, "draw") as pool:
+        for _ in map_ahead(pool, draw, outcomes, 4 * n_threads):
+            pass
 
 
 def heatmap_name(image: str, root: str | None) -> Path:

@@ -3,7 +3,8 @@
 import logging
 import time
 from collections import Counter
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,12 +14,14 @@ from tqdm import tqdm
 
 from fre_lightning.detector.detector import Detector, Outcome, load
 from fre_lightning.errors import DatasetError
-from fre_lightning.predict.heatmaps import HeatmapWriter
+from fre_lightning.files import make_output_dir
+from fre_lightning.predict.heatmaps import draw_heatmaps
 from fre_lightning.predict.inputs import Inputs, find_inputs
 from fre_lightning.predict.table import PredictionTable
-from fre_lightning.results.run_folder import make_output_dir
 
 log = logging.getLogger(__name__)
+
+_DECISIONS = {True: "defective", False: "good", None: "undecided"}
 
 
 class Summary(NamedTuple):
@@ -72,35 +75,33 @@ def judge(detector: Detector, inputs: Inputs, output_dir: Path, *, heatmaps: boo
     """
     counts: Counter[str] = Counter()
     start = time.perf_counter()
-    with ExitStack() as stack:
-        table = stack.enter_context(PredictionTable(output_dir / "predictions.csv"))
-        pictures = None
+    with (
+        PredictionTable(output_dir / "predictions.csv") as table,
+        closing(detector.stream(inputs.paths())) as stream,
+        tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None) as bar,
+    ):
+        recorded = _record(bar, table, counts)
         if heatmaps:
-            folder = output_dir / "heatmaps"
-            writer = HeatmapWriter(folder, inputs.root, detector.n_threads)
-            pictures = stack.enter_context(writer)
-        stream = detector.stream(inputs.paths())
-        stack.callback(stream.close)
-        bar = tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None)
-        for outcome in stack.enter_context(bar):
-            counts[_record(outcome, table, pictures)] += 1
+            draw_heatmaps(recorded, output_dir / "heatmaps", inputs.root, detector.n_threads)
+        for _ in recorded:
+            pass
     return Summary(output_dir / "predictions.csv", counts, time.perf_counter() - start)
 
 
-def _record(outcome: Outcome, table: PredictionTable, pictures: HeatmapWriter | None) -> str:
-    """Write down what became of an image, and say it in a word."""
-    image, prepared, result, error = outcome
-    if error is not None:
-        table.write_error(str(image), error)
-        return "unreadable"
-    assert result is not None
-    assert prepared is not None
-    table.write_result(str(image), result)
-    if pictures is not None:
-        pictures.write(str(image), prepared, result)
-    if result.is_defective is None:
-        return "undecided"
-    return "defective" if result.is_defective else "good"
+def _record(
+    outcomes: Iterable[Outcome], table: PredictionTable, counts: Counter[str]
+) -> Iterator[Outcome]:
+    """Write and count outcomes as soon as they are there, and pass them on."""
+    for outcome in outcomes:
+        image, _, result, error = outcome
+        if error is not None:
+            table.write_error(str(image), error)
+            counts["unreadable"] += 1
+        else:
+            assert result is not None
+            table.write_result(str(image), result)
+            counts[_DECISIONS[result.is_defective]] += 1
+        yield outcome
 
 
 def print_summary(summary: Summary) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from fre_lightning.errors import FREError
 from fre_lightning.report.page import write_report
-from fre_lightning.report.sections import REPORT_FILE
+from fre_lightning.results.run_folder import REPORT
 from fre_lightning.results.stored_run import find_runs
 
 
@@ -29,11 +29,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--output",
         type=Path,
         metavar="FILE",
-        help=f"default: {REPORT_FILE} in the folder; of several, in the current directory",
+        help=f"default: {REPORT} in the folder; of several, in the current directory",
     )
     options = parser.parse_args(arguments)
     several = len(options.folders) > 1
-    path = options.output or (Path() if several else options.folders[0]) / REPORT_FILE
+    path = options.output or (Path() if several else options.folders[0]) / REPORT
     try:
         runs = [run for folder in options.folders for run in find_runs(folder)]
         write_report(path, list(dict.fromkeys(runs)))

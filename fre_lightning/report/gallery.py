@@ -2,18 +2,18 @@
 
 import base64
 import math
-from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
+from fre_lightning.pictures.thumbnails import (
+    MAX_PICTURES,
+    draw_from_dataset,
+    gallery_order,
+    is_mistake,
+    thumbnail_path,
+)
+from fre_lightning.results.run_folder import THUMBNAILS
 from fre_lightning.results.stored_run import StoredRun
-
-THUMBNAILS = "thumbnails"
-"""The folder of a run's pictures."""
-
-MAX_PICTURES = 2000
-"""How many pictures a page holds at most, for it to open quickly."""
 
 
 class Picture(NamedTuple):
@@ -36,43 +36,6 @@ class Picture(NamedTuple):
     label: int
     score: float
     mistake: str
-
-
-def thumbnail_path(run_dir: Path, index: int) -> Path:
-    """The picture of the test image in row `index` of `scores.csv`."""
-    return run_dir / THUMBNAILS / f"{index:05d}.webp"
-
-
-def is_mistake(label: int, score: float, threshold: float | None) -> bool:
-    """Whether an image lies on the wrong side of the threshold."""
-    return threshold is not None and (score > threshold) != bool(label)
-
-
-def gallery_order(
-    labels: Sequence[int], scores: Sequence[float], threshold: float | None
-) -> list[int]:
-    """Indices of the test images, hardest first.
-
-    Mistakes come before all others. Within each of the two, good images by descending and
-    defective ones by ascending score take turns: what is hard of one kind is not comparable
-    with what is hard of the other.
-
-    Args:
-        labels: 1 for defective images.
-        scores: As many.
-        threshold: Above which an image is called defective; None if no image can be a mistake.
-    """
-
-    def score_to_sort_by(index: int) -> float:
-        return scores[index] if labels[index] else -scores[index]
-
-    keys = {}
-    ranks: Counter[tuple[bool, int]] = Counter()
-    for index in sorted(range(len(scores)), key=score_to_sort_by):
-        group = (not is_mistake(labels[index], scores[index], threshold), labels[index])
-        keys[index] = (group[0], ranks[group], labels[index])
-        ranks[group] += 1
-    return sorted(keys, key=keys.__getitem__)
 
 
 def pictures_per_run(n_runs: int) -> int:
@@ -120,12 +83,10 @@ def make_filters(pictures: Sequence[Picture], types: Sequence[str]) -> list[tupl
 
 def _read_thumbnails(run: StoredRun, order: Sequence[int]) -> dict[int, bytes]:
     """The pictures that the run stored; others are drawn from the dataset, if it is there."""
-    stored = {index: thumbnail_path(run.folder, index) for index in order}
+    stored = {index: thumbnail_path(run.folder / THUMBNAILS, index) for index in order}
     encoded = {index: path.read_bytes() for index, path in stored.items() if path.is_file()}
     missing = {index: run.images[index].path for index in order if index not in encoded}
     if missing:
-        from fre_lightning.pictures.thumbnails import draw_from_dataset
-
         encoded |= draw_from_dataset(run.config, missing)
     return encoded
 

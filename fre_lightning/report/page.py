@@ -12,13 +12,13 @@ import yaml
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fre_lightning.files import replacing
+from fre_lightning.files import write_text
 from fre_lightning.report import svg
 from fre_lightning.report.charts import comparison_charts
 from fre_lightning.report.sections import describe_run
-from fre_lightning.report.tables import differences_table, name_variants, results_table
-from fre_lightning.results.stored_run import StoredRun, read_run
-from fre_lightning.results.table import GROUPS
+from fre_lightning.report.tables import differences_table, results_table
+from fre_lightning.results.stored_run import GROUPS, StoredRun, read_run
+from fre_lightning.results.table import tabulate
 
 _FEW_RUNS = 3  # are shown unfolded
 
@@ -36,13 +36,13 @@ def write_report(path: Path, folders: Sequence[Path]) -> None:
     """
     page = render([read_run(folder) for folder in folders], path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with replacing(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(path, page)
 
 
 def render(runs: Sequence[StoredRun], folder: Path) -> str:
     """The page, which is to lie in `folder`, as HTML."""
-    variants = name_variants(runs)
+    table = tabulate(runs)
+    variants = table.variants
     names = [f"{r.category} {v}".strip() for r, v in zip(runs, variants, strict=True)]
     finished = [run for run in runs if run.error is None]
     finished_names = [n for run, n in zip(runs, names, strict=True) if run.error is None]
@@ -65,8 +65,8 @@ def render(runs: Sequence[StoredRun], folder: Path) -> str:
         policy=_policy(style, script),
         style=Markup(style),
         script=Markup(script),
-        results=results_table(runs, variants),
-        notes=_notes(runs, names),
+        results=results_table(table),
+        notes=table.notes,
         comparisons=comparison_charts(runs, variants, names) if len(runs) > 1 else [],
         sections=sections,
         unfolded=len(runs) <= _FEW_RUNS,
@@ -110,13 +110,6 @@ def _policy(style: str, script: str) -> str:
     }
     allowed = " ".join(f"{name} 'sha256-{value}';" for name, value in hashes.items())
     return f"default-src 'none'; img-src data:; {allowed} base-uri 'none'; form-action 'none'"
-
-
-def _notes(runs: Sequence[StoredRun], names: Sequence[str]) -> list[str]:
-    notes = [f"{n} failed: {r.error}" for r, n in zip(runs, names, strict=True) if r.error]
-    if any(str(run.metrics.get("weights", "")).startswith("random") for run in runs):
-        notes.append("The weights are random: these figures say nothing about a trained backbone.")
-    return notes
 
 
 def _as_yaml(config: Mapping[str, Any]) -> str:

@@ -8,14 +8,14 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
+from fre_lightning.metrics.info import METRICS, interval
 from fre_lightning.report.charts import run_charts
 from fre_lightning.report.gallery import Picture, make_filters, make_pictures, pictures_per_run
 from fre_lightning.report.svg import format_number
 from fre_lightning.report.tables import Table, defect_types_table
-from fre_lightning.results.run_folder import pixel_scope
+from fre_lightning.results.console import pixel_scope
+from fre_lightning.results.run_folder import REPORT
 from fre_lightning.results.stored_run import StoredRun
-
-REPORT_FILE = "report.html"
 
 
 class Tile(NamedTuple):
@@ -44,7 +44,7 @@ def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> RunSec
     """A run's section of a page in `folder` that shows `n_runs` of them."""
     types = list(dict.fromkeys(image.defect_type for image in run.images))
     pictures = make_pictures(run, types, pictures_per_run(n_runs))
-    own_report = run.folder / REPORT_FILE
+    own_report = run.folder / REPORT
     link = ""
     if n_runs > 1 and own_report.is_file():
         link = quote(Path(os.path.relpath(own_report, folder)).as_posix())
@@ -76,14 +76,15 @@ def _describe(metrics: Mapping[str, Any]) -> str:
 
 def _tiles(run: StoredRun) -> Iterator[Tile]:
     metrics = run.metrics
-    if "image_auroc" in metrics:
-        ends = [metrics.get(f"image_auroc{end}") for end in ("_low", "_high")]
-        low, high = ends
-        interval = "" if None in ends else f"95 % interval {low:.3f} to {high:.3f}"
-        yield Tile("Image AUROC", f"{metrics['image_auroc']:.3f}", interval)
-    for name, title in (("pixel_auroc", "Pixel AUROC"), ("pixel_aupro", "AUPRO")):
-        if name in metrics:
-            yield Tile(title, f"{metrics[name]:.3f}", f"at {pixel_scope(metrics)}")
+    for name, info in METRICS.items():
+        if not info.is_headline or name not in metrics:
+            continue
+        kind = name.partition("_")[0]
+        ends = interval(metrics, name)
+        note = f"95 % interval {ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
+        if kind == "pixel":
+            note = f"at {pixel_scope(metrics)}"
+        yield Tile(f"{kind.capitalize()} {info.title}", f"{metrics[name]:.3f}", note)
     if run.threshold is None:
         return
     for title, label in (("Defects found", 1), ("False alarms", 0)):

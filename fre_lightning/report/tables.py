@@ -1,21 +1,13 @@
 """The tables of a report: results, settings in which runs differ, defect types."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from statistics import fmean
 from typing import Any, NamedTuple
 
-from fre_lightning.results.run_folder import pixel_scope
+from fre_lightning.metrics.info import IMAGE_METRICS, METRICS, PIXEL_METRICS, interval
+from fre_lightning.results.console import pixel_scope
 from fre_lightning.results.stored_run import StoredRun
-from fre_lightning.results.table import GROUPS, short_setting
+from fre_lightning.results.table import ResultsTable
 
-IMAGE_METRICS = {"image_auroc": "AUROC", "image_aupr": "AUPR", "image_f1_max": "F1-max"}
-PIXEL_METRICS = {
-    "pixel_auroc": "AUROC",
-    "pixel_aupro": "AUPRO",
-    "pixel_aupr": "AUPR",
-    "pixel_f1_max": "F1-max",
-    "pixel_aupimo": "AUPIMO",
-}
 _MISSING = "–"  # noqa: RUF001 - a dash, as tables have it
 _LONGEST_VALUE = 80
 
@@ -56,43 +48,9 @@ class Table(NamedTuple):
     means: Sequence[Sequence[Cell]] = ()
 
 
-def name_variants(runs: Sequence[StoredRun]) -> list[str]:
-    """What tells each run from the others of its category: the settings in which runs differ.
-
-    Places are no such settings, and a path's last part is all of it that is shown.
-    """
-    keys = dict.fromkeys(key for run in runs for key in run.settings if not _is_place(key))
-    varying = [
-        key
-        for key in keys
-        if len({run.settings.get(key) for run in runs if not (run.error and key in GROUPS)}) > 1
-    ]
-    names = [
-        " ".join(
-            short_setting(f"{key}={run.settings[key].rpartition('/')[2]}")
-            for key in varying
-            if key in run.settings
-        )
-        for run in runs
-    ]
-    pairs = [(run.category, name) for run, name in zip(runs, names, strict=True)]
-    return [
-        name if pairs.count(pair) == 1 else f"{name} {run.folder.name}".strip()
-        for run, name, pair in zip(runs, names, pairs, strict=True)
-    ]
-
-
-def _is_place(key: str) -> bool:
-    return key in {"dataset", "dataset.root"} or key.startswith(("paths.", "hydra.", "logger"))
-
-
-def results_table(runs: Sequence[StoredRun], variants: Sequence[str]) -> Table:
+def results_table(results: ResultsTable) -> Table:
     """A row per run, and the means of each variant over its categories."""
-    metrics = [
-        name
-        for name in (*IMAGE_METRICS, *PIXEL_METRICS)
-        if any(name in run.metrics for run in runs)
-    ]
+    runs, variants, metrics = results.runs, results.variants, results.metrics
     n_image = sum(name in IMAGE_METRICS for name in metrics)
     n_pixel = len(metrics) - n_image
     has_variants = any(variants)
@@ -104,7 +62,7 @@ def results_table(runs: Sequence[StoredRun], variants: Sequence[str]) -> Table:
     groups += [(f"pixel{shared_scope}", n_pixel + has_scopes)] if n_pixel else []
     header = [
         *names,
-        *((IMAGE_METRICS | PIXEL_METRICS)[name] for name in metrics),
+        *(METRICS[name].title for name in metrics),
         *(["computed at"] if has_scopes else []),
         *("components", "trained on", "seconds"),
     ]
@@ -119,7 +77,7 @@ def results_table(runs: Sequence[StoredRun], variants: Sequence[str]) -> Table:
         row += [_number_cell(run.metrics.get(name)) for name in ("n_components", "n_train")]
         row.append(_number_cell(run.metrics.get("seconds_total"), 1))
         rows.append(row)
-    means = _means(runs, variants, metrics, len(header))
+    means = _means(results, len(header))
     return Table([group for group in [*groups, ("", 3)] if group[1]], header, rows, means)
 
 
@@ -145,60 +103,53 @@ def differences_table(runs: Sequence[StoredRun], names: Sequence[str]) -> Table 
 
 def defect_types_table(run: StoredRun) -> Table:
     """How well each defect type is told from all good images, and its pixels if there are masks."""
+    pixel = [name for name in PIXEL_METRICS if any(name in k.metrics for k in run.defect_types)]
     header = ["defect type", "images", "image AUROC, with 95 % interval"]
-    has_masks = any(kind.pixel_auroc is not None for kind in run.defect_types)
-    rows = []
-    for kind in run.defect_types:
-        row = [
+    rows = [
+        [
             Cell(kind.name, sort=kind.name, is_number=False),
             _number_cell(kind.n_images),
-            _interval_cell(kind.image_auroc, kind.low, kind.high),
+            *(_interval_cell(kind.metrics, name) for name in ("image_auroc", *pixel)),
         ]
-        pixels = (kind.pixel_auroc, kind.pixel_aupro) if has_masks else ()
-        rows.append(row + [_interval_cell(value, None, None) for value in pixels])
-    return Table((), header + (["pixel AUROC", "AUPRO"] if has_masks else []), rows)
+        for kind in run.defect_types
+    ]
+    return Table((), [*header, *(f"pixel {PIXEL_METRICS[name].title}" for name in pixel)], rows)
 
 
-def _means(
-    runs: Sequence[StoredRun],
-    variants: Sequence[str],
-    metrics: Sequence[str],
-    n_columns: int,
-) -> list[list[Cell]]:
+def _means(results: ResultsTable, n_columns: int) -> list[list[Cell]]:
     """A row per variant that several categories were run with."""
     rows = []
-    for variant in dict.fromkeys(variants):
-        group = [run for run, name in zip(runs, variants, strict=True) if name == variant]
-        if len({run.category for run in group}) < 2:
+    pairs = list(zip(results.runs, results.variants, strict=True))
+    for variant in dict.fromkeys(results.variants):
+        if len({run.category for run, own in pairs if own == variant}) < 2:
             continue
         row = [Cell("mean", is_number=False)]
-        row += [Cell(variant, is_number=False)] if any(variants) else []
-        row += [_mean_cell(group, name) for name in metrics]
+        row += [Cell(variant, is_number=False)] if any(results.variants) else []
+        row += [_mean_cell(results, variant, name) for name in results.metrics]
         rows.append(row + [Cell("")] * (n_columns - len(row)))
     return rows
 
 
-def _mean_cell(runs: Sequence[StoredRun], name: str) -> Cell:
-    has_interval = name in IMAGE_METRICS
-    known = [run.metrics[name] for run in runs if name in run.metrics]
-    if not known:
+def _mean_cell(results: ResultsTable, variant: str, name: str) -> Cell:
+    mean, has_interval = results.mean(variant, name), name in IMAGE_METRICS
+    if mean is None:
         return Cell(_MISSING, is_padded=has_interval)
-    note = "" if len(known) == len(runs) else f"{len(known)} of {len(runs)}"
-    return Cell(f"{fmean(known):.{3 if has_interval else 4}f}", note, is_padded=has_interval)
+    note = "" if mean.is_complete else f"{mean.n} of {len(results.categories)}"
+    return Cell(f"{mean.value:.{3 if has_interval else 4}f}", note, is_padded=has_interval)
 
 
 def _metric_cell(metrics: Mapping[str, Any], name: str) -> Cell:
-    value, low, high = (metrics.get(f"{name}{end}") for end in ("", "_low", "_high"))
-    return _interval_cell(value, low, high)._replace(is_padded=name in IMAGE_METRICS)
+    return _interval_cell(metrics, name)._replace(is_padded=name in IMAGE_METRICS)
 
 
-def _interval_cell(value: float | None, low: float | None, high: float | None) -> Cell:
+def _interval_cell(metrics: Mapping[str, Any], name: str) -> Cell:
     """`0.985 [0.978, 0.991]`; four digits where there is no interval."""
-    if value is None:
+    if name not in metrics:
         return Cell(_MISSING)
-    if low is None or high is None:
+    value, ends = metrics[name], interval(metrics, name)
+    if ends is None:
         return Cell(f"{value:.4f}", sort=value)
-    return Cell(f"{value:.3f}", f"[{low:.3f}, {high:.3f}]", value)
+    return Cell(f"{value:.3f}", f"[{ends[0]:.3f}, {ends[1]:.3f}]", value)
 
 
 def _number_cell(value: float | None, digits: int = 0) -> Cell:

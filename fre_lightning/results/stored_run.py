@@ -12,11 +12,13 @@ import yaml
 from omegaconf import OmegaConf
 
 from fre_lightning.errors import ReportError
-from fre_lightning.experiment.sweep import ERROR_FILE
-from fre_lightning.results.run_folder import CURVES_FILE, ENVIRONMENT_FILE
-from fre_lightning.results.table import CATEGORY, GROUPS
+from fre_lightning.results import run_folder
 
-_METRICS_FILE = "metrics.json"
+GROUPS = ("model", "reducer", "dataset", "scoring")
+"""The configuration groups whose choices tell runs apart."""
+
+_CATEGORY = "dataset.category"
+_RESULTS = (run_folder.METRICS, run_folder.ERROR)
 
 
 class ScoredImage(NamedTuple):
@@ -29,15 +31,17 @@ class ScoredImage(NamedTuple):
 
 
 class DefectType(NamedTuple):
-    """A row of `defect_types.csv`; numbers that are not defined are None."""
+    """A row of `defect_types.csv`.
+
+    Attributes:
+        name: The defect type.
+        n_images: The number of its images.
+        metrics: By name; those that are not defined are left out.
+    """
 
     name: str
     n_images: int
-    image_auroc: float | None
-    low: float | None
-    high: float | None
-    pixel_auroc: float | None = None
-    pixel_aupro: float | None = None
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,15 @@ def find_runs(folder: Path) -> list[Path]:
     """
     if _is_run(folder):
         return [folder]
-    found = {path.parent for name in (_METRICS_FILE, ERROR_FILE) for path in folder.rglob(name)}
+    found = {
+        path.parent
+        for name in (run_folder.METRICS, run_folder.ERROR)
+        for path in folder.rglob(name)
+    }
     if not found:
         msg = (
             f"There is no run in {folder.absolute()}. Give the folder of a run, which holds "
-            f"{_METRICS_FILE}, or that of a sweep."
+            f"{run_folder.METRICS}, or that of a sweep."
         )
         raise ReportError(msg)
     return sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))
@@ -102,11 +110,11 @@ def read_run(folder: Path) -> StoredRun:
     Raises:
         ReportError: If a file cannot be read as what it should be.
     """
-    failure = _read_json(folder / ERROR_FILE)
+    failure = _read_json(folder / run_folder.ERROR)
     if failure:
         settings = _read_settings(folder, {})
         return StoredRun(folder, str(failure["category"]), settings, error=str(failure["error"]))
-    metrics = _read_json(folder / _METRICS_FILE)
+    metrics = _read_json(folder / run_folder.METRICS)
     is_tested = bool(metrics.get("n_test"))  # else older files of that name are another run's
     try:
         return StoredRun(
@@ -114,11 +122,11 @@ def read_run(folder: Path) -> StoredRun:
             str(metrics["category"]),
             _read_settings(folder, metrics),
             metrics,
-            _read_scores(folder / "scores.csv") if is_tested else (),
-            _read_defect_types(folder / "defect_types.csv") if is_tested else (),
-            _read_json(folder / CURVES_FILE) if is_tested else {},
-            _read_yaml(folder / "config.yaml"),
-            _read_json(folder / ENVIRONMENT_FILE),
+            _read_scores(folder / run_folder.SCORES) if is_tested else (),
+            _read_defect_types(folder / run_folder.DEFECT_TYPES) if is_tested else (),
+            _read_json(folder / run_folder.CURVES) if is_tested else {},
+            _read_yaml(folder / run_folder.CONFIG),
+            _read_json(folder / run_folder.ENVIRONMENT),
         )
     except (KeyError, ValueError, csv.Error) as error:
         msg = f"The files of the run in {folder} are damaged ({type(error).__name__}: {error})."
@@ -126,7 +134,7 @@ def read_run(folder: Path) -> StoredRun:
 
 
 def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in (_METRICS_FILE, ERROR_FILE))
+    return any((folder / name).is_file() for name in _RESULTS)
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -166,11 +174,12 @@ def _read_scores(path: Path) -> list[ScoredImage]:
 
 
 def _read_defect_types(path: Path) -> list[DefectType]:
+    ends = {"low": "image_auroc_low", "high": "image_auroc_high"}
     return [
         DefectType(
-            row["defect_type"],
-            int(row["n_images"]),
-            *(float(row[name]) if row.get(name) else None for name in DefectType._fields[2:]),
+            row.pop("defect_type"),
+            int(row.pop("n_images")),
+            {ends.get(name, name): float(value) for name, value in row.items() if value},
         )
         for row in _read_csv(path)
     ]
@@ -195,4 +204,4 @@ def _read_settings(folder: Path, metrics: Mapping[str, Any]) -> dict[str, str]:
             key, _, value = override.partition("=")
             settings[key.lstrip("+~")] = value
     settings |= {group: str(metrics[group]) for group in GROUPS if group in metrics}
-    return {key: value for key, value in settings.items() if key != CATEGORY}
+    return {key: value for key, value in settings.items() if key != _CATEGORY}

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from fre_lightning.datasets import download
+from fre_lightning.datasets import archives, download
+from fre_lightning.datasets.sources import SOURCES
 
 IMAGES = {f"bottle/train/good/{i:03d}.png": bytes([i]) * 3000 for i in range(4)}
 TILES = {"tiles-master/MT_Free/Imgs/a.jpg": b"a", "tiles-master/README.md": b"Tiles"}
@@ -96,11 +97,11 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
 @pytest.fixture
 def mvtec_archive(server: Server, monkeypatch: pytest.MonkeyPatch) -> bytes:
     """A small archive that the server has and whose checksum is taken for MVTec AD's."""
-    monkeypatch.setattr(download, "CHUNK", 20)
+    monkeypatch.setattr(archives, "_CHUNK", 20)
     server.archive = tar_of(IMAGES)
     sha256 = hashlib.sha256(server.archive).hexdigest()
-    source = replace(download.SOURCES["mvtec"], sha256=sha256)
-    monkeypatch.setitem(download.SOURCES, "mvtec", source)
+    source = replace(SOURCES["mvtec"], sha256=sha256)
+    monkeypatch.setitem(SOURCES, "mvtec", source)
     return server.archive
 
 
@@ -195,7 +196,7 @@ def test_wrong_checksum(tmp_path, server, capsys):
     assert run(server, tmp_path / "mvtec") == 2
     message = complaint(capsys)
     assert hashlib.sha256(server.archive).hexdigest() in message
-    assert download.SOURCES["mvtec"].sha256 in message
+    assert SOURCES["mvtec"].sha256 in message
     assert list(tmp_path.iterdir()) == []
 
 
@@ -230,7 +231,7 @@ def test_not_found(tmp_path, server, capsys):
     assert run(server, tmp_path / "mvtec", url=url) == 2
     message = complaint(capsys)
     assert f"{url} answered 404" in message
-    assert download.SOURCES["mvtec"].page in message
+    assert SOURCES["mvtec"].page in message
     assert "--url" in message
     assert list(tmp_path.iterdir()) == []
 
@@ -242,7 +243,7 @@ def test_offline(tmp_path, server, capsys):
         assert run(server, tmp_path / "mvtec", url=url) == 2
     message = complaint(capsys)
     assert "Check the network" in message
-    assert download.SOURCES["mvtec"].page in message
+    assert SOURCES["mvtec"].page in message
 
 
 def test_no_address(tmp_path, server, capsys):

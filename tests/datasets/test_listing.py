@@ -50,6 +50,9 @@ def test_images_that_are_no_files(folder: Path) -> None:
 
 
 def test_a_folder_that_is_missing_or_cannot_be_listed(folder: Path) -> None:
-    assert list_images_below(folder / "nowhere") == sub_folders(folder / "nowhere") == []
-    with pytest.raises(DatasetError, match=r"b\.png cannot be listed \(Not a directory\)"):
-        list_images(folder / "b.png")
+    for missing in (folder / "nowhere", folder / "notes.txt"):
+        assert list_images_below(missing) == sub_folders(missing) == []
+    (folder / "loop").symlink_to("loop")
+    assert len(list_images_below(folder)) == 6
+    with pytest.raises(DatasetError, match=r"loop cannot be listed \(Too many levels"):
+        list_images(folder / "loop")

@@ -2,32 +2,32 @@ from pathlib import Path
 
 import pytest
 
-from fre_lightning.datasets.split import hold_out
+from fre_lightning.datasets.split import split_good
 from fre_lightning.errors import ConfigError
 
 PATHS = [Path(f"{i:03d}.png") for i in range(952)]
 
 
 def test_magnetic_tiles_split_into_762_and_190() -> None:
-    train, held_out = hold_out(PATHS, 0.2, seed=0)
-    assert (len(train), len(held_out)) == (762, 190)
-    assert sorted(train + held_out) == PATHS
+    train, test = split_good(PATHS, 0.2, seed=0)
+    assert (len(train), len(test)) == (762, 190)
+    assert sorted(train + test) == PATHS
     assert train == sorted(train)
-    assert held_out == sorted(held_out)
+    assert test == sorted(test)
 
 
 @pytest.mark.parametrize(("n", "fraction", "expected"), [(1, 0.9, 0), (2, 0.9, 1), (5, 0.0, 0)])
 def test_something_is_left_to_learn_from(n: int, fraction: float, expected: int) -> None:
-    train, held_out = hold_out(PATHS[:n], fraction, seed=0)
-    assert (len(train), len(held_out)) == (n - expected, expected)
+    train, test = split_good(PATHS[:n], fraction, seed=0)
+    assert (len(train), len(test)) == (n - expected, expected)
 
 
 @pytest.mark.parametrize("fraction", [-0.1, 1.0, 20])
 def test_fraction_out_of_range(fraction: float) -> None:
     with pytest.raises(ConfigError, match=rf"test_fraction.*{fraction}"):
-        hold_out(PATHS, fraction, seed=0)
+        split_good(PATHS, fraction, seed=0)
 
 
 def test_negative_seed() -> None:
     with pytest.raises(ConfigError, match="seed must not be negative"):
-        hold_out(PATHS, 0.2, seed=-1)
+        split_good(PATHS, 0.2, seed=-1)

@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ from scipy import ndimage
 from sklearn.metrics import roc_auc_score
 
 from fre_lightning.images.resizing import resize_map
-from fre_lightning.metrics.by_type import PixelMetricsByType
+from fre_lightning.metrics.by_type import PixelMetricsByType, metrics_by_type
 from fre_lightning.metrics.pixel import PixelMetrics
 
 TYPES = ["good", "dent", "dent", "good", "spot", "dent", "spot", "good"]
@@ -77,3 +79,24 @@ def test_maps_are_brought_to_the_size_of_each_mask():
     scores = torch.cat([a_map.flatten() for a_map in resized])
     expected = roc_auc_score(pixels, scores)
     assert total.compute()["pixel_auroc"] == pytest.approx(expected, abs=1e-4)
+
+
+def test_rows_tell_each_type_from_all_good_images():
+    types = ["good", "dent", "good", "spot", "dent", "good"]
+    scores = torch.tensor([0.1, 0.9, 0.5, 0.3, 0.4, 0.2])
+    rows = metrics_by_type(scores, types, {"dent": {"pixel_auroc": 0.75}})
+    assert [(row["defect_type"], row["n_images"]) for row in rows] == [("dent", 2), ("spot", 1)]
+    for row in rows:
+        chosen = [name in {row["defect_type"], "good"} for name in types]
+        labels = [name != "good" for name, kept in zip(types, chosen, strict=True) if kept]
+        expected = roc_auc_score(labels, scores[torch.tensor(chosen)])
+        assert row["image_auroc"] == pytest.approx(expected)
+        assert row["low"] <= row["image_auroc"] <= row["high"]
+    assert rows[0]["pixel_auroc"] == 0.75
+    assert math.isnan(rows[0]["pixel_aupro"])
+    assert math.isnan(rows[1]["pixel_auroc"])
+
+
+def test_without_good_images_nothing_is_told_apart():
+    (row,) = metrics_by_type(torch.tensor([1.0, 2.0]), ["dent", "dent"], {})
+    assert all(math.isnan(row[name]) for name in ("image_auroc", "low", "high"))

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy.spatial.distance import cdist
 from sklearn import metrics as sklearn_metrics
 from torch.utils.tensorboard import SummaryWriter
 
@@ -174,3 +175,40 @@ def test_aupimo_averages_over_the_logarithm_of_the_false_positive_rate():
     positives, normal = torch.tensor([1, 1, 2]), torch.tensor([99, 1, 0])
     area = curves.aupimo(positives, normal, fpr_bounds=(0.001, 0.1))
     assert area.item() == pytest.approx((2 * 1 + 1 * 0.5 + 1 * 0) / 4)
+
+
+def area(curve):
+    return float(np.trapezoid(curve["y"], curve["x"]))
+
+
+@pytest.fixture
+def scored():
+    """Scores and labels of 20,000 pixels, and their counts."""
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.rand(20_000, generator=generator) < 0.05
+    scores = torch.randn(20_000, generator=generator) + 1.5 * labels
+    order = scores.argsort()
+    return scores, labels, (labels[order].long(), (~labels[order]).long())
+
+
+def test_points_of_a_curve_are_few_and_have_the_same_area(scored):
+    scores, labels, counts = scored
+    roc, pro = curves.curve_points(*counts), curves.curve_points(*counts, 0.3)
+    assert len(roc["x"]) == len(roc["y"]) <= 301
+    assert (roc["x"][0], roc["y"][0], roc["x"][-1], roc["y"][-1]) == (0, 0, 1, 1)
+    assert area(roc) == pytest.approx(sklearn_metrics.roc_auc_score(labels, scores), abs=1e-3)
+    exact = np.stack(sklearn_metrics.roc_curve(labels, scores, drop_intermediate=False)[:2], axis=1)
+    for curve in (roc, pro):  # every point is one of the whole curve
+        points = np.array([curve["x"], curve["y"]]).T
+        assert cdist(points[:-1], exact).min(axis=1).max() < 1e-5
+        assert (np.diff(curve["x"]) >= 0).all()
+        assert (np.diff(curve["y"]) >= 0).all()
+    assert pro["x"][-1] == 0.3  # between two of its points
+    assert pro["y"][-1] == pytest.approx(np.interp(0.3, *exact.T), abs=2e-3)
+
+
+def test_a_curve_that_is_not_defined_has_no_points():
+    some, none = torch.tensor([1, 2]), torch.tensor([0, 0])
+    for undefined in ((some, none), (none, some), (none[:0], none[:0])):
+        assert curves.curve_points(*undefined) is None
+    assert curves.curve_points(some, some, 0.3) == {"x": [0, 0.3], "y": [0, 0.3]}

@@ -5,10 +5,10 @@ import pytest
 from fre_lightning.report.tables import (
     defect_types_table,
     differences_table,
-    name_variants,
     results_table,
 )
 from fre_lightning.results.stored_run import DefectType, StoredRun
+from fre_lightning.results.table import ResultsTable
 
 
 def make_run(category="a", folder="0", settings=None, error=None, config=None, **metrics):
@@ -27,25 +27,10 @@ def texts(row):
     return [f"{cell.text} {cell.note}".strip() for cell in row]
 
 
-def test_a_variant_is_what_runs_differ_in():
-    runs = [
-        make_run("a", settings={"dataset.root": "/x", "seed": "0"}),
-        make_run("a", settings={"reducer": "tae", "dataset.root": "/y", "seed": "0"}),
-        make_run("b", settings={"reducer": "tae", "model.weights": "/far/away.pth"}),
-    ]
-    assert name_variants(runs) == ["pca seed=0", "tae seed=0", "tae model.weights=away.pth"]
-    assert name_variants(runs[:1]) == [""]
-
-
-def test_runs_that_cannot_be_told_apart_are_named_by_folder():
-    runs = [make_run(folder="x/first"), make_run(folder="x/second"), make_run("b")]
-    assert name_variants(runs) == ["first", "second", ""]
-
-
 def test_results_show_intervals_and_pixel_scope():
     ends = {"image_auroc_low": 0.9782, "image_auroc_high": 0.9914}
     runs = [make_run(image_auroc=0.98512, pixel_auroc=0.9, seconds_total=1.25, **ends)]
-    table = results_table(runs, [""])
+    table = results_table(ResultsTable(runs, [""]))
     groups = [(name.replace("\N{NO-BREAK SPACE}", " "), span) for name, span in table.groups]
     assert groups[1:3] == [
         ("image, with 95 % interval", 1),
@@ -63,7 +48,7 @@ def test_sizes_that_differ_stand_in_every_row():
         make_run("b", pixel_auroc=0.8, pixel_metrics_size=[64, 64]),
         make_run("c"),
     ]
-    table = results_table(runs, ["", "", ""])
+    table = results_table(ResultsTable(runs, ["", "", ""]))
     column = table.header.index("computed at")
     shown = [row[column].text.replace("\N{NO-BREAK SPACE}", " ") for row in table.rows]
     assert shown[0] == "32x48, over all 7 test images"
@@ -78,7 +63,7 @@ def test_means_say_over_how_many_categories():
         make_run("c", error="lost"),
         make_run("a", settings={"reducer": "ae"}, image_auroc=0.5),
     ]
-    table = results_table(runs, ["pca", "pca", "pca", "ae"])
+    table = results_table(ResultsTable(runs, ["pca", "pca", "pca", "ae"]))
     (mean,) = table.means  # one category has no mean
     assert texts(mean)[:3] == ["mean", "pca", "0.850 2 of 3"]
     failed = table.rows[2]
@@ -87,7 +72,8 @@ def test_means_say_over_how_many_categories():
 
 
 def test_a_sweep_of_which_nothing_is_left():
-    table = results_table([make_run(error="x"), make_run("b", error="y")], ["", ""])
+    runs = [make_run(error="x"), make_run("b", error="y")]
+    table = results_table(ResultsTable(runs, ["", ""]))
     assert len(table.rows) == 2
     assert sum(span for _, span in table.groups) == len(table.header)
 
@@ -109,9 +95,10 @@ def test_differences_are_all_there_whichever_way_they_stand(n_runs):
 
 def test_defect_types():
     run = make_run()
+    image = {"image_auroc": 0.9, "image_auroc_low": 0.8, "image_auroc_high": 1.0}
     kinds = [
-        DefectType("dent", 3, 0.9, 0.8, 1.0, 0.95, 0.5),
-        DefectType("odd", 1, None, None, None),
+        DefectType("dent", 3, image | {"pixel_auroc": 0.95, "pixel_aupro": 0.5}),
+        DefectType("odd", 1, {}),
     ]
     table = defect_types_table(StoredRun(run.folder, "a", {}, defect_types=kinds))
     assert [texts(row) for row in table.rows] == [

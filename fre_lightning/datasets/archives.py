@@ -1,0 +1,158 @@
+"""A dataset's archive: download it with resume, verify its checksum, unpack it safely."""
+
+import hashlib
+import lzma
+import shutil
+import tarfile
+import zipfile
+import zlib
+from pathlib import Path
+
+import requests
+from tqdm import tqdm
+
+from fre_lightning.datasets.sources import Source
+from fre_lightning.errors import DatasetError
+
+_TIMEOUT = (15, 60)
+"""Seconds to wait for a connection, and for the next bytes."""
+
+_CHUNK = 1 << 18
+
+_DAMAGED = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    lzma.LZMAError,
+    zlib.error,
+    EOFError,
+    ValueError,
+)
+"""What the standard library raises for archives that are cut, damaged or malicious."""
+
+
+def fetch(source: Source, part: Path) -> None:
+    """Download the archive to `part`, and resume an earlier download if the server can.
+
+    Raises:
+        requests.RequestException: If the archive, or the rest of it, cannot be downloaded.
+    """
+    if not _request(source, part):
+        part.unlink()
+        _request(source, part)
+
+
+def _request(source: Source, part: Path) -> bool:
+    """Download what `part` lacks; False if the server would send another part of the archive."""
+    start = part.stat().st_size if part.is_file() else 0
+    headers = {"Accept-Encoding": "identity"}
+    if start:
+        headers["Range"] = f"bytes={start}-"
+    with requests.get(source.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
+        content_range = response.headers.get("Content-Range", "")
+        if start and response.status_code == requests.codes.requested_range_not_satisfiable:
+            return content_range == f"bytes */{start}"  # that is, there is nothing left to send
+        response.raise_for_status()
+        if start and response.status_code != requests.codes.partial_content:
+            tqdm.write("The server cannot resume downloads, so this one starts again.")
+            start = 0
+        elif start and not content_range.startswith(f"bytes {start}-"):
+            return False
+        _write(source, part, response, start)
+    return True
+
+
+def _write(source: Source, part: Path, response: requests.Response, start: int) -> None:
+    length = response.headers.get("Content-Length")
+    total = start + int(length) if length else None
+    with (
+        part.open("ab" if start else "wb") as file,
+        tqdm(
+            desc=source.title,
+            initial=start,
+            total=total,
+            unit="B",
+            unit_scale=True,
+            disable=None,  # except on a terminal
+        ) as bar,
+    ):
+        for chunk in response.iter_content(_CHUNK):
+            file.write(chunk)
+            bar.update(len(chunk))
+    if total is not None and part.stat().st_size < total:
+        msg = f"the connection was closed after {part.stat().st_size} of {total} bytes"
+        raise requests.ConnectionError(msg)
+
+
+def verify(source: Source, archive: Path) -> None:
+    """Compare the archive's checksum with the published one; print it if there is none.
+
+    Raises:
+        DatasetError: If they differ; the archive is deleted then.
+    """
+    with archive.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if source.sha256 is None:
+        tqdm.write(f"sha256 of the archive: {found} (its authors publish none to compare it with)")
+        return
+    if found != source.sha256:
+        flaw = f"is not {source.title} as published: its sha256 is {found}, not {source.sha256}"
+        raise _discard(source, archive, flaw)
+
+
+def install(source: Source, archive: Path, root: Path) -> None:
+    """Unpack the archive beside `root` and rename the dataset's folder in it to `root`.
+
+    Raises:
+        DatasetError: If it is damaged, malicious or another archive; it is deleted then.
+    """
+    partial = root.with_name(f".{root.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)  # what an interrupted process left
+    partial.mkdir()
+    try:
+        _unpack(source, archive, partial)
+        below = [path for path in partial.iterdir() if path.is_dir()]
+        found = [path for path in (partial, *below) if any(path.glob(source.landmark))]
+        if not found:
+            msg = f"it holds no {source.landmark}"
+            raise ValueError(msg)
+        if root.exists():
+            root.rmdir()  # it is empty
+        found[0].rename(root)
+    except _DAMAGED as error:
+        raise _discard(source, archive, f"cannot be used ({error})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _discard(source: Source, archive: Path, flaw: str) -> DatasetError:
+    """Delete a wrong archive; returns the error to raise."""
+    archive.unlink()
+    return DatasetError(
+        f"What {source.url} sent {flaw}. It was deleted. Run the command again, or look for "
+        f"another address at {source.page} and give it with --url."
+    )
+
+
+def _unpack(source: Source, archive: Path, folder: Path) -> None:
+    """Unpack a tar or zip archive, none of whose members may end up outside of `folder`."""
+    bar = f"Unpacking {source.title}"
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            members = zipped.infolist()
+            for member in members:
+                _check_member(member.filename, folder)
+            for member in tqdm(members, bar, unit=" files", disable=None):
+                zipped.extract(member, folder)
+        return
+    if not tarfile.is_tarfile(archive):
+        msg = "it is neither a zip nor a tar archive"
+        raise ValueError(msg)
+    with tarfile.open(archive) as tar:
+        tar.extractall(folder, tqdm(tar, bar, unit=" files", disable=None), filter="data")
+
+
+def _check_member(name: str, folder: Path) -> None:
+    target = (folder / name.replace("\\", "/")).resolve()
+    if not target.is_relative_to(folder.resolve()):
+        msg = f"its member {name} would be written outside of the folder"
+        raise ValueError(msg)

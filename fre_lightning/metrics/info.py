@@ -1,0 +1,65 @@
+"""All metrics: their names, titles and functions, and where they are shown."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from fre_lightning.metrics import curves
+from fre_lightning.metrics.histogram import PixelKinds
+
+INTERVAL_ENDS = ("_low", "_high")
+"""Suffixes of a metric's name: the ends of its 95 % interval."""
+
+
+class MetricInfo(NamedTuple):
+    """A metric.
+
+    Attributes:
+        title: Its name under the heading `image` or `pixel`.
+        function: Of `(positives, negatives)` image counts, or of `PixelKinds`; gives a scalar.
+        is_headline: Whether the report's tiles and the table of defect types show it.
+        is_listed: Whether the tables of sweeps and of the terminal show it. All metrics are in
+            `metrics.json` and in the report.
+    """
+
+    title: str
+    function: Callable[..., Tensor]
+    is_headline: bool = False
+    is_listed: bool = True
+
+
+IMAGE_METRICS = {
+    "image_auroc": MetricInfo("AUROC", curves.auroc, is_headline=True),
+    "image_aupr": MetricInfo("AUPR", curves.average_precision),
+    "image_f1_max": MetricInfo("F1-max", curves.f1_max),
+}
+
+
+def _of_pixels(function: Callable[[Tensor, Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda kinds: function(kinds.defects, kinds.all - kinds.defects)
+
+
+def _aupro(kinds: PixelKinds[Tensor]) -> Tensor:
+    return curves.partial_auroc(kinds.by_region, kinds.all - kinds.defects)
+
+
+def _aupimo(kinds: PixelKinds[Tensor]) -> Tensor:
+    return curves.aupimo(kinds.by_image, kinds.normal)
+
+
+PIXEL_METRICS = {
+    "pixel_auroc": MetricInfo("AUROC", _of_pixels(curves.auroc), is_headline=True),
+    "pixel_aupro": MetricInfo("AUPRO", _aupro, is_headline=True),
+    "pixel_aupr": MetricInfo("AUPR", _of_pixels(curves.average_precision), is_listed=False),
+    "pixel_f1_max": MetricInfo("F1-max", _of_pixels(curves.f1_max), is_listed=False),
+    "pixel_aupimo": MetricInfo("AUPIMO", _aupimo, is_listed=False),
+}
+
+METRICS = IMAGE_METRICS | PIXEL_METRICS
+
+
+def interval(metrics: Mapping[str, Any], name: str) -> tuple[float, float] | None:
+    """The ends of a metric's interval; None if it has none."""
+    low, high = (metrics.get(name + end) for end in INTERVAL_ENDS)
+    return None if low is None or high is None else (low, high)

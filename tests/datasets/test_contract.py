@@ -1,0 +1,113 @@
+"""What every dataset must do: each file of `configs/dataset` is tested on a small folder."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fre_lightning.config import build
+from fre_lightning.datasets import AnomalyDataset
+from tests.configs import compose_config, names
+from tests.datasets.files import save_images, save_masks
+
+SIX = [f"{i}.png" for i in (3, 0, 5, 1, 4, 2)]
+
+
+def make_folder(root: Path) -> dict[str, object]:
+    save_images(root / "good", *SIX)
+    for defect_type in ("scratch", "dent"):
+        save_images(root / defect_type, "1.png", "0.png")
+        save_masks(root / "masks" / defect_type, "0.png", "1.png")
+    return {"test_fraction": 0.4}
+
+
+def make_mvtec(root: Path) -> dict[str, object]:
+    save_images(root / "bottle/train/good", *SIX)
+    save_images(root / "bottle/test/good", "1.png", "0.png")
+    for defect_type in ("scratch", "dent"):
+        save_images(root / "bottle/test" / defect_type, "1.png", "0.png")
+        save_masks(root / "bottle/ground_truth" / defect_type, "0_mask.png", "1_mask.png")
+    return {"category": "bottle"}
+
+
+def make_mtd(root: Path) -> dict[str, object]:
+    for kind in ("Free", "Blowhole", "Break", "Crack", "Fray", "Uneven"):
+        stems = [name.removesuffix(".png") for name in (SIX if kind == "Free" else SIX[:2])]
+        save_images(root / f"MT_{kind}/Imgs", *(f"{stem}.jpg" for stem in stems))
+        save_masks(root / f"MT_{kind}/Imgs", *(f"{stem}.png" for stem in stems))
+    return {"test_fraction": 0.4}
+
+
+def make_synthetic(_: Path) -> dict[str, object]:
+    return {"image_size": 32, "n_train": 4, "n_test_good": 2, "n_test_defective": 5}
+
+
+MAKERS = {
+    "folder": make_folder,
+    "mtd": make_mtd,
+    "mvtec": make_mvtec,
+    "synthetic": make_synthetic,
+}
+
+
+@pytest.fixture(params=names("dataset"))
+def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> AnomalyDataset:
+    name = request.param
+    if name not in MAKERS:
+        pytest.fail(
+            f"Nothing is known of configs/dataset/{name}.yaml: add to MAKERS in {__file__} a "
+            "function that fills a folder with a few of its images and returns its settings."
+        )
+    settings = MAKERS[name](tmp_path) | {"root": str(tmp_path)}
+    node = compose_config(f"dataset={name}", f"dataset.root={tmp_path}").dataset
+    dataset = build(node, **settings)
+    assert isinstance(dataset, AnomalyDataset)
+    return dataset
+
+
+def test_there_are_both_splits_and_they_share_no_image(dataset: AnomalyDataset) -> None:
+    train, test, _ = dataset.scan()
+    assert len(train) >= 3
+    assert {sample.label for sample in test} == {0, 1}
+    paths = [sample.path for sample in (*train, *test)]
+    assert len({path.resolve() for path in paths}) == len(paths)
+    for path in paths:
+        assert path.is_file()
+        assert path.is_relative_to(dataset.files_root)  # as tables and caches call it
+    assert dataset.category
+
+
+def test_good_images_alone_are_learnt_from(dataset: AnomalyDataset) -> None:
+    for sample in dataset.scan().train:
+        assert (sample.label, sample.defect_type, sample.mask_path) == (0, "good", None)
+
+
+def test_labels_and_masks_agree(dataset: AnomalyDataset) -> None:
+    splits = dataset.scan()
+    assert splits.has_masks
+    masks = [sample.mask_path for sample in splits.test if sample.label]
+    assert len(set(masks)) == len(masks)
+    for sample in splits.test:
+        assert (
+            (sample.mask_path is not None) == (sample.label == 1) == (sample.defect_type != "good")
+        )
+        if sample.mask_path is not None:
+            assert sample.mask_path != sample.path
+            assert sample.mask_path.stem.removesuffix("_mask") == sample.path.stem
+            with Image.open(sample.path) as image, Image.open(sample.mask_path) as mask:
+                assert mask.size == image.size
+                assert np.asarray(mask).any()
+
+
+def test_order_is_sorted_within_a_kind_and_the_same_again(dataset: AnomalyDataset) -> None:
+    train, test, _ = splits = dataset.scan()
+    assert [sample.path for sample in train] == sorted(sample.path for sample in train)
+    types = [sample.defect_type for sample in test]
+    changes = [a for a, b in zip(types, [*types[1:], None], strict=True) if a != b]
+    assert len(set(changes)) == len(changes)  # one block for each kind, the good ones first
+    assert types[0] == "good"
+    for defect_type in changes:
+        paths = [sample.path for sample in test if sample.defect_type == defect_type]
+        assert paths == sorted(paths)
+    assert dataset.scan() == splits

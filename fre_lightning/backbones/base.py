@@ -14,7 +14,7 @@ from fre_lightning.images.resizing import parse_image_size
 class Backbone(nn.Module, ABC):
     """A frozen network or transform from resized images to one feature map per layer.
 
-    Normalisation of images is its own task. A new backbone derives from this class:
+    It normalises the images itself. A new backbone derives from this class:
 
     - Its parameters need no gradients, and it is in evaluation mode.
     - Buffers that the constructor computes are not persistent: checkpoints hold weights only.

@@ -70,9 +70,8 @@ class Autoencoder(GradientReducer):
         rank = find_rank(self.n_components_requested, subspace)
         in_span = self.space == "span"
         inputs = subspace.coordinates() if in_span else features.block(slice(None))
-        self.training_state = TrainingState(subspace, inputs.float(), rank, tied=self.tied).to(
-            device
-        )
+        state = TrainingState(subspace, inputs.float(), rank, tied=self.tied)
+        self.training_state = state.to(device)
         return subspace
 
     @torch.no_grad()
@@ -81,12 +80,13 @@ class Autoencoder(GradientReducer):
 
         A whole epoch per call: a step takes less time than the bookkeeping of a training loop.
         """
-        assert self.training_state is not None, "fit() comes before training_epoch()"
-        total, n_rows = torch.zeros((), device=self.training_state.inputs.device), 0
-        with intra_op_threads(1) if self.training_state.is_small else nullcontext():
-            for batch in self.training_state.shuffled_batches(self.batch_size):
-                total += self.training_state.backward(batch) * len(batch)
-                self.training_state.step(self.lr)
+        state = self.training_state
+        assert state is not None, "fit() comes before training_epoch()"
+        total, n_rows = torch.zeros((), device=state.inputs.device), 0
+        with intra_op_threads(1) if state.is_small else nullcontext():
+            for batch in state.shuffled_batches(self.batch_size):
+                total += state.backward(batch) * len(batch)
+                state.step(self.lr)
                 n_rows += len(batch)
         return total / n_rows
 

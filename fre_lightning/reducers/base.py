@@ -29,7 +29,7 @@ class Reducer(FittedBuffers, ABC):
     - `configs/reducer/<name>.yaml` gives each constructor parameter.
 
     Attributes:
-        mean: `(D,)` float32, the mean of the training features.
+        mean: `(D,)` float32, subtracted before encoding; as a rule the training features' mean.
         encoder_weight: `(k, D)` float32, E.
         encoder_bias: `(k,)` float32, a.
         decoder_weight: `(k, D)` float32, F; the same tensor as `encoder_weight` if `tied`.

@@ -18,11 +18,11 @@ _MIN_IMAGES = 3  # one is held out, and a subspace takes two
 
 
 class Thresholds(NamedTuple):
-    """The decisions for a false-alarm rate.
+    """The thresholds for a false-alarm rate.
 
     Attributes:
         image: The image score above which an image is called defective.
-        pixel: The value that the given share of normal images exceeds anywhere in the anomaly map.
+        pixel: The value that this share of normal images exceeds anywhere in the anomaly map.
         is_extrapolated: Whether both come from a fitted tail, because there are too few images.
     """
 
@@ -89,6 +89,6 @@ class Calibration(FittedBuffers):
         """The thresholds that this share of normal images exceeds; None before `fit`."""
         if not len(self.image_scores):
             return None
-        image = find_threshold(self.image_scores.cpu(), false_alarm_rate)
-        pixel = find_threshold(self.map_maxima.cpu(), false_alarm_rate)
-        return Thresholds(image.value, pixel.value, image.is_extrapolated)
+        image, is_extrapolated = find_threshold(self.image_scores.cpu(), false_alarm_rate)
+        pixel, _ = find_threshold(self.map_maxima.cpu(), false_alarm_rate)
+        return Thresholds(image, pixel, is_extrapolated)

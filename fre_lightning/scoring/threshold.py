@@ -5,7 +5,6 @@ a subspace fitted without it. Labels of test images play no part.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -16,18 +15,6 @@ from fre_lightning.errors import ConfigError
 
 # The tail is fitted to this share of the highest scores, and to no fewer scores than this.
 _TAIL_SHARE, _MIN_TAIL = 0.2, 8
-
-
-class Threshold(NamedTuple):
-    """A score above which an image is called defective.
-
-    Attributes:
-        value: The score.
-        is_extrapolated: Whether it comes from a fitted tail, because there are too few images.
-    """
-
-    value: float
-    is_extrapolated: bool
 
 
 def check_rate(rate: float) -> None:
@@ -70,16 +57,19 @@ def extrapolation_warning(rate: float, n_train: int) -> str:
     )
 
 
-def find_threshold(calibration: Tensor, rate: float) -> Threshold:
-    """The threshold for a false-alarm rate.
+def find_threshold(calibration: Tensor, rate: float) -> tuple[float, bool]:
+    """The score above which an image is called defective, for a false-alarm rate.
 
     A new normal image exceeds the k-th highest of N scores, k = floor(rate (N + 1)), with a
     probability of at most `rate`. If N is too small for k = 1, a generalised Pareto tail (Pickands
-    1975) is fitted to the highest scores, and the result is marked as extrapolated.
+    1975) is fitted to the highest scores.
 
     Args:
         calibration: `(N,)` held-out scores of normal images.
         rate: Between 0 and 1.
+
+    Returns:
+        The threshold, and whether it is extrapolated, that is, comes from a fitted tail.
 
     Raises:
         ValueError: If the rate is out of range, or there is no score.
@@ -90,8 +80,8 @@ def find_threshold(calibration: Tensor, rate: float) -> Threshold:
     ordered = calibration.double().sort(descending=True).values
     k = math.floor(rate * (len(ordered) + 1) + 1e-9)
     if k >= 1:
-        return Threshold(float(ordered[k - 1]), is_extrapolated=False)
-    return Threshold(_tail_quantile(ordered, rate), is_extrapolated=True)
+        return float(ordered[k - 1]), False
+    return _tail_quantile(ordered, rate), True
 
 
 def decision_metrics(scores: Tensor, labels: Tensor, threshold: float) -> dict[str, float]:

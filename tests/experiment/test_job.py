@@ -303,17 +303,6 @@ def test_a_checkpoint_that_is_none(make_config, tmp_path, content):
         run(make_config(f"checkpoint={path}"))
 
 
-def test_a_malicious_pickle_is_not_run(make_config, tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return (open, (str(tmp_path / "owned"), "w"))
-
-    torch.save({"state_dict": {}, "fre_lightning": Evil()}, tmp_path / "evil.ckpt")
-    with pytest.raises(CheckpointError):
-        run(make_config(f"checkpoint={tmp_path / 'evil.ckpt'}"))
-    assert not (tmp_path / "owned").exists()
-
-
 SEVERAL = ("model=resnet18", "model.weights=random", "model.image_size=64")
 TOGETHER = (
     "model=scattering_resnet18",

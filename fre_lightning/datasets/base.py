@@ -43,19 +43,22 @@ class Splits(NamedTuple):
     has_masks: bool
 
 
+@dataclass
 class AnomalyDataset(ABC):
     """A dataset on disk. Its constructor stores its arguments; `scan` looks at the disk.
 
-    Attributes:
-        root: The folder that holds the dataset.
+    Args:
+        root: The folder that holds the dataset; a string will do as well.
         category: Name of the part or material, in tables and folders.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
     """
 
-    def __init__(self, root: str | Path, category: str, skip_unreadable: bool) -> None:
-        self.root = Path(root).expanduser()
-        self.category = category
-        self.skip_unreadable = skip_unreadable
+    root: Path
+    category: str
+    skip_unreadable: bool
+
+    def __post_init__(self) -> None:
+        self.root = Path(self.root).expanduser()
 
     @property
     def files_root(self) -> Path:
@@ -67,5 +70,6 @@ class AnomalyDataset(ABC):
         """List the samples of both splits, sorted by path within each defect type.
 
         Raises:
-            DatasetError: If the folder is missing or not laid out as expected.
+            DatasetError: If the folder, images or masks are missing, or not laid out as expected.
+            ConfigError: If a setting is out of range.
         """

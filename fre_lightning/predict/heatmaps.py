@@ -11,7 +11,7 @@ from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
 from fre_lightning.images.prepare import PreparedImage
-from fre_lightning.pictures.overlays import color_scale
+from fre_lightning.pictures.colors import color_scale
 from fre_lightning.pictures.panels import draw_panel
 from fre_lightning.threads import map_ahead, thread_pool
 

@@ -19,7 +19,7 @@ from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
-from fre_lightning.scoring.threshold import check_rate, extrapolation_warning, p_values
+from fre_lightning.scoring.threshold import check_rate, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
 
 log = logging.getLogger(__name__)
@@ -218,8 +218,6 @@ def _find_thresholds(model: FREModel, rate: float) -> tuple[float | None, float 
     if thresholds is None:
         log.warning("This detector is not calibrated (too few training images): no threshold.")
         return None, None
-    if thresholds.is_extrapolated:
-        log.warning(extrapolation_warning(rate, model.n_train))
     return thresholds.image, thresholds.pixel
 
 

@@ -35,7 +35,7 @@ def draw_pictures(
         module.model.image_size,
     )
     metrics = (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
-    counts = {name: metric.counts()[1:] for name, metric in metrics}
+    counts = {name: metric.counts() for name, metric in metrics}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             parameters = _hyperparameters(cfg, summary)

@@ -33,7 +33,7 @@ def test_interval_agrees_with_resampling_by_scikit_learn():
 def test_any_statistic_of_counts_works(statistic):
     scores, labels = random_scores(100)
     lower, upper = bootstrap_interval(scores, labels, statistic, n_resamples=50)
-    assert 0 < lower < statistic(*curves.count(scores, labels)[1:]) < upper < 1
+    assert 0 < lower < statistic(*curves.count(scores, labels)) < upper < 1
 
 
 def test_image_metrics_report_intervals_around_their_values():

@@ -56,8 +56,7 @@ class Folder(AnomalyDataset):
         test_fraction: float,
         seed: int,
     ) -> None:
-        root = Path(root).expanduser()
-        super().__init__(root, category or root.resolve().name, skip_unreadable)
+        super().__init__(root, category or Path(root).expanduser().resolve().name, skip_unreadable)
         self.good_dir = good_dir
         self.defect_dirs = [defect_dirs] if isinstance(defect_dirs, str) else defect_dirs
         self.mask_dir = mask_dir

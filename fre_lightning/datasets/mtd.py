@@ -1,6 +1,5 @@
 """Magnetic Tile Defects in its published layout."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -10,7 +9,6 @@ from fre_lightning.datasets.split import split_good
 from fre_lightning.errors import DatasetError
 
 
-@dataclass
 class MTD(AnomalyDataset):
     """Magnetic Tile Defects (Huang, Qiu and Yuan, 2020).
 
@@ -35,10 +33,19 @@ class MTD(AnomalyDataset):
         seed: Seed of the split.
     """
 
-    test_fraction: float
-    seed: int
-
     defect_types: ClassVar = ("blowhole", "break", "crack", "fray", "uneven")
+
+    def __init__(
+        self,
+        root: str | Path,
+        category: str,
+        skip_unreadable: bool,
+        test_fraction: float,
+        seed: int,
+    ) -> None:
+        super().__init__(root, category, skip_unreadable)
+        self.test_fraction = test_fraction
+        self.seed = seed
 
     def scan(self) -> Splits:
         """List the samples of both splits."""

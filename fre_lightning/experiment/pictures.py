@@ -25,14 +25,10 @@ def draw_pictures(
     datamodule: AnomalyDataModule,
     summary: dict[str, Any],
 ) -> None:
-    """Draw what TensorBoard shows of a test, heat maps and thumbnails, those that are asked for."""
+    """Draw a test in TensorBoard, as heat maps and as thumbnails, as the configuration says."""
     samples, root = batches.samples, datamodule.dataset.files_root
-    n_threads, scores = datamodule.n_threads, module.scores
-    artist = PanelArtist(
-        module.error_maps,
-        module.model.anomaly_maps_of,
-        module.model.image_size,
-    )
+    n_threads, scores, model = datamodule.n_threads, module.scores, module.model
+    artist = PanelArtist(module.error_maps, model.anomaly_maps_of, model.image_size)
     metrics = (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
     counts = {name: metric.counts()[1:] for name, metric in metrics}
     for logger in trainer.loggers:

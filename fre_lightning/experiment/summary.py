@@ -1,4 +1,4 @@
-"""A run in flat keys: its settings, its data and its metrics."""
+"""The summary of a run in flat keys: settings, data, metrics and times."""
 
 import logging
 import time
@@ -19,14 +19,7 @@ log = logging.getLogger(__name__)
 def summarize(
     cfg: DictConfig, category: str, module: FREModule, batches: FeatureBatches | None
 ) -> dict[str, Any]:
-    """Describe a run in flat keys.
-
-    Args:
-        cfg: The run's configuration.
-        category: The dataset's.
-        module: Fitted, and tested if there are test images.
-        batches: The test images; None if there are none.
-    """
+    """Summarize a run; `batches` is None if there are no test images."""
     model, backbone = module.model, module.model.backbone
     ranks = [reducer.n_components for reducer in model.reducers]
     return {
@@ -50,7 +43,7 @@ def summarize(
 
 
 def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
-    """The thresholds for a false-alarm rate, and how the test images fare at it."""
+    """The thresholds for a false-alarm rate, and the metrics of decisions by them."""
     thresholds = module.model.calibration.thresholds(rate)
     if thresholds is None:
         return {}

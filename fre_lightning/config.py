@@ -1,5 +1,6 @@
-"""Where the configurations lie, what `${published:...}` in them means, and objects made of them."""
+"""The folder of the configurations, their resolvers, and objects built from them."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,18 @@ CONFIG_DIR = _BUNDLED if _BUNDLED.is_dir() else _PACKAGE_DIR.parent / "configs"
 
 
 def _published(published: Any, other: Any, *, _root_: DictConfig) -> Any:
-    """Resolve `${published:a,b}`: a if the key `published` is true, as with `scoring=paper`, else b."""
+    """Resolve `${published:a,b}`: a if `published` is true, as with `scoring=paper`, else b."""
     return published if _root_.published else other
 
 
+def _settings(name: str) -> str:
+    """Resolve `${settings:predict}`: the lines of `configs/predict.yaml`, for `--help`."""
+    _, settings = (CONFIG_DIR / f"{name}.yaml").read_text(encoding="utf-8").split("\n\n", 1)
+    return textwrap.indent(settings.replace("$", "$$"), "  ")  # Hydra's help is a template
+
+
 OmegaConf.register_new_resolver("published", _published, replace=True)
+OmegaConf.register_new_resolver("settings", _settings, replace=True)
 
 
 def build(node: DictConfig, **kwargs: Any) -> Any:

@@ -111,7 +111,7 @@ def evaluate(cfg: DictConfig, features: Features, chosen: np.ndarray) -> tuple[i
     for start in range(0, len(features.labels), 64):
         batch = [torch.from_numpy(rows[start : start + 64]) for rows in features.test]
         scores.append(model.scoring.image_score(model.error_maps_of(batch)))
-    _, positives, negatives = count(torch.cat(scores), features.labels)
+    positives, negatives = count(torch.cat(scores), features.labels)
     return model.reducers[0].n_components, float(auroc(positives, negatives))
 
 

@@ -78,7 +78,7 @@ def compare_auroc(scores_path: Path, left_out: set[str]) -> tuple[float, float]:
     for chosen in (rows, kept):
         scores = torch.tensor([float(row["score"]) for row in chosen])
         labels = torch.tensor([int(row["label"]) for row in chosen])
-        values.append(float(auroc(*count(scores, labels)[1:])))
+        values.append(float(auroc(*count(scores, labels))))
     return values[0], values[1]
 
 

@@ -14,13 +14,14 @@ from fre_lightning.images.resizing import parse_image_size
 class Backbone(nn.Module, ABC):
     """A frozen network or transform from resized images to one feature map per layer.
 
-    Normalisation of images is its own task. A new backbone derives from this class:
+    It normalises the images itself. A new backbone derives from this class:
 
     - Its parameters need no gradients, and it is in evaluation mode.
     - Buffers that the constructor computes are not persistent: checkpoints hold weights only.
     - `fingerprint` covers everything that changes features, weights by their content.
     - `forward` gives an image the same features in any batch, and may be called from several
       threads at a time.
+    - `prepare_export` replaces what other programs cannot run, if there is anything.
     - `configs/model/<name>.yaml` gives each constructor parameter.
 
     Attributes:
@@ -107,6 +108,13 @@ class Backbone(nn.Module, ABC):
             precision: The trainer's precision, for example `32-true` or `bf16-mixed`.
             layers: The layers that `forward` will be called with; None: all.
             cache_dir: Where to store what takes long to build; None: nowhere.
+        """
+
+    def prepare_export(self) -> None:
+        """Change itself into what `torch.export` can record for every file format.
+
+        `forward` then takes any number of images, has no branch that depends on their content, and
+        no complex numbers.
         """
 
     @property

@@ -18,7 +18,7 @@ from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
-from fre_lightning.scoring.threshold import check_rate, extrapolation_warning, p_values
+from fre_lightning.scoring.threshold import check_rate, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
 
 log = logging.getLogger(__name__)
@@ -112,8 +112,6 @@ class Detector:
         else:
             self.threshold = found.image if threshold is None else threshold
             self.pixel_threshold = found.pixel
-            if found.is_extrapolated:
-                log.warning(extrapolation_warning(false_alarm_rate, model.n_train))
         self._normal_scores = model.calibration.image_scores.cpu()
         self._model = model
         self._lock = threading.Lock()

@@ -111,13 +111,13 @@ def _extract(
 def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:
     """Write the image scores of a test, the metrics of each defect type, and the curves."""
     types = [sample.defect_type for sample in batches.samples]
-    pixel = module.pixel_metrics
+    pixel, kinds = module.pixel_metrics, module.pixel_metrics.total.kinds()
     run_folder.write_scores(folder, batches.samples, module.scores.tolist(), root)
     run_folder.write_defect_types(folder, metrics_by_type(module.scores, types, pixel.values))
     curves = {
-        "image_roc": curve_points(*module.image_metrics.counts()[1:]),
-        "pixel_roc": curve_points(*pixel.total.counts()[1:]),
-        "pixel_pro": curve_points(*pixel.total.region_counts(), AUPRO_LIMIT),
+        "image_roc": curve_points(*module.image_metrics.counts()),
+        "pixel_roc": curve_points(kinds.defects, kinds.good),
+        "pixel_pro": curve_points(kinds.by_region, kinds.good, AUPRO_LIMIT),
     }
     write_json(folder / run_folder.CURVES, {k: v for k, v in curves.items() if v is not None})
 

@@ -8,12 +8,13 @@ import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from fre_lightning.experiment import tensorboard
 from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
 from fre_lightning.pictures.thumbnails import gallery_order, write_thumbnails
-from fre_lightning.results import run_folder, tensorboard
+from fre_lightning.results import run_folder
 
 
 def draw_pictures(
@@ -30,7 +31,7 @@ def draw_pictures(
     n_threads, scores, model = datamodule.n_threads, module.scores, module.model
     artist = PanelArtist(module.error_maps, model.anomaly_maps_of, model.image_size)
     metrics = (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
-    counts = {name: metric.counts()[1:] for name, metric in metrics}
+    counts = {name: metric.counts() for name, metric in metrics}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             parameters = _hyperparameters(cfg, summary)

@@ -1,6 +1,5 @@
 """The summary of a run in flat keys: settings, data, metrics and times."""
 
-import logging
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,9 +10,7 @@ from omegaconf import DictConfig
 
 from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.module import FREModule
-from fre_lightning.scoring.threshold import decision_metrics, extrapolation_warning
-
-log = logging.getLogger(__name__)
+from fre_lightning.scoring.threshold import decision_metrics
 
 
 def summarize(
@@ -47,8 +44,6 @@ def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
     thresholds = module.model.calibration.thresholds(rate)
     if thresholds is None:
         return {}
-    if thresholds.is_extrapolated:
-        log.warning(extrapolation_warning(rate, module.model.n_train))
     values = {"threshold": thresholds.image, "pixel_threshold": thresholds.pixel}
     if not len(module.scores):
         return values

@@ -4,15 +4,12 @@ import copy
 import warnings
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from fre_lightning.backbones import Backbone, Scattering
-from fre_lightning.backbones.engines import fold_batch_norm
 from fre_lightning.detector.model import FREModel
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.reducer import ExportedReducer
-from fre_lightning.export.scattering import RealScattering
 from fre_lightning.reducers import Reducer
 
 INPUT = "images"
@@ -44,26 +41,12 @@ def exportable(module: FREModel, *, half_reducer: bool) -> FREModel:
     """A copy of a module that shares its tensors, with parts that every format can hold."""
     tensors = [*module.parameters(), *module.buffers()]
     copied = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+    copied.backbone.prepare_export()
+    dtype = torch.float16 if half_reducer else torch.float32
     for name, part in list(copied.named_modules()):
-        if isinstance(part, Scattering):
-            _compute_by(part, RealScattering(part))
-        elif isinstance(part, fx.GraphModule):
-            copied.set_submodule(name, fold_batch_norm(part))
-        elif isinstance(part, Reducer):
-            copied.set_submodule(
-                name, ExportedReducer(part, torch.float16 if half_reducer else torch.float32)
-            )
+        if isinstance(part, Reducer):
+            copied.set_submodule(name, ExportedReducer(part, dtype))
     return copied.eval().requires_grad_(requires_grad=False)
-
-
-def _compute_by(backbone: Backbone, twin: nn.Module) -> None:
-    """Let another module compute the feature map; the rest of the backbone stays as it is."""
-    for name, _ in list(backbone.named_children()):
-        delattr(backbone, name)
-    for name, _ in list(backbone.named_buffers(recurse=False)):
-        delattr(backbone, name)
-    backbone.twin = twin
-    backbone.forward = lambda images, layers=None: [twin(images)]  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def capture(graph: DetectorGraph, image_size: tuple[int, int]) -> ExportedProgram:

@@ -105,6 +105,6 @@ def _draw(n_images: int) -> Iterable[NDArray[np.uint8]]:
     height, width = _DRAWN_SIDES
     for index in range(n_images):
         category = ("fabric", "gear", "leather", "metal")[index % 4]
-        drawing = Synthetic("", category, False, height, 0, 0, 0, seed=0)
+        drawing = Synthetic(Path(), category, False, height, 0, 0, 0, seed=0)
         image, _ = drawing.draw("test", "good", index)
         yield np.ascontiguousarray(image[:, :width])

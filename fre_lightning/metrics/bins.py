@@ -44,16 +44,3 @@ def score_bins(scores: Tensor) -> Tensor:
     if lowest < 0:  # rare, and this selection costs more than all the rest
         magnitude = torch.where(bits < 0, -magnitude, magnitude)
     return magnitude.add_(_ZERO_BIN)
-
-
-def bin_thresholds(bins: Tensor) -> Tensor:
-    """The lowest score of each bin, `(...)` integer to `(...)` float32.
-
-    `score >= threshold` selects a bin and all above it, except that subnormal numbers count as 0.
-    """
-    signed = bins.long() - _ZERO_BIN
-    # The lowest negative score of a bin has the largest magnitude: all dropped bits set.
-    negative_bits = (((1 - signed) << _DROPPED_BITS) - 1).clamp(max=_INFINITY_BITS)
-    magnitude = torch.where(signed < 0, negative_bits, signed << _DROPPED_BITS)
-    values = magnitude.int().view(torch.float32)
-    return torch.where(signed < 0, -values, values)

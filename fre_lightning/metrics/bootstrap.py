@@ -35,17 +35,16 @@ def bootstrap_interval(
     Returns:
         Lower and upper end; NaN without positives or without negatives.
     """
-    _, positives, negatives = (counts.cpu() for counts in count(scores, labels))
+    positives, negatives = (counts.cpu() for counts in count(scores, labels))
     if not positives.sum() or not negatives.sum():
         return math.nan, math.nan
     generator = torch.Generator().manual_seed(seed)
     block = max(1, _BLOCK_ELEMENTS // len(scores))
-    draws = []
-    for start in range(0, n_resamples, block):
-        n = min(block, n_resamples - start)
-        draws.append(
-            statistic(_resample(positives, n, generator), _resample(negatives, n, generator))
-        )
+    sizes = (min(block, n_resamples - start) for start in range(0, n_resamples, block))
+    draws = [
+        statistic(_resample(positives, n, generator), _resample(negatives, n, generator))
+        for n in sizes
+    ]
     tails = torch.tensor([(1 - level) / 2, (1 + level) / 2], dtype=torch.float64)
     lower, upper = torch.cat(draws).double().quantile(tails).tolist()
     return lower, upper

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from itertools import groupby
 
 import torch
 from torch import Tensor
@@ -44,13 +43,10 @@ class PixelMetricsByType:
                 size = mask.shape[0], mask.shape[1]
                 self.update(resize_map(anomaly_map[None], size), mask[None], [name])
             return
-        start = 0
-        for name, run in groupby(types):
-            stop = start + len(list(run))
-            if name not in self._by_type:
-                self._by_type[name] = PixelMetrics().to(anomaly_maps.device)
-            self._by_type[name].update(anomaly_maps[start:stop], masks[start:stop])
-            start = stop
+        for name in dict.fromkeys(types):
+            chosen = torch.tensor([other == name for other in types])
+            metric = self._by_type.setdefault(name, PixelMetrics().to(anomaly_maps.device))
+            metric.update(anomaly_maps[chosen], masks[chosen])
 
     def close(self) -> None:
         """Compute `total` and `values` of the images so far."""
@@ -85,14 +81,13 @@ def metrics_by_type(
     for defect_type in dict.fromkeys(name for name in types if name != GOOD):
         chosen = torch.tensor([name in {defect_type, GOOD} for name in types])
         labels = torch.tensor([name == defect_type for name in types])[chosen]
-        _, positives, negatives = count(scores[chosen], labels)
         low, high = bootstrap_interval(scores[chosen], labels, auroc)
         found = pixel_metrics.get(defect_type, {})
         rows.append(
             {
                 "defect_type": defect_type,
                 "n_images": int(labels.sum()),
-                "image_auroc": float(auroc(positives, negatives)),
+                "image_auroc": float(auroc(*count(scores[chosen], labels))),
                 "low": low,
                 "high": high,
                 **{name: found.get(name, math.nan) for name in names},

@@ -21,15 +21,15 @@ AUPRO_LIMIT = 0.3
 _MAX_POINTS = 300
 
 
-def count(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Count positives and negatives at each distinct score.
+def count(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """Count positives and negatives at each distinct score, ascending.
 
     Args:
         scores: `(N,)` float of any range, infinities included.
         labels: `(N,)`, true or non-zero for positives.
 
     Returns:
-        Distinct scores ascending, positives and negatives, `(K,)` each, the counts int64.
+        Positives and negatives, `(K,)` int64 each.
 
     Raises:
         ValueError: If a score is NaN, which has no rank.
@@ -37,11 +37,9 @@ def count(scores: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     if scores.isnan().any():
         msg = f"{int(scores.isnan().sum())} of {scores.numel()} scores are NaN and have no rank."
         raise ValueError(msg)
-    thresholds, bins = torch.unique(scores, return_inverse=True)
-    labels = labels.bool()
-    n_bins = len(thresholds)
-    positives = torch.bincount(bins[labels], minlength=n_bins)
-    return thresholds, positives, torch.bincount(bins[~labels], minlength=n_bins)
+    distinct, bins = torch.unique(scores, return_inverse=True)
+    labels, n = labels.bool(), len(distinct)
+    return torch.bincount(bins[labels], minlength=n), torch.bincount(bins[~labels], minlength=n)
 
 
 def merge_counts(positives: Tensor, negatives: Tensor, n_bins: int) -> tuple[Tensor, Tensor]:
@@ -58,16 +56,14 @@ def merge_counts(positives: Tensor, negatives: Tensor, n_bins: int) -> tuple[Ten
     Returns:
         Positives and negatives, `(k,)` each, k <= min(K, n_bins).
     """
-    step = _shares(positives) + _shares(negatives)
-    middle = (
-        step.cumsum(-1) - step / 2
-    )  # middle of each score's step along the curve, `(K,)`, below 2
+    both = torch.stack([positives, negatives])
+    step = (both.double() / both.sum(-1, keepdim=True).clamp(min=1)).sum(0)
+    middle = step.cumsum(-1) - step / 2  # of each score's step along the curve, below 2
     group = (middle / 2 * n_bins).long().clamp(max=n_bins - 1)
     _, group = torch.unique_consecutive(group, return_inverse=True)
     n_groups = int(group[-1]) + 1 if len(group) else 0
-    merged_positives = positives.new_zeros(n_groups).index_add_(0, group, positives)
-    merged_negatives = negatives.new_zeros(n_groups).index_add_(0, group, negatives)
-    return merged_positives, merged_negatives
+    merged = both.new_zeros(2, n_groups).index_add_(1, group, both)
+    return merged[0], merged[1]
 
 
 def curve_points(
@@ -203,11 +199,6 @@ def aupimo(
 def _at_least(counts: Tensor) -> Tensor:
     """Counts at or above each score, highest score first and 0 before it, `(..., K + 1)`."""
     return F.pad(counts.double().flip(-1).cumsum(-1), (1, 0))
-
-
-def _shares(counts: Tensor) -> Tensor:
-    """Counts as fractions of their sum, `(K,)`; 0 if there are none."""
-    return counts.double() / counts.sum().clamp(min=1)
 
 
 def _where_defined(value: Tensor, positives: Tensor, negatives: Tensor) -> Tensor:

@@ -47,14 +47,14 @@ class ImageMetrics(Metric):
         self.scores.append(scores.detach())
         self.labels.append(labels.bool())
 
-    def counts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Distinct scores, ascending, and defective and good images at each, `(K,)` each."""
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """Defective and good images at each distinct score, ascending, `(K,)` each."""
         return curves.count(*self._seen())
 
     def compute(self) -> dict[str, float]:
         """Each of `IMAGE_METRICS`."""
-        _, defective, good = self.counts()
-        return {n: float(info.function(defective, good)) for n, info in IMAGE_METRICS.items()}
+        counts = self.counts()
+        return {name: float(info.function(*counts)) for name, info in IMAGE_METRICS.items()}
 
     def intervals(self) -> dict[str, float]:
         """95 % bootstrap interval of each number, as `<name>_low` and `<name>_high`."""

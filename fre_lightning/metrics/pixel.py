@@ -1,20 +1,22 @@
 """Pixel metrics, as a `torchmetrics.Metric`: AUROC, average precision, F1, AUPRO and AUPIMO.
 
 As with image metrics, `compute` returns plain floats, NaN where undefined. `counts` and
-`region_counts` give what `fre_lightning.metrics.curves` draws curves from.
+`kinds` give what `fre_lightning.metrics.curves` draws curves from.
 """
 
 from typing import Any
 
+import torch
 from torch import Tensor
+from torchmetrics import Metric
+from torchmetrics.utilities import dim_zero_cat
 
-from fre_lightning.metrics.bins import bin_thresholds
-from fre_lightning.metrics.histogram import PixelKinds, ScoreHistogram, Weighted
-from fre_lightning.metrics.info import PIXEL_METRICS
+from fre_lightning.metrics.bins import score_bins
+from fre_lightning.metrics.info import PIXEL_METRICS, PixelKinds
 from fre_lightning.metrics.regions import image_weights, region_weights
 
 
-class PixelMetrics(ScoreHistogram):
+class PixelMetrics(Metric):
     """Pixel AUROC, average precision (AUPR), highest F1, AUPRO and AUPIMO over all images.
 
     All depend on nothing but the order of the scores. AUPRO is the mean over 8-connected defect
@@ -22,41 +24,97 @@ class PixelMetrics(ScoreHistogram):
     all pixels outside the masks; its thresholds are the scores. AUPIMO (`curves.aupimo`) takes the
     false positive rate of all good images at once, where the paper averages those of single
     images: the same for images of equal size.
+
+    Its state is histograms of scores, which add up over batches and processes. Only bins that are
+    not empty are kept, some ten thousand however many images there are; see
+    `fre_lightning.metrics.bins` for the bins and their cost in accuracy.
+
+    Attributes:
+        bins: List of one `(K,)` int32 tensor, the bins that are not empty, ascending.
+        weights: List of one `(K, 5)` int64 tensor, the total weight of each of `PixelKinds`.
     """
 
+    full_state_update = False
+    bins: list[Tensor]
+    weights: list[Tensor]
+
     def __init__(self, **kwargs: Any) -> None:
-        """Begin with nothing; `kwargs` are those of `torchmetrics.Metric`."""
-        super().__init__(n_kinds=len(PixelKinds._fields), **kwargs)
+        super().__init__(**kwargs)
+        self.add_state("bins", default=[], dist_reduce_fx="cat")
+        self.add_state("weights", default=[], dist_reduce_fx="cat")
 
-    def _count(self, bins: Tensor, masks: Tensor | None) -> PixelKinds[Weighted]:
-        pixels = Weighted(bins.flatten())
-        if masks is None:
-            nothing = Weighted(pixels.bins[:0])
-            return PixelKinds(pixels, pixels, nothing, nothing, nothing)
-        defects = bins[masks]
-        return PixelKinds(
-            all=pixels,
-            normal=Weighted(bins[~masks.flatten(1).any(1)].flatten()),
-            defects=Weighted(defects),
-            by_region=Weighted(defects, region_weights(masks)),
-            by_image=Weighted(defects, image_weights(masks)),
-        )
+    def update(self, anomaly_maps: Tensor, masks: Tensor | None = None) -> None:
+        """Add images.
 
-    def kinds(self) -> PixelKinds[Tensor]:
+        Args:
+            anomaly_maps: `(N, H, W)` float of any range.
+            masks: `(N, H, W)`, true or non-zero for defect pixels; None if all images are good,
+                which saves time.
+
+        Raises:
+            ValueError: If the shapes differ, or a score is NaN.
+        """
+        if anomaly_maps.ndim != 3 or (masks is not None and masks.shape != anomaly_maps.shape):
+            shape = "missing" if masks is None else tuple(masks.shape)
+            msg = f"Maps {tuple(anomaly_maps.shape)} and masks {shape} must be (N, H, W)."
+            raise ValueError(msg)
+        if anomaly_maps.numel() == 0:
+            return
+        bins = score_bins(anomaly_maps.detach().to(self.device))
+        first, last = (int(end) for end in bins.aminmax())
+        # int64: exact sums, also on devices without float64.
+        dense = bins.new_zeros(len(PixelKinds._fields), last - first + 1, dtype=torch.int64)
+        _add(PixelKinds(*dense), bins.sub_(first), masks)
+        used = dense.any(dim=0).nonzero()[:, 0]
+        self._put((used + first).int(), dense[:, used].T)
+
+    def histogram(self) -> tuple[Tensor, Tensor]:
+        """Bins that are not empty, `(K,)` int32 ascending, and their weights `(K, 5)` int64."""
+        if len(self.bins) == 0:
+            nothing = torch.zeros(0, len(PixelKinds._fields), dtype=torch.int64, device=self.device)
+            return nothing[:, 0].int(), nothing
+        bins, weights = dim_zero_cat(self.bins), dim_zero_cat(self.weights)
+        distinct, place = torch.unique(bins, return_inverse=True)
+        total = weights.new_zeros(len(distinct), weights.shape[1])
+        return distinct, total.index_add_(0, place, weights)
+
+    def add(self, other: "PixelMetrics") -> None:
+        """Add the images of another metric."""
+        self._put(*other.histogram())
+        self._update_count += other._update_count
+
+    def kinds(self) -> PixelKinds:
         """The pixels of each kind in each bin, `(K,)` int64 on the CPU."""
         return PixelKinds(*self.histogram()[1].cpu().T.contiguous())
 
-    def counts(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Lowest score of each bin, ascending, and its defect and good pixels, `(K,)` each."""
-        kinds, thresholds = self.kinds(), bin_thresholds(self.histogram()[0])
-        return thresholds.cpu(), kinds.defects, kinds.all - kinds.defects
-
-    def region_counts(self) -> tuple[Tensor, Tensor]:
-        """Defect pixels weighted by region, and good pixels, `(K,)` each, as in `counts`."""
+    def counts(self) -> tuple[Tensor, Tensor]:
+        """Defect and good pixels in each bin, by ascending score, `(K,)` each."""
         kinds = self.kinds()
-        return kinds.by_region, kinds.all - kinds.defects
+        return kinds.defects, kinds.good
 
     def compute(self) -> dict[str, float]:
         """Each of `PIXEL_METRICS`."""
         kinds = self.kinds()
         return {name: float(info.function(kinds)) for name, info in PIXEL_METRICS.items()}
+
+    def _put(self, bins: Tensor, weights: Tensor) -> None:
+        self.bins.append(bins)
+        self.weights.append(weights)
+        if len(self.bins) > 1:
+            bins, weights = self.histogram()
+            self.bins, self.weights = [bins], [weights]
+
+
+def _add(kinds: PixelKinds, bins: Tensor, masks: Tensor | None) -> None:
+    """Add a batch `(N, H, W)` to the weight of each kind in each bin, `(K,)`, in place."""
+    one = kinds.all.new_ones(1)
+    kinds.all.index_add_(0, bins.flatten(), one.expand(bins.numel()))
+    if masks is None or not masks.any():
+        kinds.normal.copy_(kinds.all)
+        return
+    masks = masks.bool().to(bins.device)
+    normal, defects = bins[~masks.flatten(1).any(1)].flatten(), bins[masks]
+    kinds.normal.index_add_(0, normal, one.expand(len(normal)))
+    kinds.defects.index_add_(0, defects, one.expand(len(defects)))
+    kinds.by_region.index_add_(0, defects, region_weights(masks))
+    kinds.by_image.index_add_(0, defects, image_weights(masks))

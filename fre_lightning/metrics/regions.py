@@ -31,13 +31,6 @@ def region_weights(masks: Tensor) -> Tensor:
 
 
 def image_weights(masks: Tensor) -> Tensor:
-    """Weight each defect pixel by the reciprocal number of defect pixels in its image.
-
-    Args:
-        masks: `(N, H, W)` bool.
-
-    Returns:
-        `(M,)` int64 for the M true pixels, in the order of `masks.nonzero()`.
-    """
+    """As `region_weights`, but with the reciprocal number of defect pixels in the image."""
     sizes = masks.flatten(1).sum(dim=1)
     return (_TOTAL_WEIGHT // sizes.clamp(min=1)).repeat_interleave(sizes)

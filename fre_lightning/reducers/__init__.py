@@ -1,8 +1,7 @@
 """Reducers: affine maps that learn the subspace of normal features."""
 
-from fre_lightning.reducers.ae import Autoencoder
+from fre_lightning.reducers.ae import Autoencoder, TiedAutoencoder
 from fre_lightning.reducers.base import GradientReducer, NotFittedError, Reducer
 from fre_lightning.reducers.pca import PCA
-from fre_lightning.reducers.tae import TiedAutoencoder
 
 __all__ = ["PCA", "Autoencoder", "GradientReducer", "NotFittedError", "Reducer", "TiedAutoencoder"]

@@ -1,4 +1,4 @@
-"""The reducer AE, a linear autoencoder trained in the subspace of its own training data."""
+"""The reducers AE and TAE, linear autoencoders trained in the subspace of their training data."""
 
 from contextlib import nullcontext
 from typing import ClassVar
@@ -26,6 +26,16 @@ class Autoencoder(GradientReducer):
     model and the loss are the same, with far fewer parameters, each at one scale. The decoder
     starts as the encoder transposed, and is then trained freely. `space="features"` trains on the
     D features, as published.
+
+    Args:
+        n_components: See `find_rank`; the number is that of PCA on the same features.
+        epochs: Passes over the training features.
+        lr: Adam's learning rate.
+        batch_size: Training images per step.
+        space: The coordinates to train in, `span` (the principal axes) or `features`.
+
+    Raises:
+        ConfigError: If a setting is out of range.
     """
 
     name: ClassVar[str] = "ae"
@@ -34,19 +44,6 @@ class Autoencoder(GradientReducer):
     def __init__(
         self, n_components: float | str, epochs: int, lr: float, batch_size: int, space: str
     ) -> None:
-        """Store settings.
-
-        Args:
-            n_components: A share of the variance in (0, 1), a number of components, or
-                `held_out`, see `find_rank`: the number is that of PCA on the same features.
-            epochs: Passes over the training features.
-            lr: Adam's learning rate.
-            batch_size: Training images per step.
-            space: The coordinates to train in, `span` (the principal axes) or `features`.
-
-        Raises:
-            ConfigError: If a setting is out of range.
-        """
         super().__init__(n_components)
         if space not in {"span", "features"}:
             msg = f"reducer.space={space} is unknown; choose span or features."
@@ -68,31 +65,28 @@ class Autoencoder(GradientReducer):
         """Find the subspace and the rank of `(N, D)` features, and draw initial weights."""
         subspace = find_subspace(features, device)
         rank = find_rank(self.n_components_requested, subspace)
-        in_span = self.space == "span"
-        inputs = subspace.coordinates() if in_span else features.block(slice(None))
-        self.training_state = TrainingState(subspace, inputs.float(), rank, tied=self.tied).to(
-            device
-        )
+        span = self.space == "span"
+        inputs = (subspace.coordinates() if span else features.block(slice(None))).float()
+        self.training_state = TrainingState(subspace, inputs, rank, tied=self.tied).to(device)
         return subspace
 
     @torch.no_grad()
     def training_epoch(self) -> Tensor:
-        """Train for one shuffled pass; return the mean squared error of the D features, a scalar.
-
-        A whole epoch per call: a step takes less time than the bookkeeping of a training loop.
-        """
-        assert self.training_state is not None, "fit() comes before training_epoch()"
-        total, n_rows = torch.zeros((), device=self.training_state.inputs.device), 0
-        with intra_op_threads(1) if self.training_state.is_small else nullcontext():
-            for batch in self.training_state.shuffled_batches(self.batch_size):
-                total += self.training_state.backward(batch) * len(batch)
-                self.training_state.step(self.lr)
+        """Train for one shuffled pass; return the mean squared error over D features, a scalar."""
+        # A whole epoch per call: a step takes less time than the bookkeeping of a training loop.
+        state = self.training_state
+        assert state is not None, "fit() comes before training_epoch()"
+        total, n_rows = torch.zeros((), device=state.inputs.device), 0
+        with intra_op_threads(1) if state.is_small else nullcontext():
+            for batch in state.shuffled_batches(self.batch_size):
+                total += state.backward(batch) * len(batch)
+                state.step(self.lr)
                 n_rows += len(batch)
         return total / n_rows
 
     @torch.no_grad()
     def finish(self) -> None:
-        """Store the trained weights with `set_weights`, and drop the state of training."""
+        """Store the trained weights, and drop the state of training."""
         assert self.training_state is not None, "fit() comes before finish()"
         weights, subspace = self.training_state.weights, self.training_state.subspace
         # A view would keep the whole flat vector, in memory and in a checkpoint.
@@ -101,9 +95,15 @@ class Autoencoder(GradientReducer):
         encoder, decoder, bias = weights.encoder, weights.decoder, weights.decoder_bias
         mean = torch.zeros_like(subspace.mean)
         if self.space == "span":
-            mean = subspace.mean
-            parts = [encoder, bias[None]] if self.tied else [encoder, bias[None], decoder]
+            mean, k = subspace.mean, len(encoder)
+            parts = [encoder, bias[None], *([] if self.tied else [decoder])]
             lifted = subspace.lift(torch.cat(parts))  # once, as it reads all features
-            encoder, bias, decoder = torch.tensor_split(lifted, [len(encoder), len(encoder) + 1])
-            bias = mean + bias[0].to(mean)
+            encoder, bias, decoder = lifted[:k], mean + lifted[k].to(mean), lifted[k + 1 :]
         self.set_weights(mean, encoder, None if self.tied else decoder, weights.encoder_bias, bias)
+
+
+class TiedAutoencoder(Autoencoder):
+    """A linear autoencoder with one weight matrix: its decoder is its encoder transposed."""
+
+    name: ClassVar[str] = "tae"
+    tied: ClassVar[bool] = True

@@ -28,8 +28,12 @@ class Reducer(FittedBuffers, ABC):
       data, from which held-out errors are computed.
     - `configs/reducer/<name>.yaml` gives each constructor parameter.
 
+    Args:
+        n_components: A share of the variance in (0, 1), a number of components, or `held_out`, see
+            `find_rank`.
+
     Attributes:
-        mean: `(D,)` float32, the mean of the training features.
+        mean: `(D,)` float32, subtracted before encoding; as a rule the training features' mean.
         encoder_weight: `(k, D)` float32, E.
         encoder_bias: `(k,)` float32, a.
         decoder_weight: `(k, D)` float32, F; the same tensor as `encoder_weight` if `tied`.
@@ -121,17 +125,14 @@ class Reducer(FittedBuffers, ABC):
 
 
 class GradientReducer(Reducer, ABC):
-    """A reducer trained in epochs: `fit` prepares, `training_epoch` trains, `finish` ends.
-
-    Attributes:
-        epochs: The number of calls of `training_epoch`.
-    """
+    """A reducer trained in epochs: `fit` prepares, `training_epoch` trains, `finish` ends."""
 
     epochs: int
+    """The number of calls of `training_epoch`."""
 
     @abstractmethod
     def training_epoch(self) -> Tensor:
-        """Train for one pass over the features, and return the mean loss, a scalar."""
+        """Train for one pass over the features; return their mean squared error, a scalar."""
 
     @abstractmethod
     def finish(self) -> None:

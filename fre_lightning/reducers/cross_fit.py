@@ -17,12 +17,9 @@ def draw_folds(n_samples: int, n_folds: int, seed: int = 0) -> Tensor:
     """A random fold for each sample, all folds of equal size: `(N,)` int64 below `n_folds`."""
     generator = torch.Generator().manual_seed(seed)
     order = torch.randperm(n_samples, generator=generator)
-    return torch.empty(n_samples, dtype=torch.int64).scatter_(
-        0, order, torch.arange(n_samples) % n_folds
-    )
+    return torch.empty_like(order).scatter_(0, order, torch.arange(n_samples) % n_folds)
 
 
-@torch.no_grad()
 def held_out_error_maps(
     subspace: Subspace, n_components: float, feature_shape: tuple[int, int, int], folds: Tensor
 ) -> Tensor:
@@ -46,7 +43,6 @@ def held_out_error_maps(
     return _squared_errors(subspace, n_components, positions, folds).view(-1, height, width)
 
 
-@torch.no_grad()
 def held_out_channel_errors(
     subspace: Subspace, n_components: float, n_channels: int, folds: Tensor
 ) -> Tensor:
@@ -59,61 +55,30 @@ def held_out_channel_errors(
     return _squared_errors(subspace, n_components, channels, folds).mean(dim=0) / n_positions
 
 
+@torch.no_grad()
 def _squared_errors(
     subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
 ) -> Tensor:
     """Sums over groups of columns, `(N, G)` float32; `groups` `(D,)` is the group of each."""
-    refit = _in_sample_space if subspace.in_sample_space else _in_feature_space
-    return refit(subspace, n_components, groups, folds)
-
-
-def _in_sample_space(
-    subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
-) -> Tensor:
-    """Residuals are combinations of images: one `(N, N)` by `(N, D)` product gives all of them."""
-    combinations = torch.zeros_like(subspace.scatter)
-    for fold in torch.unique(folds):
-        held_out, kept = (folds == fold).nonzero()[:, 0], (folds != fold).nonzero()[:, 0]
-        combinations[held_out] = _residual_combinations(
-            subspace.scatter, kept, held_out, n_components
-        )
     sums = torch.zeros(len(folds), int(groups.max()) + 1, dtype=torch.float64)
-    for columns, block in subspace.features.column_blocks():
-        residual = combinations.float() @ (block.to(combinations.device) - block.mean(dim=0))
-        sums.index_add_(1, groups[columns], residual.square().double().cpu())
+    if subspace.in_sample_space:
+        # Residuals are combinations of images: one (N, N) by (N, D) product gives all of them.
+        combinations = torch.zeros_like(subspace.scatter)
+        for fold in torch.unique(folds):
+            kept, from_mean, axes, coordinates = _refit_gram(subspace, folds == fold, n_components)
+            from_mean[:, kept] -= _centre((coordinates @ axes.T).T).T
+            combinations[folds == fold] = from_mean
+        for columns, block in subspace.features.column_blocks():
+            residual = combinations.float() @ (block.to(combinations.device) - block.mean(dim=0))
+            sums.index_add_(1, groups[columns], residual.square().double().cpu())
+        return sums.float()
+    for fold in torch.unique(folds):
+        mean, axes = _refit_scatter(subspace, folds == fold, n_components)
+        for index, values in _rows_of(subspace.features, folds == fold, mean):
+            residual = values - values @ axes @ axes.T
+            part = torch.zeros(len(index), sums.shape[1], dtype=torch.float64)
+            sums[index] = part.index_add_(1, groups, residual.square().cpu())
     return sums.float()
-
-
-def _residual_combinations(
-    gram: Tensor, kept: Tensor, held_out: Tensor, n_components: float
-) -> Tensor:
-    """Weights over all images that give the residuals of the held-out ones, `(n_held_out, N)`."""
-    from_mean, scaled, variances = _refit(gram, kept, held_out)
-    scaled = scaled[:, : _rank(n_components, variances)]
-    coordinates = _centre((from_mean @ gram[:, kept]).T).T @ scaled
-    combinations = from_mean
-    combinations[:, kept] -= _centre((coordinates @ scaled.T).T).T
-    return combinations
-
-
-def _refit(gram: Tensor, kept: Tensor, held_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The subspace of the kept images, as weights over images.
-
-    Returns:
-        Weights `(n_held_out, N)` that give each held-out image minus the mean of the kept ones;
-        weights `(n_kept, r)` over the centred kept images that give the axes; and the variances
-        along the axes, `(r,)`.
-    """
-    from_mean = torch.zeros(len(held_out), len(gram), dtype=gram.dtype, device=gram.device)
-    from_mean[:, kept] = -1 / len(kept)
-    from_mean[torch.arange(len(held_out)), held_out] = 1.0
-    variances, basis = principal_axes(_centre(_centre(gram[kept][:, kept]).T), len(kept))
-    return from_mean, basis / (variances * (len(kept) - 1)).sqrt(), variances
-
-
-def _rank(n_components: float, variances: Tensor) -> int:
-    is_share = isinstance(n_components, float) and n_components < 1
-    return choose_rank(n_components if is_share else min(n_components, len(variances)), variances)
 
 
 @torch.no_grad()
@@ -133,22 +98,18 @@ def held_out_residuals(subspace: Subspace, folds: Tensor) -> Tensor:
     """
     curves: list[tuple[Tensor, Tensor]] = []
     for fold in torch.unique(folds):
-        held_out, kept = (folds == fold).nonzero()[:, 0], (folds != fold).nonzero()[:, 0]
         if subspace.in_sample_space:
-            gram = subspace.scatter
-            from_mean, scaled, _ = _refit(gram, kept, held_out)
-            total = (from_mean @ gram * from_mean).sum(dim=1)
-            coordinates = _centre((from_mean @ gram[:, kept]).T).T @ scaled
-            curves.append((held_out, _left_over(total, coordinates)))
+            _, from_mean, _, coordinates = _refit_gram(subspace, folds == fold)
+            total = (from_mean @ subspace.scatter * from_mean).sum(dim=1)
+            curves.append(((folds == fold).nonzero()[:, 0], _left_over(total, coordinates)))
             continue
-        shift, axes, _ = _refit_features(subspace, folds == fold)
-        for index, rows in _rows_of(subspace.features, folds == fold):
-            values = rows.to(axes.device).double() - subspace.mean - shift
+        mean, axes = _refit_scatter(subspace, folds == fold)
+        for index, values in _rows_of(subspace.features, folds == fold, mean):
             curves.append((index, _left_over(values.square().sum(dim=1), values @ axes)))
     n = min(curve.shape[1] for _, curve in curves)
     residuals = torch.empty(len(folds), n, dtype=torch.float64)
     for index, curve in curves:
-        residuals[index.cpu()] = curve[:, :n].cpu()
+        residuals[index] = curve[:, :n].cpu()
     return residuals
 
 
@@ -163,38 +124,57 @@ def _centre(columns: Tensor) -> Tensor:
     return columns - columns.mean(dim=0)
 
 
-def _in_feature_space(
-    subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
-) -> Tensor:
-    """Refits subtract the part of a fold from the `(D, D)` scatter matrix."""
-    sums = torch.zeros(len(folds), int(groups.max()) + 1, dtype=torch.float64)
-    for fold in torch.unique(folds):
-        shift, axes, variances = _refit_features(subspace, folds == fold)
-        axes = axes[:, : _rank(n_components, variances)]
-        for index, rows in _rows_of(subspace.features, folds == fold):
-            values = rows.to(axes.device).double() - subspace.mean - shift
-            residual = values - values @ axes @ axes.T
-            part = torch.zeros(len(index), sums.shape[1], dtype=torch.float64)
-            sums[index] = part.index_add_(1, groups, residual.square().cpu())
-    return sums.float()
+def _refit_gram(
+    subspace: Subspace, is_held_out: Tensor, n_components: float | None = None
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The subspace of the kept images, as weights over images.
+
+    Returns:
+        The indices of the kept images, `(n_kept,)`; weights `(n_held_out, N)` that give each
+        held-out image minus their mean; weights `(n_kept, r)` over the centred kept images that
+        give the axes; and the held-out images' coordinates along them, `(n_held_out, r)`.
+    """
+    gram = subspace.scatter
+    held_out, kept = is_held_out.nonzero()[:, 0], (~is_held_out).nonzero()[:, 0]
+    from_mean = gram.new_zeros(len(held_out), len(gram))
+    from_mean[:, kept] = -1 / len(kept)
+    from_mean[torch.arange(len(held_out)), held_out] = 1.0
+    kept_gram = _centre(_centre(gram[kept][:, kept]).T)
+    variances, basis = _leading_axes(kept_gram, len(kept), n_components)
+    axes = basis / (variances * (len(kept) - 1)).sqrt()
+    return kept, from_mean, axes, _centre((from_mean @ gram[:, kept]).T).T @ axes
 
 
-def _refit_features(subspace: Subspace, is_held_out: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """The subspace without some images: shift of the mean, axes `(D, r)` and variances."""
+def _refit_scatter(
+    subspace: Subspace, is_held_out: Tensor, n_components: float | None = None
+) -> tuple[Tensor, Tensor]:
+    """The mean `(D,)` and axes `(D, r)` of the kept images: the part of a fold is subtracted."""
     n_kept, mean = int((~is_held_out).sum()), subspace.mean
     scatter, total = subspace.scatter.clone(), torch.zeros_like(mean)
-    for _, rows in _rows_of(subspace.features, is_held_out):
-        values = rows.to(scatter.device).double() - mean
+    for _, values in _rows_of(subspace.features, is_held_out, mean):
         total += values.sum(dim=0)
         scatter.addmm_(values.T, values, alpha=-1)
     shift = -total / n_kept  # from the mean of all images to that of the kept ones
     scatter -= n_kept * torch.outer(shift, shift)
-    variances, axes = principal_axes(scatter, n_kept)
-    return shift, axes, variances
+    return mean + shift, _leading_axes(scatter, n_kept, n_components)[1]
 
 
-def _rows_of(features: FeatureMatrix, chosen: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """Iterate over chosen rows, block by block: pairs of their indices and features."""
+def _leading_axes(
+    scatter: Tensor, n_samples: int, n_components: float | None
+) -> tuple[Tensor, Tensor]:
+    """The first `n_components` of `principal_axes`, or as many as there are; None: all."""
+    variances, axes = principal_axes(scatter, n_samples)
+    if n_components is None:
+        return variances, axes
+    is_share = isinstance(n_components, float) and n_components < 1
+    rank = choose_rank(n_components if is_share else min(n_components, len(variances)), variances)
+    return variances[:rank], axes[:, :rank]
+
+
+def _rows_of(
+    features: FeatureMatrix, chosen: Tensor, mean: Tensor
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Iterate over chosen rows, block by block: pairs of indices and features minus a mean."""
     for rows, block in features.row_blocks():
         inside = chosen[rows].nonzero()[:, 0]
-        yield inside + rows.start, block[inside]
+        yield inside + rows.start, block[inside].to(mean.device).double() - mean

@@ -16,20 +16,10 @@ class PCA(Reducer):
     name: ClassVar[str] = "pca"
     tied: ClassVar[bool] = True
 
-    def __init__(self, n_components: float | str) -> None:
-        """Store settings.
-
-        Args:
-            n_components: A share of the variance in (0, 1), a number of components, or
-                `held_out`, see `find_rank`.
-        """
-        super().__init__(n_components)
-
     @torch.no_grad()
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
         """Find the leading principal axes of `(N, D)` features."""
         subspace = find_subspace(features, device)
         rank = find_rank(self.n_components_requested, subspace)
-        axes = subspace.lift(torch.eye(rank, len(subspace.variances)))
-        self.set_weights(subspace.mean, axes)
+        self.set_weights(subspace.mean, subspace.lift(torch.eye(rank, len(subspace.variances))))
         return subspace

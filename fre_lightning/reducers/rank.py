@@ -11,8 +11,6 @@ from fre_lightning.reducers.subspace import Subspace, choose_rank
 
 log = logging.getLogger(__name__)
 
-HELD_OUT = "held_out"
-
 _N_FOLDS = 4
 _MIN_STANDARD_ERRORS = 2.0  # by which an axis must be better than chance
 
@@ -31,18 +29,12 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
             `held_out` with fewer than three images.
         FeatureError: If the images of the other folds do not vary.
     """
-    if n_components != HELD_OUT:
-        if isinstance(n_components, str):
-            msg = (
-                f"reducer.n_components={n_components} is neither a share of the variance, nor a "
-                f"number, nor {HELD_OUT}."
-            )
-            raise ConfigError(msg)
+    if n_components != "held_out":
         return choose_rank(n_components, subspace.variances)
     n_copies = subspace.features.n_copies
     n_samples = subspace.features.shape[0] // n_copies
     if n_samples < 3:
-        msg = f"reducer.n_components={HELD_OUT} takes at least 3 images, and there are {n_samples}."
+        msg = f"reducer.n_components=held_out takes at least 3 images, and there are {n_samples}."
         raise ConfigError(msg)
     folds = draw_folds(n_samples, min(_N_FOLDS, n_samples)).repeat(n_copies)
     residuals = held_out_residuals(subspace, folds)

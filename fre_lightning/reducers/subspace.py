@@ -38,32 +38,28 @@ class Subspace:
     @property
     def in_sample_space(self) -> bool:
         """Whether `basis` combines images rather than features."""
-        n_samples, n_features = self.features.shape
-        return bool(n_features > n_samples)
+        return self.features.shape[1] > self.features.shape[0]
+
+    @property
+    def _singular_values(self) -> Tensor:
+        return (self.variances * (self.features.shape[0] - 1)).sqrt()
 
     def coordinates(self) -> Tensor:
         """Coordinates of the centred features along the axes, `(N, r)` float64: an isometry."""
-        n_samples = self.features.shape[0]
         if self.in_sample_space:
-            return self.basis * (self.variances * (n_samples - 1)).sqrt()
-        device = self.basis.device
-        blocks = [
-            (rows.to(device).double() - self.mean) @ self.basis
-            for _, rows in self.features.row_blocks()
-        ]
-        return torch.cat(blocks)
+            return self.basis * self._singular_values
+        blocks = (rows.to(self.basis).sub_(self.mean) for _, rows in self.features.row_blocks())
+        return torch.cat([block @ self.basis for block in blocks])
 
     def lift(self, weights: Tensor) -> Tensor:
         """Turn `(k, r)` weights over the axes into `(k, D)` float32 weights over the features."""
         weights = weights.to(self.basis)
         if not self.in_sample_space:
             return (weights @ self.basis.T).float()
-        n_samples, n_features = self.features.shape
-        singular_values = (self.variances * (n_samples - 1)).sqrt()
-        combinations = (weights / singular_values) @ self.basis.T  # (k, N)
-        lifted = torch.empty(len(weights), n_features, device=self.basis.device)
+        combinations = (weights / self._singular_values) @ self.basis.T  # (k, N)
+        lifted = torch.empty(len(weights), len(self.mean), device=self.basis.device)
         for columns, block in self.features.column_blocks():
-            centred = block.to(self.basis.device).double() - self.mean[columns]
+            centred = block.to(self.basis).sub_(self.mean[columns])
             lifted[:, columns] = (combinations @ centred).float()
         return lifted
 
@@ -89,7 +85,8 @@ def find_subspace(features: FeatureMatrix, device: torch.device | None = None) -
         )
         raise FeatureError(msg)
     device = torch.device("cpu") if device is None or device.type == "mps" else device
-    scatter, mean = (_gram if n_features > n_samples else _covariance)(features, device)
+    upper, mean = (_gram if n_features > n_samples else _covariance)(features, device)
+    scatter = upper.triu() + upper.triu(1).T
     variances, basis = principal_axes(scatter, n_samples)
     return Subspace(features, mean, variances, basis, scatter)
 
@@ -118,12 +115,12 @@ def principal_axes(scatter: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
     return eigenvalues[:rank] / (n_samples - 1), eigenvectors[:, :rank]
 
 
-def choose_rank(n_components: float, variances: Tensor) -> int:
+def choose_rank(n_components: float | str, variances: Tensor) -> int:
     """The number of components for a share of the variance, or a number.
 
     Args:
         n_components: A share of the variance in (0, 1): the smallest sufficient number is taken,
-            as in scikit-learn's PCA. Or the number itself, an integer.
+            as in scikit-learn's PCA. Or the number itself, an integer. Words are refused.
         variances: `(r,)` descending.
 
     Raises:
@@ -134,10 +131,10 @@ def choose_rank(n_components: float, variances: Tensor) -> int:
         ratios = torch.cumsum(variances / variances.sum(), dim=0).cpu()
         reached = int(torch.searchsorted(ratios, torch.tensor(n_components).double(), right=True))
         return min(reached + 1, rank)
-    if isinstance(n_components, bool) or n_components != int(n_components) or n_components < 1:
+    if isinstance(n_components, bool | str) or not n_components == int(n_components) > 0:
         msg = (
             f"reducer.n_components={n_components} is neither a share of the variance between 0 "
-            "and 1 nor a number of components."
+            "and 1, nor a number of components, nor held_out."
         )
         raise ConfigError(msg)
     if n_components > rank:
@@ -151,7 +148,7 @@ def choose_rank(n_components: float, variances: Tensor) -> int:
 
 
 def _gram(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`(N, N)` Gram matrix of the centred features, and their mean `(D,)`."""
+    """Upper half of the `(N, N)` Gram matrix of the centred features, and their mean `(D,)`."""
     n_samples, n_features = features.shape
     gram = torch.zeros(n_samples, n_samples, dtype=torch.float64, device=device)
     mean = torch.empty(n_features, dtype=torch.float64, device=device)
@@ -160,11 +157,11 @@ def _gram(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor
         mean[columns] = values.mean(dim=0)
         values -= mean[columns]
         _add_product(gram, values)
-    return _symmetric(gram), mean
+    return gram, mean
 
 
 def _covariance(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor]:
-    """`(D, D)` scatter matrix of the centred features, and their mean `(D,)`, in one pass."""
+    """Upper half of the `(D, D)` scatter matrix of the centred features, and their mean `(D,)`."""
     n_samples, n_features = features.shape
     scatter = torch.zeros(n_features, n_features, dtype=torch.float64, device=device)
     total = torch.zeros(n_features, dtype=torch.float64, device=device)
@@ -174,7 +171,6 @@ def _covariance(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, 
         values = rows.to(device).double() - shift
         total += values.sum(dim=0)
         _add_product(scatter, values.T)
-    scatter = _symmetric(scatter)
     scatter -= torch.outer(total, total) / n_samples
     return scatter, shift + total / n_samples
 
@@ -185,8 +181,3 @@ def _add_product(total: Tensor, values: Tensor) -> None:
     for start in range(0, len(values), step):
         rows = slice(start, start + step)
         total[rows, start:].addmm_(values[rows], values[start:].T)
-
-
-def _symmetric(upper: Tensor) -> Tensor:
-    """The symmetric matrix whose elements on and above the diagonal are those of `(n, n)`."""
-    return upper.triu() + upper.triu(1).T

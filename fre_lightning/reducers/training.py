@@ -1,7 +1,7 @@
 """The training of a linear autoencoder by hand: its gradient, and Adam on one flat vector."""
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -9,8 +9,11 @@ from torch.optim.adam import adam
 
 from fre_lightning.reducers.subspace import Subspace
 
+# With fewer, threads save no time, and are 10 to 40 times slower while other programs compute.
 _MIN_THREADED_WEIGHTS = 2**17
-"""With fewer, threads save no time, and are 10 to 40 times slower while other programs compute."""
+
+_PLAIN = {"fused": True, "amsgrad": False, "maximize": False, "weight_decay": 0.0}
+_ADAM: dict[str, Any] = {"beta1": 0.9, "beta2": 0.999, "eps": 1e-8, **_PLAIN}
 
 
 class Weights(NamedTuple):
@@ -59,7 +62,7 @@ class TrainingState(nn.Module):
 
     @property
     def weights(self) -> Weights:
-        """The weights, as views."""
+        """The weights, as views of `flat`."""
         return self._view(self.flat)
 
     def shuffled_batches(self, batch_size: int) -> Iterator[Tensor]:
@@ -101,27 +104,10 @@ class TrainingState(nn.Module):
         return loss
 
     def step(self, lr: float) -> None:
-        """Take a step of Adam.
-
-        Not by `torch.optim.Adam.step`, which looks for CUDA each time; that takes as long as the
-        arithmetic.
-        """
-        adam(
-            [self.flat],
-            [self.gradient],
-            [self.first_moment],
-            [self.second_moment],
-            [],
-            [self.n_steps],
-            fused=True,
-            amsgrad=False,
-            beta1=0.9,
-            beta2=0.999,
-            lr=lr,
-            weight_decay=0.0,
-            eps=1e-8,
-            maximize=False,
-        )
+        """Take a step of Adam."""
+        # `torch.optim.Adam.step` looks for CUDA each time, which takes as long as the arithmetic.
+        first, second = [self.first_moment], [self.second_moment]
+        adam([self.flat], [self.gradient], first, second, [], [self.n_steps], lr=lr, **_ADAM)
 
     def _view(self, flat: Tensor) -> Weights:
         rank, n_inputs = self.rank, self.inputs.shape[1]

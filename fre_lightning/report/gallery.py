@@ -1,11 +1,11 @@
 """The gallery of a report: its test images, hardest first, and their pictures."""
 
-import base64
 import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from fre_lightning.pictures.embedding import data_uri
 from fre_lightning.pictures.thumbnails import (
     MAX_PICTURES,
     draw_from_dataset,
@@ -49,7 +49,7 @@ def make_pictures(run: StoredRun, types: Sequence[str], n_pictures: int) -> list
         mistake = ""
         if is_mistake(image.label, image.score, run.threshold):
             mistake = "missed" if image.label else "false alarm"
-        uri = _data_uri(encoded[index]) if index in encoded else None
+        uri = data_uri("image/webp", encoded[index]) if index in encoded else None
         pictures.append(Picture(image, uri, types.index(image.defect_type), mistake))
     return pictures
 
@@ -77,7 +77,3 @@ def _read_thumbnails(run: StoredRun, order: Sequence[int]) -> dict[int, bytes]:
     if missing:
         encoded |= draw_from_dataset(run.config, missing)
     return encoded
-
-
-def _data_uri(encoded: bytes) -> str:
-    return f"data:image/webp;base64,{base64.b64encode(encoded).decode()}"

@@ -1,7 +1,5 @@
 """The page of a report: its template, filled in."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -13,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fre_lightning.files import write_text
+from fre_lightning.pictures.embedding import content_policy
 from fre_lightning.report import svg
 from fre_lightning.report.charts import comparison_charts
 from fre_lightning.report.sections import describe_run
@@ -60,7 +59,7 @@ def _render(runs: Sequence[StoredRun], folder: Path) -> str:
     return environment.get_template("report.html").render(
         title=_title(runs, names),
         about=_shared_settings(runs) if len(runs) > 1 else "",
-        policy=_policy(style, script),
+        policy=content_policy(style, script),
         style=Markup(style),
         script=Markup(script),
         results=results_table(table),
@@ -95,19 +94,6 @@ def _shared_settings(runs: Sequence[StoredRun]) -> str:
 def _breakable(path: str) -> Markup:
     """Let lines break after each slash of a path."""
     return Markup("/<wbr>").join(path.split("/"))
-
-
-def _policy(style: str, script: str) -> str:
-    """A content security policy: our script and style alone, pictures within the page, no network.
-
-    Whatever slipped in by way of a file name would neither run nor load.
-    """
-    hashes = {
-        f"{name}-src": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for name, text in (("style", style), ("script", script))
-    }
-    allowed = " ".join(f"{name} 'sha256-{value}';" for name, value in hashes.items())
-    return f"default-src 'none'; img-src data:; {allowed} base-uri 'none'; form-action 'none'"
 
 
 def _as_yaml(config: Mapping[str, Any]) -> str:

@@ -10,7 +10,7 @@ from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
 from fre_lightning.scoring.rule import Scoring
-from fre_lightning.scoring.threshold import find_threshold
+from fre_lightning.scoring.threshold import find_threshold, n_images_needed
 
 log = logging.getLogger(__name__)
 
@@ -18,21 +18,26 @@ _MIN_IMAGES = 3  # one is held out, and a subspace takes two
 
 
 class Thresholds(NamedTuple):
-    """The decisions for a false-alarm rate.
+    """The thresholds for a false-alarm rate.
 
     Attributes:
         image: The image score above which an image is called defective.
-        pixel: The value that the given share of normal images exceeds anywhere in the anomaly map.
-        is_extrapolated: Whether both come from a fitted tail, because there are too few images.
+        pixel: The value that this share of normal images exceeds anywhere in the anomaly map.
     """
 
     image: float
     pixel: float
-    is_extrapolated: bool
 
 
 class Calibration(FittedBuffers):
     """Held-out scores of the training images, and thresholds for any false-alarm rate.
+
+    Args:
+        n_folds: The number of folds that training images are dealt to; each fold is scored by a
+            subspace of the other folds. At most one fold an image.
+
+    Raises:
+        ConfigError: If there are fewer than two folds.
 
     Attributes:
         image_scores: `(N,)` float32, the score of each training image; empty before `fit`.
@@ -43,15 +48,6 @@ class Calibration(FittedBuffers):
     map_maxima: Tensor
 
     def __init__(self, n_folds: int) -> None:
-        """Store settings.
-
-        Args:
-            n_folds: The number of folds that training images are dealt to; each fold is scored by
-                a subspace of the other folds. At most one fold an image.
-
-        Raises:
-            ConfigError: If there are fewer than two folds.
-        """
         super().__init__()
         if n_folds < 2:
             msg = f"calibration.n_folds={n_folds} must be at least 2."
@@ -73,11 +69,9 @@ class Calibration(FittedBuffers):
     def fit(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
         """Score held-out training images.
 
-        The maps are always PCA's: autoencoders would have to be trained again for each fold, and
-        PCA is their optimum.
-
         Args:
-            error_maps: Held-out error maps, `(N, h, w)` of each layer.
+            error_maps: Held-out error maps, `(N, h, w)` of each layer; always PCA's, the optimum
+                of autoencoders, which would have to be trained again for each fold.
             scoring: Is fitted to the maps, and then scores them.
         """
         scoring.fit(error_maps)
@@ -89,6 +83,16 @@ class Calibration(FittedBuffers):
         """The thresholds that this share of normal images exceeds; None before `fit`."""
         if not len(self.image_scores):
             return None
-        image = find_threshold(self.image_scores.cpu(), false_alarm_rate)
-        pixel = find_threshold(self.map_maxima.cpu(), false_alarm_rate)
-        return Thresholds(image.value, pixel.value, image.is_extrapolated)
+        image, pixel = (
+            find_threshold(scores.cpu(), false_alarm_rate)
+            for scores in (self.image_scores, self.map_maxima)
+        )
+        if len(self.image_scores) < (n_needed := n_images_needed(false_alarm_rate)):
+            log.warning(
+                "A false-alarm rate of %g takes %d training images to observe and there are %d: "
+                "the threshold is extrapolated.",
+                false_alarm_rate,
+                n_needed,
+                len(self.image_scores),
+            )
+        return Thresholds(image, pixel)

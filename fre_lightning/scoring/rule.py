@@ -38,6 +38,21 @@ class Scoring(FittedBuffers):
     and the level gives maps of normal images a mean of 1. Maps of several layers are then resized
     to the largest map's size and fused.
 
+    Args:
+        name: Its name in tables.
+        statistic: The image score of a map: `sum`, `max`, or `top`, the mean of its highest cells.
+            The sum dilutes small defects.
+        top_fraction: The share of the cells that `top` averages, in (0, 1].
+        position_norm: Exponent of the expected error at each position, in [0, 1]: 0 leaves
+            positions as they are, 1 makes all equal. None: maps of a single layer are not divided
+            at all.
+        fusion: How maps of several layers are fused: `mean` or `max`.
+        weights: One for each layer; None: all are equal.
+        smoothing: Standard deviation, in pixels, of a Gaussian that smooths anomaly maps; 0: none.
+
+    Raises:
+        ConfigError: If a setting is out of range.
+
     Attributes:
         expected: The expected errors of all layers, `(h, w)` each, flattened and concatenated,
             float32; empty before `fit`, or if maps are not divided.
@@ -55,31 +70,10 @@ class Scoring(FittedBuffers):
         weights: Sequence[float] | None,
         smoothing: float,
     ) -> None:
-        """Store settings.
-
-        Args:
-            name: Its name in tables.
-            statistic: The image score of a map: `sum`, `max`, or `top`, the mean of its highest
-                cells. The sum dilutes small defects.
-            top_fraction: The share of the cells that `top` averages, in (0, 1].
-            position_norm: Exponent of the expected error at each position, in [0, 1]: 0 leaves
-                positions as they are, 1 makes all equal. None: maps of a single layer are not
-                divided at all.
-            fusion: How maps of several layers are fused: `mean` or `max`.
-            weights: One for each layer; None: all are equal.
-            smoothing: Standard deviation, in pixels, of a Gaussian that smooths anomaly maps; 0:
-                none.
-
-        Raises:
-            ConfigError: If a setting is out of range.
-        """
         super().__init__()
-        for key, value, known in (
-            ("statistic", statistic, STATISTICS),
-            ("fusion", fusion, FUSIONS),
-        ):
-            if value not in known:
-                msg = f"scoring.{key}={value} is unknown; choose one of {', '.join(known)}."
+        for key, word, known in (("statistic", statistic, STATISTICS), ("fusion", fusion, FUSIONS)):
+            if word not in known:
+                msg = f"scoring.{key}={word} is unknown; choose one of {', '.join(known)}."
                 raise ConfigError(msg)
         if not 0 < top_fraction <= 1 or not 0 <= (position_norm or 0) <= 1 or smoothing < 0:
             msg = (
@@ -111,10 +105,8 @@ class Scoring(FittedBuffers):
             raise ConfigError(msg)
         if self.position_norm is None and len(held_out_maps) == 1:
             return
-        expected = [
-            _expected(maps.mean(dim=0), self.position_norm or 0.0) for maps in held_out_maps
-        ]
-        self.expected = torch.cat([m.flatten() for m in expected]).to(self.expected.device)
+        expected = [_expected(maps, self.position_norm or 0.0).flatten() for maps in held_out_maps]
+        self.expected = torch.cat(expected).to(self.expected.device)
 
     def normalize(self, error_maps: Sequence[Tensor]) -> Tensor:
         """Divide error maps by the expected errors, and fuse the layers.
@@ -127,8 +119,7 @@ class Scoring(FittedBuffers):
         """
         maps = list(error_maps)
         if len(self.expected):
-            sizes = [m[0].numel() for m in maps]
-            expected = torch.split(self.expected, sizes)
+            expected = torch.split(self.expected, [m[0].numel() for m in maps])
             maps = [m / e.view(m.shape[1:]) for m, e in zip(maps, expected, strict=True)]
         if len(maps) == 1:
             return maps[0]
@@ -160,13 +151,13 @@ class Scoring(FittedBuffers):
         if self.smoothing == 0:
             return maps
         reach = min(round(4 * self.smoothing), min(maps.shape[1:]) - 1)
-        kernel = 2 * reach + 1
-        blurred: Tensor = gaussian_blur(maps[:, None], [kernel, kernel], [self.smoothing] * 2)
+        blurred: Tensor = gaussian_blur(maps[:, None], [2 * reach + 1] * 2, [self.smoothing] * 2)
         return blurred[:, 0]
 
 
-def _expected(mean: Tensor, position_norm: float) -> Tensor:
-    """The expected error `(h, w)` of maps whose mean over held-out normal images is `mean`."""
+def _expected(maps: Tensor, position_norm: float) -> Tensor:
+    """The expected error `(h, w)` from `(N, h, w)` error maps of held-out normal images."""
+    mean = maps.mean(dim=0)
     smooth = F.avg_pool2d(mean[None], 3, stride=1, padding=1, count_include_pad=False)[0]
     # Without a floor, positions with almost no normal error would dominate the map.
     profile = smooth.clamp(min=1e-3 * float(smooth.mean())) ** position_norm

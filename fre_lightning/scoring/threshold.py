@@ -5,7 +5,6 @@ a subspace fitted without it. Labels of test images play no part.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -18,24 +17,8 @@ from fre_lightning.errors import ConfigError
 _TAIL_SHARE, _MIN_TAIL = 0.2, 8
 
 
-class Threshold(NamedTuple):
-    """A score above which an image is called defective.
-
-    Attributes:
-        value: The score.
-        is_extrapolated: Whether it comes from a fitted tail, because there are too few images.
-    """
-
-    value: float
-    is_extrapolated: bool
-
-
 def check_rate(rate: float) -> None:
-    """Reject a false-alarm rate outside (0, 1).
-
-    Raises:
-        ConfigError: If it is.
-    """
+    """Reject a false-alarm rate outside (0, 1) with a `ConfigError`."""
     if not 0 < rate < 1:
         msg = f"false_alarm_rate={rate} must lie between 0 and 1."
         raise ConfigError(msg)
@@ -62,36 +45,24 @@ def n_images_needed(rate: float) -> int:
     return math.ceil(1 / rate - 1e-9) - 1
 
 
-def extrapolation_warning(rate: float, n_train: int) -> str:
-    """The sentence that goes with an extrapolated threshold."""
-    return (
-        f"A false-alarm rate of {rate:g} takes {n_images_needed(rate)} training images to observe "
-        f"and there are {n_train}: the threshold is extrapolated."
-    )
-
-
-def find_threshold(calibration: Tensor, rate: float) -> Threshold:
-    """The threshold for a false-alarm rate.
+def find_threshold(calibration: Tensor, rate: float) -> float:
+    """The score above which an image is called defective, for a false-alarm rate.
 
     A new normal image exceeds the k-th highest of N scores, k = floor(rate (N + 1)), with a
-    probability of at most `rate`. If N is too small for k = 1, a generalised Pareto tail (Pickands
-    1975) is fitted to the highest scores, and the result is marked as extrapolated.
+    probability of at most `rate`. If N is too small for k = 1 (see `n_images_needed`), it is
+    extrapolated: a generalised Pareto tail (Pickands 1975) is fitted to the highest scores.
 
     Args:
-        calibration: `(N,)` held-out scores of normal images.
+        calibration: `(N,)` held-out scores of normal images, at least one.
         rate: Between 0 and 1.
 
     Raises:
-        ValueError: If the rate is out of range, or there is no score.
+        ConfigError: If the rate is out of range.
     """
-    if not 0 < rate < 1 or len(calibration) == 0:
-        msg = f"rate={rate} must lie between 0 and 1, and scores ({len(calibration)}) be given."
-        raise ValueError(msg)
+    check_rate(rate)
     ordered = calibration.double().sort(descending=True).values
     k = math.floor(rate * (len(ordered) + 1) + 1e-9)
-    if k >= 1:
-        return Threshold(float(ordered[k - 1]), is_extrapolated=False)
-    return Threshold(_tail_quantile(ordered, rate), is_extrapolated=True)
+    return float(ordered[k - 1]) if k >= 1 else _tail_quantile(ordered, rate)
 
 
 def decision_metrics(scores: Tensor, labels: Tensor, threshold: float) -> dict[str, float]:
@@ -106,15 +77,13 @@ def decision_metrics(scores: Tensor, labels: Tensor, threshold: float) -> dict[s
         `accuracy`, `precision`, `recall` and `false_alarm_rate` (of good images), each if defined.
     """
     called, defective = scores > threshold, labels.bool()
-    n_hits, n_called = int((called & defective).sum()), int(called.sum())
-    n_defective, n_good = int(defective.sum()), int((~defective).sum())
     parts = {
-        "accuracy": (int((called == defective).sum()), len(scores)),
-        "precision": (n_hits, n_called),
-        "recall": (n_hits, n_defective),
-        "false_alarm_rate": (n_called - n_hits, n_good),
+        "accuracy": called == defective,
+        "precision": defective[called],
+        "recall": called[defective],
+        "false_alarm_rate": called[~defective],
     }
-    return {name: part / whole for name, (part, whole) in parts.items() if whole}
+    return {name: float(part.double().mean()) for name, part in parts.items() if len(part)}
 
 
 def _tail_quantile(descending: Tensor, rate: float) -> float:

@@ -82,14 +82,21 @@ def test_a_convolution_that_is_used_twice_is_not_folded():
 
 
 def test_an_engine_is_built_once_for_a_precision():
-    backbone = make()
-    backbone.accelerate(1, "32-true")
-    engines = dict(backbone._engines)
-    backbone.accelerate(1, "32-true")
-    assert backbone._engines == engines
-    backbone.accelerate(1, "bf16-mixed")
-    assert backbone._engines.keys() == engines.keys()
-    assert backbone._engines != engines
+    """An engine holds the weights that it was built on, so that a new one shows."""
+    backbone, image = make(), draw(1)
+
+    def accelerated(precision):
+        backbone.accelerate(1, precision)
+        return backbone(image)[0]
+
+    first = accelerated("32-true")
+    backbone.network.get_parameter("conv1.weight").mul_(2)
+    assert torch.equal(accelerated("32-true"), first)
+    second = accelerated("bf16-mixed")
+    assert not torch.allclose(second, first)
+    backbone.network.get_parameter("conv1.weight").mul_(2)
+    assert torch.equal(accelerated("bf16-mixed"), second)
+    assert not torch.allclose(accelerated("32-true"), first)
 
 
 @pytest.mark.parametrize("engine", ["eager", "openvino"])

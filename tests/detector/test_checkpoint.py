@@ -58,6 +58,17 @@ def test_flipped_bits_in_the_file_are_noticed(path):
         read_checkpoint(path)
 
 
+def test_a_malicious_pickle_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "owned"), "w"))
+
+    torch.save({"state_dict": {}, PAYLOAD_KEY: Evil()}, tmp_path / "evil.ckpt")
+    with pytest.raises(CheckpointError, match=r"evil\.ckpt"):
+        read_checkpoint(tmp_path / "evil.ckpt")
+    assert not (tmp_path / "owned").exists()
+
+
 @pytest.mark.parametrize("number", [0, 999, None, "1"])
 def test_another_format_is_told(change, number):
     path = change(lambda content: content[PAYLOAD_KEY].update(format=number))

@@ -1,24 +1,24 @@
-import csv
+import math
+import shutil
 
 import pytest
-import torch
 
-from fre_lightning.detector.builder import restore_model
-from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.experiment import run
-from fre_lightning.images.reading import read_image
 
 
-@pytest.mark.parametrize("scoring", ["paper", "topk"])
-def test_forward_gives_the_scores_of_the_run(make_config, mvtec, tmp_path, scoring):
-    cfg = make_config(f"scoring={scoring}")
-    run(cfg)
-    with (tmp_path / "run/scores.csv").open() as stream:
-        rows = list(csv.DictReader(stream))
-    module = restore_model(read_checkpoint(tmp_path / "run"))
-    images = torch.stack([read_image(mvtec / row["path"], module.image_size) for row in rows])
-    with torch.inference_mode():
-        scores, anomaly_maps = module(images)
-    expected = torch.tensor([float(row["score"]) for row in rows])
-    torch.testing.assert_close(scores, expected, rtol=1e-4, atol=0)
-    assert anomaly_maps.shape == (len(rows), *module.image_size)
+@pytest.mark.parametrize("reducer", ["tae", "ae"])
+def test_autoencoders_end_like_pca(make_config, reducer):
+    pca = run(make_config("reducer=pca"))
+    summary = run(make_config(f"reducer={reducer}", "reducer.batch_size=4"))
+    assert summary["n_components"] == pca["n_components"]
+    assert summary["image_auroc"] == pytest.approx(pca["image_auroc"], abs=0.1)
+
+
+@pytest.mark.parametrize("gone", [["good"], ["dent", "spot"]])
+def test_metrics_that_are_undefined_are_left_out(make_config, mvtec, caplog, gone):
+    for name in gone:
+        shutil.rmtree(mvtec / "part/test" / name)
+    summary = run(make_config())
+    assert "image_auroc" not in summary
+    assert "Left out" in caplog.text
+    assert not any(math.isnan(v) for v in summary.values() if isinstance(v, float))

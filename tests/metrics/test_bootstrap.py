@@ -33,7 +33,7 @@ def test_interval_agrees_with_resampling_by_scikit_learn():
 def test_any_statistic_of_counts_works(statistic):
     scores, labels = random_scores(100)
     lower, upper = bootstrap_interval(scores, labels, statistic, n_resamples=50)
-    assert 0 < lower < statistic(*curves.count(scores, labels)[1:]) < upper < 1
+    assert 0 < lower < statistic(*curves.count(scores, labels)) < upper < 1
 
 
 def test_image_metrics_report_intervals_around_their_values():
@@ -64,17 +64,21 @@ def test_a_higher_level_is_wider():
     assert a < b < c < d
 
 
-def test_blocks_cover_all_resamples(monkeypatch):
-    monkeypatch.setattr("fre_lightning.metrics.bootstrap._BLOCK_ELEMENTS", 700)
-    sizes = []
+def test_all_resamples_count_however_they_are_divided():
+    scores, labels = random_scores(100_000)  # too many to resample them all at a time
+    values = []
 
     def statistic(positives, negatives):
-        assert torch.equal(positives.sum(-1), positives.sum(-1)[:1].expand(len(positives)))
-        sizes.append(len(positives))
-        return curves.auroc(positives, negatives)
+        assert (positives.sum(-1) == labels.sum()).all()
+        assert (negatives.sum(-1) == (~labels).sum()).all()
+        values.append(curves.auroc(positives, negatives))
+        return values[-1]
 
-    bootstrap_interval(*random_scores(100), statistic, n_resamples=25)
-    assert sizes == [7, 7, 7, 4]
+    ends = bootstrap_interval(scores, labels, statistic, n_resamples=5)
+    assert len(values) > 1
+    each = torch.cat(values).numpy()
+    assert len(set(each)) == 5
+    np.testing.assert_allclose(ends, np.quantile(each, [0.025, 0.975]))
 
 
 @pytest.mark.parametrize("labels", [[], [0, 0], [1, 1]])

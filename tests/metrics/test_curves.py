@@ -39,7 +39,7 @@ ORACLES = [
 @pytest.mark.parametrize(("ours", "oracle"), ORACLES)
 def test_numbers_equal_scikit_learn(ours, oracle, ties):
     scores, labels = random_scores(ties=ties)
-    _, positives, negatives = curves.count(scores, labels)
+    positives, negatives = curves.count(scores, labels)
     expected = oracle(labels.numpy(), scores.numpy())
     assert ours(positives, negatives).item() == pytest.approx(expected, abs=1e-12)
 
@@ -47,7 +47,7 @@ def test_numbers_equal_scikit_learn(ours, oracle, ties):
 @pytest.mark.parametrize("ties", [False, True])
 def test_roc_curve_equals_scikit_learn(ties):
     scores, labels = random_scores(ties=ties)
-    _, positives, negatives = curves.count(scores, labels)
+    positives, negatives = curves.count(scores, labels)
     fpr, tpr = curves.roc_curve(positives, negatives)
     expected_fpr, expected_tpr, _ = sklearn_metrics.roc_curve(
         labels, scores, drop_intermediate=False
@@ -59,7 +59,7 @@ def test_roc_curve_equals_scikit_learn(ties):
 @pytest.mark.parametrize("ties", [False, True])
 def test_precision_recall_curve_is_the_reverse_of_scikit_learns(ties):
     scores, labels = random_scores(ties=ties)
-    _, positives, negatives = curves.count(scores, labels)
+    positives, negatives = curves.count(scores, labels)
     precision, recall = curves.precision_recall_curve(positives, negatives)
     expected_precision, expected_recall, _ = sklearn_metrics.precision_recall_curve(labels, scores)
     np.testing.assert_allclose(precision, expected_precision[::-1])
@@ -69,8 +69,7 @@ def test_precision_recall_curve_is_the_reverse_of_scikit_learns(ties):
 def test_a_case_by_hand():
     scores = torch.tensor([1.0, 2.0, 2.0, 3.0, -math.inf])
     labels = torch.tensor([0, 1, 0, 1, 0])
-    thresholds, positives, negatives = curves.count(scores, labels)
-    assert thresholds.tolist() == [-math.inf, 1, 2, 3]
+    positives, negatives = curves.count(scores, labels)
     assert positives.tolist() == [0, 0, 1, 1]
     assert negatives.tolist() == [1, 1, 1, 0]
     assert curves.auroc(positives, negatives).item() == pytest.approx(5.5 / 6)
@@ -94,7 +93,7 @@ def auroc_tie_bound(positives, negatives):
 
 
 def test_equal_scores_are_one_tie():
-    _, positives, negatives = curves.count(torch.ones(4), torch.tensor([1, 0, 0, 0]))
+    positives, negatives = curves.count(torch.ones(4), torch.tensor([1, 0, 0, 0]))
     assert curves.auroc(positives, negatives) == 0.5
     assert auroc_tie_bound(positives, negatives) == 0.5
     assert curves.average_precision(positives, negatives) == 0.25
@@ -105,7 +104,7 @@ def test_equal_scores_are_one_tie():
 @pytest.mark.parametrize("labels", [[], [0], [1], [0, 0, 0], [1, 1, 1]])
 def test_one_class_gives_nan(labels):
     scores = torch.arange(len(labels)).float()
-    _, positives, negatives = curves.count(scores, torch.tensor(labels, dtype=torch.int64))
+    positives, negatives = curves.count(scores, torch.tensor(labels, dtype=torch.int64))
     numbers = [number(positives, negatives) for number in NUMBERS]
     numbers += [
         curves.partial_auroc(positives, negatives, 0.3),
@@ -137,7 +136,7 @@ def test_counts_above_2_to_the_24_stay_exact():
 
 @pytest.mark.parametrize("n_bins", [1, 10, 127, 10_000])
 def test_merged_counts_keep_the_curve(n_bins):
-    _, positives, negatives = curves.count(*random_scores(3000))
+    positives, negatives = curves.count(*random_scores(3000))
     merged = curves.merge_counts(positives, negatives, n_bins)
     assert len(merged[0]) <= min(n_bins, 3000)
     assert [int(counts.sum()) for counts in merged] == [positives.sum(), negatives.sum()]
@@ -157,7 +156,7 @@ def test_merging_degenerate_counts(counts):
 
 def test_pr_curve_counts_are_what_tensorboard_takes(tmp_path):
     scores, labels = random_scores(2000)
-    _, positives, negatives = curves.count(scores, labels)
+    positives, negatives = curves.count(scores, labels)
     raw = curves.pr_curve_counts(*curves.merge_counts(positives, negatives, 127))
     assert raw["num_thresholds"] == len(raw["recall"]) <= 127
     assert raw["recall"][0] == 1

@@ -8,6 +8,7 @@ from sklearn.metrics import average_precision_score, precision_recall_curve, roc
 from torchmetrics import MetricCollection
 
 from fre_lightning.metrics import curves
+from fre_lightning.metrics.bins import score_bins
 from fre_lightning.metrics.pixel import PixelMetrics
 from tests.metrics.test_curves import auroc_tie_bound
 
@@ -93,7 +94,7 @@ def test_aupro_with_another_limit(limit):
     maps = maps_for(masks)
     metric = PixelMetrics()
     metric.update(maps, masks)
-    value = float(curves.partial_auroc(*metric.region_counts(), limit))
+    value = float(curves.partial_auroc(metric.kinds().by_region, metric.kinds().good, limit))
     assert value == pytest.approx(direct_aupro(maps, masks, limit), abs=1e-4)
 
 
@@ -133,23 +134,41 @@ def test_the_tie_bound_bounds_what_bins_cost(spread):
     maps = 100 * (1 + spread * torch.sigmoid(maps_for(masks)))
     metric = PixelMetrics()
     value = values_of(metric, (maps, masks))["pixel_auroc"]
-    bound = auroc_tie_bound(*metric.counts()[1:]).item()
+    bound = auroc_tie_bound(*metric.counts()).item()
     error = abs(value - roc_auc_score(masks.flatten(), maps.flatten()))
     assert error <= bound
     assert error <= 1e-4 or spread < 0.1
 
 
-def test_counts_are_of_pixels_at_or_above_thresholds():
+def test_counts_are_of_the_pixels_in_each_bin():
     masks = blob_masks()
     maps = maps_for(masks)
+    bins, metric = score_bins(maps), PixelMetrics()
+    for batch in zip(maps.split(2), masks.split(2), strict=True):
+        metric.update(*batch)
+    assert torch.equal(metric.histogram()[0], bins.unique())
+    for number, defects, good in zip(bins.unique(), *metric.counts(), strict=True):
+        assert defects == ((bins == number) & masks).sum()
+        assert good == ((bins == number) & ~masks).sum()
+
+
+def test_the_range_may_be_as_wide_as_can_be():
+    scores = torch.tensor([-math.inf, -1.0, 0.0, 1e-30, 1e30, math.inf])
     metric = PixelMetrics()
-    metric.update(maps, masks)
-    thresholds, defects, good = metric.counts()
-    assert thresholds.diff().min() > 0
-    middle = len(thresholds) // 2
-    above = maps >= thresholds[middle]
-    assert defects[middle:].sum() == (above & masks).sum()
-    assert good[middle:].sum() == (above & ~masks).sum()
+    metric.update(scores.view(1, 2, 3))
+    assert torch.equal(metric.histogram()[0], score_bins(scores))
+    assert metric.counts()[1].tolist() == [1] * 6
+
+
+def test_the_state_does_not_grow_with_the_images():
+    masks = blob_masks()
+    once, often = PixelMetrics(), PixelMetrics()
+    once.update(maps_for(masks), masks)
+    for _ in range(20):
+        often.update(maps_for(masks), masks)
+    for name in ("bins", "weights"):
+        (first,), (second,) = getattr(once, name), getattr(often, name)
+        assert first.shape == second.shape
 
 
 def test_no_masks_mean_good_images():
@@ -199,6 +218,22 @@ def test_halves_merge_to_the_whole():
     second.update(maps[1:], masks[1:])
     first.merge_state(second)
     assert first.compute() == values_of(PixelMetrics(), (maps, masks))
+
+
+def test_histograms_of_processes_add_up():
+    masks = blob_masks(n=6)
+    maps = 10 ** maps_for(masks)
+    whole, added, gathered, *parts = (PixelMetrics() for _ in range(6))
+    whole.update(maps, masks)
+    for i, part in enumerate(parts):
+        part.update(maps[i::3], masks[i::3])
+        added.add(part)
+    # What torchmetrics leaves after a reduction with "cat": one tensor of all processes' own.
+    gathered.bins = torch.cat([part.bins[0] for part in parts])
+    gathered.weights = torch.cat([part.weights[0] for part in parts])
+    for metric in (gathered, added):
+        pairs = zip(metric.histogram(), whole.histogram(), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)
 
 
 def test_reset_forgets():

@@ -5,7 +5,7 @@ from scipy.linalg import subspace_angles
 from sklearn import decomposition
 
 from fre_lightning.errors import ConfigError, FeatureError
-from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.features.matrix import BLOCK_BYTES, FeatureMatrix
 from fre_lightning.reducers.subspace import choose_rank, find_subspace
 
 
@@ -46,14 +46,16 @@ def test_coordinates_are_an_isometry_that_lift_inverts(n, d):
     torch.testing.assert_close(coordinates @ axes, centred, rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize(("n", "d"), [(30, 200), (200, 30)])
-def test_streaming_in_shards_changes_nothing(n, d):
+@pytest.mark.parametrize(("n", "d"), [(30, 150_000), (150_000, 30)])
+def test_a_matrix_that_is_read_in_blocks(n, d):
     features = make_features(n, d)
-    whole = find_subspace(FeatureMatrix([features]))
-    shards = [features[:11], features[11:12], features[12:]]
-    sharded = find_subspace(FeatureMatrix(shards, block_bytes=4 * min(n, d) * 7))
-    torch.testing.assert_close(whole.variances, sharded.variances)
-    torch.testing.assert_close(whole.mean, sharded.mean)
+    assert features.nbytes > 2 * BLOCK_BYTES
+    subspace = find_subspace(FeatureMatrix([features[:11], features[11:12], features[12:]]))
+    centred = features - features.mean(axis=0, dtype=np.float64)
+    scatter = centred @ centred.T if n < d else centred.T @ centred
+    expected = np.linalg.eigvalsh(scatter)[::-1][: min(n, d) - 1] / (n - 1)
+    np.testing.assert_allclose(subspace.variances[: len(expected)], expected, rtol=1e-6)
+    np.testing.assert_allclose(subspace.mean, features.mean(axis=0, dtype=np.float64), rtol=1e-9)
 
 
 def test_rank_is_that_of_the_data_not_of_rounding():

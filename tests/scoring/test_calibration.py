@@ -55,13 +55,14 @@ def test_highest_values_over_the_normal_level_are_those_of_scikit_learn(n, make)
     np.testing.assert_allclose(calibration.map_maxima, expected, rtol=1e-3)
 
 
-def test_thresholds_are_scores_of_their_own_kind(scoring):
+def test_thresholds_are_scores_of_their_own_kind(scoring, caplog):
     calibration = calibrate(40, scoring)
     thresholds = calibration.thresholds(0.1)
     assert thresholds.image in calibration.image_scores
     assert thresholds.pixel in calibration.map_maxima
-    assert not thresholds.is_extrapolated
-    assert calibration.thresholds(0.001).is_extrapolated
+    assert not caplog.records
+    assert calibration.thresholds(0.001).image > calibration.image_scores.max()
+    assert "takes 999 training images to observe and there are 40" in caplog.text
 
 
 def test_scores_are_stored_and_rates_stay_free(paper):

@@ -34,8 +34,9 @@ def draw_pictures(
     counts = {name: metric.counts() for name, metric in metrics}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            parameters = _hyperparameters(cfg, summary)
-            tensorboard.log_hyperparameters(logger, parameters, module.metrics)
+            # Once and with the final metrics: only so has the HParams tab columns.
+            final = {f"final/{name}": value for name, value in module.metrics.items()}
+            logger.log_hyperparams(_hyperparameters(cfg, summary), final)
             tensorboard.log_curves(logger, counts)
             tensorboard.log_panels(logger, samples, scores, artist, n_threads)
             logger.finalize("success")
@@ -50,7 +51,7 @@ def draw_pictures(
 
 
 def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:
-    """The settings that a run may be compared by: scalars, for the HParams tab."""
+    """The scalar settings of a run, for the HParams tab."""
     reducer = {f"reducer/{k}": v for k, v in cfg.reducer.items() if k != "_target_"}
     described = {k: v for k, v in summary.items() if isinstance(v, str | int) or k == "image_size"}
     return described | reducer

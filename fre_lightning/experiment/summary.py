@@ -45,10 +45,10 @@ def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
     if thresholds is None:
         return {}
     values = {"threshold": thresholds.image, "pixel_threshold": thresholds.pixel}
-    if not len(module.scores):
-        return values
-    labels = torch.cat(module.image_metrics.labels).cpu()
-    return values | decision_metrics(module.scores, labels, thresholds.image)
+    if len(module.scores):
+        labels = torch.cat(module.image_metrics.labels).cpu()
+        values |= decision_metrics(module.scores, labels, thresholds.image)
+    return values
 
 
 class Stopwatch:

@@ -2,7 +2,6 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -17,13 +16,6 @@ from fre_lightning.threads import thread_pool
 
 MAX_PANELS = 12
 _MAX_CURVE_BINS = 127  # what TensorBoard shows of a PR curve
-
-
-def log_hyperparameters(
-    logger: TensorBoardLogger, params: Mapping[str, Any], metrics: Mapping[str, float]
-) -> None:
-    """Log hyperparameters with the final metrics, once: only so has the HParams tab columns."""
-    logger.log_hyperparams(dict(params), {f"final/{name}": v for name, v in metrics.items()})
 
 
 def log_panels(

@@ -93,14 +93,12 @@ class Branch(nn.Module):
 
     def _channel_errors(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
         """Mean squared held-out error of each standardised channel, `(C,)`."""
-        tiles_per_subspace = rows.row_shape[0] // self.tiling.n_subspaces
+        n_tiles, n_channels = rows.row_shape[:2]
+        tile_folds = folds.repeat_interleave(n_tiles // self.tiling.n_subspaces)
         errors = []
         for shards in self._split(rows):
             subspace = find_subspace(FeatureMatrix(shards, self.standardizer), device)
-            tile_folds = folds.repeat_interleave(tiles_per_subspace)
-            errors.append(
-                held_out_channel_errors(subspace, _NOISE_SHARE, rows.row_shape[1], tile_folds)
-            )
+            errors.append(held_out_channel_errors(subspace, _NOISE_SHARE, n_channels, tile_folds))
         return torch.stack(errors).mean(dim=0)
 
     def forward(self, features: Tensor) -> Tensor:

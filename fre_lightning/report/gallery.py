@@ -46,9 +46,8 @@ def make_pictures(run: StoredRun, types: Sequence[str], n_pictures: int) -> list
     pictures = []
     for index in order:
         image = run.images[index]
-        mistake = ""
-        if is_mistake(image.label, image.score, run.threshold):
-            mistake = "missed" if image.label else "false alarm"
+        is_wrong = is_mistake(image.label, image.score, run.threshold)
+        mistake = ("false alarm", "missed")[image.label] if is_wrong else ""
         uri = data_uri("image/webp", encoded[index]) if index in encoded else None
         pictures.append(Picture(image, uri, types.index(image.defect_type), mistake))
     return pictures

@@ -68,9 +68,8 @@ class ResultsTable:
             if run.error
         ]
         if any(str(run.metrics.get("weights", "")).startswith("random") for run in self.runs):
-            notes.append(
-                "The weights are random: these figures say nothing about a trained backbone."
-            )
+            reason = "these figures say nothing about a trained backbone"
+            notes.append(f"The weights are random: {reason}.")
         return notes
 
 

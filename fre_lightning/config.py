@@ -1,5 +1,6 @@
-"""Where the configurations lie, what `${published:...}` in them means, and objects made of them."""
+"""The folder of the configurations, their resolvers, and objects built from them."""
 
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,14 @@ def _published(published: Any, other: Any, *, _root_: DictConfig) -> Any:
     return published if _root_.published else other
 
 
+def _settings(name: str) -> str:
+    """Resolve `${settings:predict}`: the lines of `configs/predict.yaml`, for `--help`."""
+    _, settings = (CONFIG_DIR / f"{name}.yaml").read_text(encoding="utf-8").split("\n\n", 1)
+    return textwrap.indent(settings.replace("$", "$$"), "  ")  # Hydra's help is a template
+
+
 OmegaConf.register_new_resolver("published", _published, replace=True)
+OmegaConf.register_new_resolver("settings", _settings, replace=True)
 
 
 def build(node: DictConfig, **kwargs: Any) -> Any:

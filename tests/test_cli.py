@@ -1,14 +1,18 @@
 """The command line as a user meets it."""
 
+import contextlib
 import csv
 import logging
+import re
 import subprocess
 import sys
 from typing import NamedTuple
 
 import pytest
+from omegaconf import OmegaConf
 
-from fre_lightning.cli import main
+from fre_lightning.cli import main, run_command
+from fre_lightning.config import CONFIG_DIR
 from fre_lightning.report.__main__ import main as report_main
 from tests.conftest import TINY_MODEL
 
@@ -60,6 +64,20 @@ def test_help_explains_every_group(call):
     text = call("--help").stdout
     for group in ("model", "reducer", "dataset", "scoring", "trainer", "experiment", "debug"):
         assert f"\n  {group} " in text
+
+
+@pytest.mark.parametrize("name", ["export", "predict", "serve"])
+def test_the_help_of_a_command_has_every_setting_with_its_comment(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    with contextlib.suppress(SystemExit):
+        run_command(name, "")
+    text = capsys.readouterr().out
+    path = CONFIG_DIR / f"{name}.yaml"
+    for line in path.read_text().split("\n\n", 1)[1].splitlines():
+        assert line in text
+    for key in set(OmegaConf.load(path)) - {"defaults", "paths"}:
+        assert re.search(rf"^  {key}: .+ # .+", text, flags=re.MULTILINE)
+    assert all(word in text for word in (f"fre_lightning.{name} checkpoint=", "Exit code"))
 
 
 @pytest.mark.parametrize(

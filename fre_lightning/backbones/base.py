@@ -21,6 +21,7 @@ class Backbone(nn.Module, ABC):
     - `fingerprint` covers everything that changes features, weights by their content.
     - `forward` gives an image the same features in any batch, and may be called from several
       threads at a time.
+    - `prepare_export` replaces what other programs cannot run, if there is anything.
     - `configs/model/<name>.yaml` gives each constructor parameter.
 
     Attributes:
@@ -104,6 +105,13 @@ class Backbone(nn.Module, ABC):
             precision: The trainer's precision, for example `32-true` or `bf16-mixed`.
             layers: The layers that `forward` will be called with; None: all.
             cache_dir: Where to store what takes long to build; None: nowhere.
+        """
+
+    def prepare_export(self) -> None:
+        """Change itself into what `torch.export` can record for every file format.
+
+        `forward` then takes any number of images, has no branch that depends on their content, and
+        no complex numbers.
         """
 
     @property

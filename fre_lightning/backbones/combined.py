@@ -50,6 +50,11 @@ class CombinedBackbone(Backbone):
         for part in self.parts:
             part.load_weights()
 
+    def prepare_export(self) -> None:
+        """Prepare all backbones."""
+        for part in self.parts:
+            part.prepare_export()
+
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
         """Feature maps `(N, C, h, w)` of the layers of `(N, 3, H, W)` uint8 images."""
         maps = dict(zip(self.layers, (m for part in self.parts for m in part(images)), strict=True))

@@ -87,19 +87,18 @@ def zero_negligible(values: Tensor) -> Tensor:
     return torch.where(values.abs() < _NEGLIGIBLE * values.abs().max(), 0.0, values)
 
 
-def centred_spectra(planes: Tensor, out: Tensor | None = None) -> Tensor:
+def centred_spectra(planes: Tensor) -> Tensor:
     """Spectra of real planes, zero frequency in the middle: half is computed, half is mirrored.
 
     Args:
         planes: `(..., H, W)` real, both sides even.
-        out: `(..., H, W)` complex, to write to; None for a new tensor.
 
     Returns:
         `(..., H, W)` complex.
     """
     height, width = (side // 2 for side in planes.shape[-2:])
     half = torch.fft.rfft2(planes)
-    spectra = half.new_empty(planes.shape) if out is None else out
+    spectra: Tensor = half.new_empty(planes.shape)
     spectra[..., height:, width:] = half[..., :height, :-1]
     spectra[..., :height, width:] = half[..., height:, :-1]
     # The spectrum of a real plane at -f is the conjugate of that at f.

@@ -6,7 +6,9 @@ import torch
 from torch import Tensor, nn
 
 from fre_lightning.backbones.base import Backbone
+from fre_lightning.backbones.dft import PlaneDFT
 from fre_lightning.backbones.morlet import MorletBank, centred_spectra, zero_negligible
+from fre_lightning.backbones.real_morlet import RealMorletBank
 from fre_lightning.errors import ConfigError
 
 TRANSFORM = "morlet-scattering-v1"
@@ -63,10 +65,14 @@ class Scattering(Backbone):
             self._keep(f"reflection_{axis}", _reflection(side, padded))
             for j in range(n_scales):
                 self._keep(f"low_pass_{axis}_{j}", _low_pass(side, padded, j, n_scales))
+        self._real_spectra: nn.ModuleList | None = None
+        self._make_banks(MorletBank)
+
+    def _make_banks(self, kind: type[MorletBank | RealMorletBank]) -> None:
         self.banks = nn.ModuleDict()
-        for j in range(n_scales):
+        for j in range(self.n_scales):
             for source in range(max(j, 1)):
-                bank = MorletBank(self._sides, n_orientations, source, j)
+                bank = kind(self._sides, self.n_orientations, source, j)
                 self.banks[f"{source}_{j}"] = bank
 
     def _keep(self, name: str, values: Tensor) -> None:
@@ -86,15 +92,25 @@ class Scattering(Backbone):
             "weights": TRANSFORM,
         }
 
+    def prepare_export(self) -> None:
+        """Compute by real matrix products, all planes and orientations at once."""
+        height, width = self._sides
+        self._real_spectra = nn.ModuleList(
+            PlaneDFT(height >> j, width >> j) for j in range(self.n_scales)
+        )
+        self._make_banks(RealMorletBank)
+
     @torch.no_grad()
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:  # noqa: ARG002
         """One map `(N, C, H // 2^J, W // 2^J)` float32; see the class for the channels."""
-        parts = torch.split(images, self._planes_per_block(images, 0))
+        parts = self._split(images, 0)
         return [torch.cat([self._scatter_colours(part) for part in parts])]
 
-    def _planes_per_block(self, planes: Tensor, j: int) -> int:
-        """Planes, of images or spectra, that are filtered to scale j at a time."""
-        return max(1, self._n_filtered(planes, j) // self.n_orientations)
+    def _split(self, planes: Tensor, j: int) -> Sequence[Tensor]:
+        """Split planes, of images or spectra, into those that are filtered to scale j at a time."""
+        if self._real_spectra:
+            return [planes]
+        return torch.split(planes, max(1, self._n_filtered(planes, j) // self.n_orientations))
 
     def _n_filtered(self, planes: Tensor, j: int) -> int:
         """Results of scale j that make up a block."""
@@ -104,6 +120,8 @@ class Scattering(Backbone):
 
     def _groups(self, spectra: Tensor, j: int) -> list[slice]:
         """Groups of orientations, each filtered as one block of n spectra to scale j."""
+        if self._real_spectra:
+            return [slice(None)]
         step = max(1, self._n_filtered(spectra, j) // len(spectra))
         return [slice(k, k + step) for k in range(0, self.n_orientations, step)]
 
@@ -114,7 +132,7 @@ class Scattering(Backbone):
             return axis[0] * red + axis[1] * green + axis[2] * blue
 
         maps = [self._scatter(mixed(_LUMINANCE), order=2)]
-        is_grey = bool((images[:, :1] == images[:, 1:]).all())
+        is_grey = not self._real_spectra and bool((images[:, :1] == images[:, 1:]).all())
         for axis in _OPPONENTS if self.colour else ():
             if is_grey:
                 n_channels = 1 + self.n_scales * self.n_orientations
@@ -127,33 +145,35 @@ class Scattering(Backbone):
         """Coefficients of `(n, H, W)` planes up to an order: `(n, C, h, w)`."""
         planes = planes.index_select(1, self.get_buffer("reflection_0"))
         planes = planes.index_select(2, self.get_buffer("reflection_1"))
-        spectra = centred_spectra(planes)
+        spectra = self._spectra(planes, 0)
         first, second = [self._average(planes[:, None], 0)], []
         for j in range(self.n_scales):
-            is_refined = order == 2 and j < self.n_scales - 1
-            shape = len(planes), self.n_orientations, *(side >> j for side in self._sides)
-            finer = spectra.new_empty(shape if is_refined else 0)
+            finer = []
             for group in self._groups(spectra, j):
                 modulus = self.banks[f"0_{j}"](spectra, group)
                 first.append(self._average(modulus, j))
-                if is_refined:
-                    centred_spectra(modulus, out=finer[:, group])
-            if is_refined:
-                second += self._second_order(finer, j)
+                if order == 2 and j < self.n_scales - 1:
+                    finer.append(self._spectra(modulus.flatten(0, 1), j))
+            second += self._second_order(finer, j, planes.shape[0])
         return torch.cat(first + second, dim=1)
 
-    def _second_order(self, spectra: Tensor, j1: int) -> list[Tensor]:
-        """Coefficients of one scale 1 and each scale 2, from `(n, L, H_1, W_1)` spectra."""
+    def _spectra(self, planes: Tensor, j: int) -> Tensor:
+        """Spectra of `(n, H_j, W_j)` planes, as the banks take them."""
+        return self._real_spectra[j](planes) if self._real_spectra else centred_spectra(planes)
+
+    def _second_order(self, finer: Sequence[Tensor], j1: int, n: int) -> list[Tensor]:
+        """Coefficients of one scale 1 and each scale 2, from spectra of groups of orientations."""
         coefficients = []
         for j2 in range(j1 + 1, self.n_scales):
             bank = self.banks[f"{j1}_{j2}"]
-            averages = []
-            for part in torch.split(spectra.flatten(0, 1), self._planes_per_block(spectra, j2)):
-                groups = self._groups(part, j2)
-                each = [self._average(bank(part, group), j2) for group in groups]
-                averages.append(torch.cat(each, dim=1))
-            averaged = torch.cat(averages)
-            coefficients.append(averaged.view(len(spectra), -1, *averaged.shape[2:]))
+            for spectra in finer:
+                averages = []
+                for part in self._split(spectra, j2):
+                    groups = self._groups(part, j2)
+                    each = [self._average(bank(part, group), j2) for group in groups]
+                    averages.append(torch.cat(each, dim=1))
+                averaged = torch.cat(averages)
+                coefficients.append(averaged.reshape(n, -1, *averaged.shape[2:]))
         return coefficients
 
     def _average(self, planes: Tensor, j: int) -> Tensor:

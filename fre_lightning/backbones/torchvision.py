@@ -13,6 +13,7 @@ from fre_lightning.backbones.base import Backbone
 from fre_lightning.backbones.engines import (
     Engine,
     build_engine,
+    fold_batch_norm,
     images_per_thread,
     keep_layers,
     resolve_engine,
@@ -129,6 +130,10 @@ class TorchvisionBackbone(Backbone):
                 cache_dir=cache_dir,
                 key={"layers": [self.fingerprint(layer) for layer in chosen]},
             )
+
+    def prepare_export(self) -> None:
+        """Make batch normalisation a part of the convolutions."""
+        self.network = fold_batch_norm(self.network)
 
     def fingerprint(self, layer: str) -> dict[str, object]:
         """Everything that changes a layer's features, weights by content; part of the cache key."""

@@ -3,6 +3,7 @@
 import hashlib
 import lzma
 import shutil
+import sys
 import tarfile
 import zipfile
 import zlib
@@ -11,6 +12,7 @@ from pathlib import Path
 import requests
 from tqdm import tqdm
 
+from fre_lightning.datasets.listing import sub_folders
 from fre_lightning.datasets.sources import Source
 from fre_lightning.errors import DatasetError
 
@@ -19,15 +21,14 @@ _TIMEOUT = (15, 60)
 
 _CHUNK = 1 << 18
 
-_DAMAGED = (
-    tarfile.TarError,
-    zipfile.BadZipFile,
-    lzma.LZMAError,
-    zlib.error,
-    EOFError,
-    ValueError,
-)
+_DAMAGED = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, ValueError)
 """What the standard library raises for archives that are cut, damaged or malicious."""
+
+
+def say(text: str) -> None:
+    """Print a line at once, into a pipe too."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
 
 
 def fetch(source: Source, part: Path) -> None:
@@ -44,16 +45,14 @@ def fetch(source: Source, part: Path) -> None:
 def _request(source: Source, part: Path) -> bool:
     """Download what `part` lacks; False if the server would send another part of the archive."""
     start = part.stat().st_size if part.is_file() else 0
-    headers = {"Accept-Encoding": "identity"}
-    if start:
-        headers["Range"] = f"bytes={start}-"
+    headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with requests.get(source.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
         content_range = response.headers.get("Content-Range", "")
         if start and response.status_code == requests.codes.requested_range_not_satisfiable:
             return content_range == f"bytes */{start}"  # that is, there is nothing left to send
         response.raise_for_status()
         if start and response.status_code != requests.codes.partial_content:
-            tqdm.write("The server cannot resume downloads, so this one starts again.")
+            say("The server cannot resume downloads, so this one starts again.")
             start = 0
         elif start and not content_range.startswith(f"bytes {start}-"):
             return False
@@ -64,20 +63,12 @@ def _request(source: Source, part: Path) -> bool:
 def _write(source: Source, part: Path, response: requests.Response, start: int) -> None:
     length = response.headers.get("Content-Length")
     total = start + int(length) if length else None
-    with (
+    with (  # `disable=None` stands for: unless on a terminal
         part.open("ab" if start else "wb") as file,
-        tqdm(
-            desc=source.title,
-            initial=start,
-            total=total,
-            unit="B",
-            unit_scale=True,
-            disable=None,  # except on a terminal
-        ) as bar,
+        tqdm.wrapattr(file, "write", total, desc=source.title, initial=start, disable=None) as bar,
     ):
         for chunk in response.iter_content(_CHUNK):
-            file.write(chunk)
-            bar.update(len(chunk))
+            bar.write(chunk)
     if total is not None and part.stat().st_size < total:
         msg = f"the connection was closed after {part.stat().st_size} of {total} bytes"
         raise requests.ConnectionError(msg)
@@ -92,9 +83,8 @@ def verify(source: Source, archive: Path) -> None:
     with archive.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     if source.sha256 is None:
-        tqdm.write(f"sha256 of the archive: {found} (its authors publish none to compare it with)")
-        return
-    if found != source.sha256:
+        say(f"sha256 of the archive: {found} (its authors publish none to compare it with)")
+    elif found != source.sha256:
         flaw = f"is not {source.title} as published: its sha256 is {found}, not {source.sha256}"
         raise _discard(source, archive, flaw)
 
@@ -110,8 +100,8 @@ def install(source: Source, archive: Path, root: Path) -> None:
     partial.mkdir()
     try:
         _unpack(source, archive, partial)
-        below = [path for path in partial.iterdir() if path.is_dir()]
-        found = [path for path in (partial, *below) if any(path.glob(source.landmark))]
+        folders = (partial, *sub_folders(partial))
+        found = [path for path in folders if any(path.glob(source.landmark))]
         if not found:
             msg = f"it holds no {source.landmark}"
             raise ValueError(msg)
@@ -135,24 +125,19 @@ def _discard(source: Source, archive: Path, flaw: str) -> DatasetError:
 
 def _unpack(source: Source, archive: Path, folder: Path) -> None:
     """Unpack a tar or zip archive, none of whose members may end up outside of `folder`."""
-    bar = f"Unpacking {source.title}"
+    title = f"Unpacking {source.title}"
     if zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as zipped:
-            members = zipped.infolist()
-            for member in members:
-                _check_member(member.filename, folder)
-            for member in tqdm(members, bar, unit=" files", disable=None):
-                zipped.extract(member, folder)
-        return
-    if not tarfile.is_tarfile(archive):
+            names = zipped.namelist()
+            for name in names:
+                target = folder / name.replace("\\", "/")
+                if not target.resolve().is_relative_to(folder.resolve()):
+                    msg = f"its member {name} would be written outside of the folder"
+                    raise ValueError(msg)
+            zipped.extractall(folder, tqdm(names, title, unit=" files", disable=None))
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tar:
+            tar.extractall(folder, tqdm(tar, title, unit=" files", disable=None), filter="data")
+    else:
         msg = "it is neither a zip nor a tar archive"
-        raise ValueError(msg)
-    with tarfile.open(archive) as tar:
-        tar.extractall(folder, tqdm(tar, bar, unit=" files", disable=None), filter="data")
-
-
-def _check_member(name: str, folder: Path) -> None:
-    target = (folder / name.replace("\\", "/")).resolve()
-    if not target.is_relative_to(folder.resolve()):
-        msg = f"its member {name} would be written outside of the folder"
         raise ValueError(msg)

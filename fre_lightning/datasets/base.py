@@ -46,7 +46,7 @@ class Splits(NamedTuple):
 class AnomalyDataset(ABC):
     """A dataset on disk. Its constructor stores its arguments; `scan` looks at the disk.
 
-    Attributes:
+    Args:
         root: The folder that holds the dataset.
         category: Name of the part or material, in tables and folders.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
@@ -67,5 +67,6 @@ class AnomalyDataset(ABC):
         """List the samples of both splits, sorted by path within each defect type.
 
         Raises:
-            DatasetError: If the folder is missing or not laid out as expected.
+            DatasetError: If the folder, images or masks are missing, or not laid out as expected.
+            ConfigError: If a setting is out of range.
         """

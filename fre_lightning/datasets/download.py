@@ -8,18 +8,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import requests
-from tqdm import tqdm
 
-from fre_lightning.datasets.archives import fetch, install, verify
+from fre_lightning.datasets.archives import fetch, install, say, verify
 from fre_lightning.datasets.sources import SOURCES, Source
 from fre_lightning.errors import DatasetError, FREError
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
-
-    Args:
-        argv: The arguments; None stands for those of the process.
 
     Returns:
         The exit code: 0, 2 after an error that a message explains, 130 when interrupted.
@@ -39,7 +35,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         sys.stderr.write("\nInterrupted. Run the same command again to go on from here.\n")
         return 130
-    tqdm.write(f"{source.title} is in {root}. Use it with {source.usage} dataset.root={root}")
+    say(f"{source.title} is in {root}. Use it with {source.usage} dataset.root={root}")
     return 0
 
 
@@ -61,15 +57,13 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 def _check_root(root: Path) -> None:
     """Refuse a root that holds something already; an empty folder is fine."""
-    if root.is_dir() and not any(root.iterdir()):
-        return
-    if root.exists():
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
         msg = f"{root} exists already. If it is incomplete move it away, or give another --root."
         raise DatasetError(msg)
 
 
 def _ask_for_assent(source: Source, *, accepted: bool) -> None:
-    tqdm.write(source.terms)
+    say(source.terms)
     if accepted:
         return
     if not sys.stdin.isatty():

@@ -5,15 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits
-from fre_lightning.datasets.listing import list_images, list_images_below, sub_folders
-from fre_lightning.datasets.masks import MaskFinder
+from fre_lightning.datasets.listing import attach_masks, list_images, list_images_below, sub_folders
 from fre_lightning.datasets.mvtec import MVTec, find_categories, refuse_loose_images
 from fre_lightning.datasets.split import split_good
 from fre_lightning.errors import DatasetError
 
 log = logging.getLogger(__name__)
 
-MASK_DIRS = ("masks", "ground_truth")
+_MASK_DIRS = ("masks", "ground_truth")
 
 
 class Folder(AnomalyDataset):
@@ -30,6 +29,20 @@ class Folder(AnomalyDataset):
     (with a single defect type its level may be left out). Without `test/good`, a random fraction
     of the good images is tested on. A category in MVTec layout (`train/good`) is read as such.
     Images are png, jpg, bmp, tif or webp.
+
+    Args:
+        root: The folder of this part or material.
+        category: Its name in tables and folders; None stands for the name of `root`.
+        skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+        good_dir: The folder of good images, below `root`; None stands for `good` if it exists,
+            else for the images directly in `root`.
+        defect_dirs: The folders of defective images, below `root`; None stands for all other
+            sub-folders of `root` and of `root/test`.
+        mask_dir: The folder of masks, below `root`; None stands for `masks` or `ground_truth`,
+            if one exists.
+        test_fraction: Share of the good images to test on, in [0, 1), unless there is a folder
+            `test/good`.
+        seed: Seed of the random split.
     """
 
     def __init__(
@@ -43,22 +56,6 @@ class Folder(AnomalyDataset):
         test_fraction: float,
         seed: int,
     ) -> None:
-        """Store settings.
-
-        Args:
-            root: The folder of this part or material.
-            category: Its name in tables and folders; None stands for the name of `root`.
-            skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
-            good_dir: The folder of good images, below `root`; None stands for `good` if it exists,
-                else for the images directly in `root`.
-            defect_dirs: The folders of defective images, below `root`; None stands for all other
-                sub-folders of `root` and of `root/test`.
-            mask_dir: The folder of masks, below `root`; None stands for `masks` or `ground_truth`,
-                if one exists.
-            test_fraction: Share of the good images to test on, in [0, 1), unless there is a folder
-                `test/good`.
-            seed: Seed of the random split.
-        """
         super().__init__(root, category or Path(root).expanduser().resolve().name, skip_unreadable)
         self.good_dir = good_dir
         self.defect_dirs = [defect_dirs] if isinstance(defect_dirs, str) else defect_dirs
@@ -67,12 +64,7 @@ class Folder(AnomalyDataset):
         self.seed = seed
 
     def scan(self) -> Splits:
-        """List the samples of both splits.
-
-        Raises:
-            DatasetError: If a folder, the good images or a mask are missing.
-            ConfigError: If the fraction or the seed is out of range.
-        """
+        """List the samples of both splits."""
         if not self.root.is_dir():
             msg = f"The folder {self.root.absolute()} does not exist. Set dataset.root."
             raise DatasetError(msg)
@@ -86,9 +78,8 @@ class Folder(AnomalyDataset):
         if not test_good:
             good, test_good = split_good(good, self.test_fraction, self.seed)
         defective = self._list_defective(good_dir, mask_root)
-        counts = len(good), len(test_good), len(defective)
         text = "%s: %d good images to learn from, %d good and %d defective ones to test on"
-        log.info(text, self.root, *counts)
+        log.info(text, self.root, len(good), len(test_good), len(defective))
         return Splits(
             [Sample(path) for path in good],
             [*(Sample(path) for path in test_good), *defective],
@@ -107,20 +98,20 @@ class Folder(AnomalyDataset):
             advice = f"Use dataset=mvtec dataset.root={self.root} dataset.category={categories[0]}"
         else:
             advice = f"Name the folder of good images {GOOD}, or set dataset.good_dir to its name"
-        msg = f"It is not clear which images are good: {describe(self.root)}. {advice}."
+        msg = f"It is not clear which images are good: {_describe(self.root)}. {advice}."
         raise DatasetError(msg)
 
     def _find_mask_root(self) -> Path | None:
         if self.mask_dir is not None:
             return self._require(self.mask_dir, "mask_dir")
-        candidates = [self.root / name for name in MASK_DIRS if (self.root / name).is_dir()]
+        candidates = [self.root / name for name in _MASK_DIRS if (self.root / name).is_dir()]
         return candidates[0] if candidates else None
 
     def _require(self, name: str, setting: str) -> Path:
         folder = self.root / name
         if folder.is_dir():
             return folder
-        msg = f"dataset.{setting}={name} is not a folder: {describe(self.root)}. Correct the name."
+        msg = f"dataset.{setting}={name} is not a folder: {_describe(self.root)}. Correct the name."
         raise DatasetError(msg)
 
     def _list_good(self, good_dir: Path) -> list[Path]:
@@ -130,27 +121,24 @@ class Folder(AnomalyDataset):
         if not good:
             msg = (
                 f"There are no images in {good_dir.absolute()}, so there is nothing to learn from: "
-                f"{describe(self.root)}. Put defect-free images there (png, jpg, bmp, tif, webp)."
+                f"{_describe(self.root)}. Put defect-free images there (png, jpg, bmp, tif, webp)."
             )
             raise DatasetError(msg)
         return good
 
     def _list_defective(self, good_dir: Path, mask_root: Path | None) -> list[Sample]:
         folders = self._find_defect_dirs(good_dir, mask_root)
-        samples = [
-            (Sample(path, folder.name), path.parent.relative_to(folder))
-            for folder in folders
-            for path in list_images_below(folder)
-        ]
+        found = [(folder, path) for folder in folders for path in list_images_below(folder)]
+        samples = [Sample(path, folder.name) for folder, path in found]
         if mask_root is None:
-            return [sample for sample, _ in samples]
-        masks, defect_types = MaskFinder(mask_root), {folder.name for folder in folders}
-        mask_dirs = {name: mask_root / name for name in defect_types}
-        if len(mask_dirs) == 1 and not mask_dirs[folders[0].name].is_dir():
-            mask_dirs = {folders[0].name: mask_root}
-        return [
-            masks.attach(sample, mask_dirs[sample.defect_type] / below) for sample, below in samples
+            return samples
+        is_single = len({folder.name for folder in folders}) == 1
+        has_level = not is_single or (mask_root / folders[0].name).is_dir()
+        mask_dirs = [
+            mask_root / (folder.name if has_level else "") / path.parent.relative_to(folder)
+            for folder, path in found
         ]
+        return attach_masks(samples, mask_dirs, mask_root)
 
     def _find_defect_dirs(self, good_dir: Path, mask_root: Path | None) -> list[Path]:
         if self.defect_dirs is not None:
@@ -164,8 +152,7 @@ class Folder(AnomalyDataset):
         return sorted(folders, key=lambda path: path.name)
 
 
-def describe(folder: Path) -> str:
-    """The contents of a folder, as a clause of an error message."""
+def _describe(folder: Path) -> str:
     names = [f"{path.name} ({len(list_images_below(path))})" for path in sub_folders(folder)]
     more = f" and {len(names) - 10} more" if len(names) > 10 else ""
     listed = f"sub-folders with images: {', '.join(names[:10])}{more}" if names else "no sub-folder"

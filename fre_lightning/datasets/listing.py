@@ -1,9 +1,11 @@
-"""Image files and folders on disk, sorted by name; hidden ones are left out."""
+"""Image files, masks and folders on disk, sorted by name; hidden ones are left out."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from fre_lightning.datasets.base import Sample
 from fre_lightning.errors import DatasetError
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
@@ -60,3 +62,35 @@ def _entries(folder: str | Path) -> list[tuple[str, bool]]:
     except OSError as error:
         msg = f"The folder {folder} cannot be listed ({error.strerror})."
         raise DatasetError(msg) from error
+
+
+def attach_masks(samples: Sequence[Sample], mask_dirs: Sequence[Path], root: Path) -> list[Sample]:
+    """Give each defective sample its mask: `<stem>_mask.*`, else `<stem>.*`.
+
+    Args:
+        samples: The samples; good ones stay as they are.
+        mask_dirs: The folder of each sample's mask.
+        root: The folder that holds all masks of the dataset.
+
+    Raises:
+        DatasetError: If one has none: pixel metrics of only some defects would mislead.
+    """
+    masks = {folder: {p.stem: p for p in list_images(folder)} for folder in set(mask_dirs)}
+    return [
+        replace(sample, mask_path=_find_mask(sample.path, masks[folder], folder, root))
+        if sample.label
+        else sample
+        for sample, folder in zip(samples, mask_dirs, strict=True)
+    ]
+
+
+def _find_mask(path: Path, masks: dict[str, Path], folder: Path, root: Path) -> Path:
+    mask_path = masks.get(f"{path.stem}_mask", masks.get(path.stem))
+    if mask_path is None or mask_path == path:  # the masks may lie beside their images
+        msg = (
+            f"The defective image {path} has no mask: among the {len(masks)} masks found in "
+            f"{folder} there is neither {path.stem}_mask.png nor {path.stem}.png. Add the mask, "
+            f"or move {root} away to run without pixel metrics."
+        )
+        raise DatasetError(msg)
+    return mask_path

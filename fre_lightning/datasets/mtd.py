@@ -24,6 +24,13 @@ class MTD(AnomalyDataset):
     is tested on. Many of them are near-duplicates (one tile at several exposures) and
     their names do not tell which, so such a split leaks: compare methods by it, but do not expect
     its figures on new tiles.
+
+    Args:
+        root: The folder with `MT_Free` in it, or the one above.
+        category: Its name in tables and folders.
+        skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+        test_fraction: Share of the good images to test on, in [0, 1).
+        seed: Seed of the split.
     """
 
     defect_types: ClassVar = ("blowhole", "break", "crack", "fray", "uneven")
@@ -36,26 +43,12 @@ class MTD(AnomalyDataset):
         test_fraction: float,
         seed: int,
     ) -> None:
-        """Store settings.
-
-        Args:
-            root: The folder with `MT_Free` in it, or the one above.
-            category: Its name in tables and folders.
-            skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
-            test_fraction: Share of the good images to test on, in [0, 1).
-            seed: Seed of the split.
-        """
         super().__init__(root, category, skip_unreadable)
         self.test_fraction = test_fraction
         self.seed = seed
 
     def scan(self) -> Splits:
-        """List the samples of both splits.
-
-        Raises:
-            DatasetError: If a folder, its images or a mask are missing.
-            ConfigError: If the fraction or the seed is out of range.
-        """
+        """List the samples of both splits."""
         root = self._find_root()
         train, test_good = split_good(_list_photos(root, "free"), self.test_fraction, self.seed)
         defective = [
@@ -71,21 +64,17 @@ class MTD(AnomalyDataset):
 
     def _find_root(self) -> Path:
         """The folder with `MT_Free` in it: the root or, from an unpacked archive, a sub-folder."""
-        if not self.root.is_dir():
-            msg = (
-                f"The folder {self.root.absolute()} does not exist. Download Magnetic Tile Defects "
-                f"with `python -m fre_lightning.datasets.download mtd --root {self.root}`, or set "
-                "dataset.root to where it is."
-            )
-            raise DatasetError(msg)
         below = sub_folders(self.root)
         for folder in (self.root, *below):
             if (folder / "MT_Free").is_dir():
                 return folder
         names = ", ".join(path.name for path in below[:10]) or "none"
+        found = f"sub-folders: {names}" if self.root.is_dir() else "the folder does not exist"
         msg = (
             f"No folder MT_Free was found in {self.root.absolute()} or one level below it "
-            f"(sub-folders: {names}). Set dataset.root to the folder that holds MT_Free."
+            f"({found}). Download Magnetic Tile Defects with `python -m "
+            f"fre_lightning.datasets.download mtd --root {self.root}`, or set dataset.root to the "
+            "folder that holds MT_Free."
         )
         raise DatasetError(msg)
 
@@ -93,12 +82,7 @@ class MTD(AnomalyDataset):
 def _find_mask(photo: Path) -> Path:
     mask_path = photo.with_suffix(".png")
     if not mask_path.is_file():
-        msg = (
-            f"{photo} has no mask {mask_path.name} beside it, so this copy of Magnetic Tile "
-            "Defects is incomplete. Download it again with "
-            "`python -m fre_lightning.datasets.download mtd`."
-        )
-        raise DatasetError(msg)
+        raise _incomplete(f"{photo} has no mask {mask_path.name} beside it")
     return mask_path
 
 
@@ -107,10 +91,12 @@ def _list_photos(root: Path, kind: str) -> list[Path]:
     folder = root / f"MT_{kind.capitalize()}" / "Imgs"
     photos = [path for path in list_images(folder) if path.suffix.lower() in {".jpg", ".jpeg"}]
     if not photos:
-        msg = (
-            f"{folder.absolute()} is missing or holds no jpg images, so this copy of Magnetic Tile "
-            "Defects is incomplete. Download it again with "
-            f"`python -m fre_lightning.datasets.download mtd --root {root}`."
-        )
-        raise DatasetError(msg)
+        raise _incomplete(f"{folder.absolute()} is missing or holds no jpg images")
     return photos
+
+
+def _incomplete(flaw: str) -> DatasetError:
+    return DatasetError(
+        f"{flaw}, so this copy of Magnetic Tile Defects is incomplete. Download it again with "
+        "`python -m fre_lightning.datasets.download mtd`."
+    )

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits
-from fre_lightning.datasets.listing import list_images, sub_folders
-from fre_lightning.datasets.masks import MaskFinder
+from fre_lightning.datasets.listing import attach_masks, list_images, sub_folders
 from fre_lightning.errors import DatasetError, did_you_mean
 
 
@@ -25,56 +24,40 @@ class MVTec(AnomalyDataset):
     """
 
     def scan(self) -> Splits:
-        """List the samples of both splits.
-
-        Raises:
-            DatasetError: If a folder, the training images or a mask are missing.
-        """
+        """List the samples of both splits."""
         folder = self._category_dir()
-        train = _list_train(folder)
-        test = _list_test(folder / "test")
+        train, test = _list_train(folder), _list_test(folder / "test")
         mask_root = folder / "ground_truth"
         has_masks = mask_root.is_dir() and any(sample.label for sample in test)
         if has_masks:
-            masks = MaskFinder(mask_root)
-            test = [
-                masks.attach(sample, mask_root / sample.defect_type) if sample.label else sample
-                for sample in test
-            ]
+            mask_dirs = [mask_root / sample.defect_type for sample in test]
+            test = attach_masks(test, mask_dirs, mask_root)
         return Splits(train, test, has_masks)
 
     def _category_dir(self) -> Path:
-        if not self.root.is_dir():
-            msg = (
-                f"The folder {self.root.absolute()} does not exist. Download MVTec AD with "
-                f"`python -m fre_lightning.datasets.download mvtec --root {self.root}`, or set "
-                "dataset.root to where it is."
-            )
-            raise DatasetError(msg)
-        folders = {path.name: path for path in self.root.iterdir() if path.is_dir()}
-        if self.category not in folders:
-            raise DatasetError(self._unknown_category())
-        return folders[self.category]
-
-    def _unknown_category(self) -> str:
-        root = self.root.absolute()
+        folder = self.root / self.category
+        if folder.is_dir():
+            return folder
+        root, present = self.root.absolute(), find_categories(self.root)
         if (root / "train" / GOOD).is_dir():
-            return (
+            msg = (
                 f"{root} is itself a category, not a folder of categories. Set "
                 f"dataset.root={root.parent} dataset.category={root.name}."
             )
-        present = find_categories(root)
-        if not present:
-            return (
-                f"No category was found in {root}: none of its sub-folders holds train/{GOOD}. "
-                "Download MVTec AD with `python -m fre_lightning.datasets.download mvtec --root "
-                f"{self.root}`, or set dataset.root to a folder in MVTec layout."
+        elif present:
+            hint = did_you_mean(self.category.lower(), present)
+            msg = (
+                f"There is no category {self.category!r} in {root}.{hint} There are: "
+                f"{', '.join(present)}. Set dataset.category to one of them."
             )
-        hint = did_you_mean(self.category.lower(), present)
-        return (
-            f"There is no category {self.category!r} in {root}.{hint} There are: "
-            f"{', '.join(present)}. Set dataset.category to one of them."
-        )
+        else:
+            flaw = f"no sub-folder holds train/{GOOD}" if root.is_dir() else "it does not exist"
+            msg = (
+                f"No category was found in {root}: {flaw}. Download MVTec AD with `python -m "
+                f"fre_lightning.datasets.download mvtec --root {self.root}`, or set dataset.root "
+                "to a folder in MVTec layout."
+            )
+        raise DatasetError(msg)
 
 
 def find_categories(root: Path) -> list[str]:
@@ -83,20 +66,13 @@ def find_categories(root: Path) -> list[str]:
 
 
 def _list_train(folder: Path) -> list[Sample]:
-    good_dir = folder / "train" / GOOD
-    if not good_dir.is_dir():
+    train = [Sample(path) for path in list_images(folder / "train" / GOOD)]
+    if not train:
         below = ", ".join(sorted(path.name for path in folder.iterdir())[:10]) or "nothing"
         msg = (
-            f"{folder} is not in MVTec layout: it has no folder train/{GOOD} (found: {below}). Put "
-            f"the training images into train/{GOOD}; for other layouts use dataset=folder "
-            f"dataset.root={folder}."
-        )
-        raise DatasetError(msg)
-    train = [Sample(path) for path in list_images(good_dir)]
-    if not train:
-        msg = (
-            f"{good_dir} holds no images, so there is nothing to learn from. Put defect-free "
-            "images there (png, jpg, bmp, tif or webp)."
+            f"{folder} holds no images in train/{GOOD} (found: {below}), so there is nothing to "
+            "learn from. Put defect-free images there (png, jpg, bmp, tif or webp); for other "
+            f"layouts use dataset=folder dataset.root={folder}."
         )
         raise DatasetError(msg)
     return train

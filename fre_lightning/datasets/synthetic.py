@@ -19,7 +19,8 @@ from fre_lightning.errors import ConfigError, DatasetError
 GENERATOR = 1
 """Version of the drawings; raise it whenever their pixels change."""
 
-MIN_IMAGE_SIZE = 32
+_LEAST = {"image_size": 32, "n_train": 1, "n_test_good": 0, "n_test_defective": 0, "seed": 0}
+"""The settings that determine the images, and their least values."""
 
 
 class Synthetic(AnomalyDataset):
@@ -35,6 +36,16 @@ class Synthetic(AnomalyDataset):
 
     Images are made on first use. Each set of parameters has its own folder, and always gives the
     same images. A longer list of images begins with the shorter one.
+
+    Args:
+        root: The folder to make the images in.
+        category: `bolt`, `fabric`, `gear`, `leather` or `metal`.
+        skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+        image_size: Side of the square images.
+        n_train: Number of good images to learn from.
+        n_test_good: Number of good images to test on.
+        n_test_defective: Number of defective images to test on, spread over the defect types.
+        seed: Seed of all images.
     """
 
     def __init__(
@@ -48,18 +59,6 @@ class Synthetic(AnomalyDataset):
         n_test_defective: int,
         seed: int,
     ) -> None:
-        """Store settings.
-
-        Args:
-            root: The folder to make the images in.
-            category: `bolt`, `fabric`, `gear`, `leather` or `metal`.
-            skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
-            image_size: Side of the square images.
-            n_train: Number of good images to learn from.
-            n_test_good: Number of good images to test on.
-            n_test_defective: Number of defective images to test on, spread over the defect types.
-            seed: Seed of all images.
-        """
         super().__init__(root, category, skip_unreadable)
         self.image_size = image_size
         self.n_train = n_train
@@ -70,15 +69,11 @@ class Synthetic(AnomalyDataset):
     @property
     def files_root(self) -> Path:
         """The folder for these parameters."""
-        return self.root / self._variant()
+        counts = f"{self.n_train}-{self.n_test_good}-{self.n_test_defective}"
+        return self.root / f"v{GENERATOR}_{self.image_size}px_{counts}_seed{self.seed}"
 
     def scan(self) -> Splits:
-        """Make the images if need be, and list the samples of both splits.
-
-        Raises:
-            ConfigError: If a parameter is out of range.
-            DatasetError: If the category is unknown or the images cannot be written.
-        """
+        """Make the images if need be, and list the samples of both splits."""
         self._check()
         variant_dir = self.files_root
         try:
@@ -100,22 +95,10 @@ class Synthetic(AnomalyDataset):
                 f"{', '.join(PARTS)}."
             )
             raise DatasetError(msg)
-        if self.image_size < MIN_IMAGE_SIZE:
-            msg = f"dataset.image_size must be at least {MIN_IMAGE_SIZE}; got {self.image_size}."
-            raise ConfigError(msg)
-        least = {"n_train": 1, "n_test_good": 0, "n_test_defective": 0, "seed": 0}
-        for name, bound in least.items():
+        for name, bound in _LEAST.items():
             if getattr(self, name) < bound:
                 msg = f"dataset.{name} must be at least {bound}; got {getattr(self, name)}."
                 raise ConfigError(msg)
-
-    def _parameters(self) -> dict[str, int]:
-        names = ("image_size", "n_train", "n_test_good", "n_test_defective", "seed")
-        return {"generator": GENERATOR} | {name: getattr(self, name) for name in names}
-
-    def _variant(self) -> str:
-        counts = f"{self.n_train}-{self.n_test_good}-{self.n_test_defective}"
-        return f"v{GENERATOR}_{self.image_size}px_{counts}_seed{self.seed}"
 
     def _generate_once(self, folder: Path) -> None:
         """Make the category's folder unless it is there; the caller holds the lock."""
@@ -139,12 +122,12 @@ class Synthetic(AnomalyDataset):
                 _save(image, folder / split / GOOD / f"{index:03d}.png")
         defect_types = list(DEFECTS[self.category])
         for count in range(self.n_test_defective):
-            index, kind = divmod(count, len(defect_types))
-            image, mask = self.draw("test", defect_types[kind], index)
-            _save(image, folder / "test" / defect_types[kind] / f"{index:03d}.png")
-            mask_dir = folder / "ground_truth" / defect_types[kind]
-            _save(mask, mask_dir / f"{index:03d}_mask.png")
-        (folder / "parameters.json").write_text(json.dumps(self._parameters(), indent=2) + "\n")
+            index, defect_type = count // len(defect_types), defect_types[count % len(defect_types)]
+            image, mask = self.draw("test", defect_type, index)
+            _save(image, folder / "test" / defect_type / f"{index:03d}.png")
+            _save(mask, folder / "ground_truth" / defect_type / f"{index:03d}_mask.png")
+        parameters = {"generator": GENERATOR} | {name: getattr(self, name) for name in _LEAST}
+        (folder / "parameters.json").write_text(json.dumps(parameters, indent=2) + "\n")
 
     def draw(
         self, split: str, defect_type: str, index: int

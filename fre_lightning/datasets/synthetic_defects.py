@@ -24,27 +24,26 @@ def blend(image: Array, other: Array, weight: Array) -> Array:
     return image + weight[..., None] * (other - image)
 
 
-def pick_point(allowed: Where, rng: np.random.Generator) -> tuple[float, float]:
-    """A random allowed pixel as `(x, y)` in units, away from the border of the image."""
+def around_point(allowed: Where, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Distances `(x, y)` in units from a random allowed pixel, away from the image's border."""
     size = len(allowed)
     margin = size // 12
-    inner = np.zeros_like(allowed, dtype=bool)
-    inner[margin : size - margin, margin : size - margin] = True
-    rows, columns = np.nonzero(inner & allowed)
+    inner = slice(margin, size - margin)
+    rows, columns = np.nonzero(allowed[inner, inner])
     index = rng.integers(len(rows))
-    return (columns[index] + 0.5) * 256 / size, (rows[index] + 0.5) * 256 / size
+    axis = (np.arange(size) + 0.5) * 256 / size
+    return axis - axis[margin + columns[index]], (axis - axis[margin + rows[index]])[:, None]
 
 
 def blob(
     allowed: Where, rng: np.random.Generator, radius: float, softness: float, roughness: float
 ) -> Array:
     """An irregular spot around a random allowed point."""
-    size = len(allowed)
-    center_x, center_y = pick_point(allowed, rng)
-    axis = (np.arange(size) + 0.5) * 256 / size
+    x, y = around_point(allowed, rng)
     stretch = rng.uniform(0.8, 1.25)
-    distance = np.hypot((axis - center_x) * stretch, (axis[:, None] - center_y) / stretch) / radius
-    edge = 1 - distance + roughness * smooth_noise(size, rng, radius / 2.5) * (distance > 0.3)
+    distance = np.hypot(x * stretch, y / stretch) / radius
+    noise = smooth_noise(len(allowed), rng, radius / 2.5)
+    edge = 1 - distance + roughness * noise * (distance > 0.3)
     return np.asarray(np.clip(edge / softness + 0.5, 0, 1))
 
 
@@ -53,9 +52,7 @@ def line(
 ) -> Array:
     """A slightly bent line through a random allowed point."""
     size = len(allowed)
-    center_x, center_y = pick_point(allowed, rng)
-    axis = (np.arange(size) + 0.5) * 256 / size
-    x, y = axis - center_x, axis[:, None] - center_y
+    x, y = around_point(allowed, rng)
     along, across = x * np.cos(angle) + y * np.sin(angle), y * np.cos(angle) - x * np.sin(angle)
     bend = rng.uniform(-0.15, 0.15) / length
     across = across + bend * along**2 + 0.5 * smooth_noise(size, rng, 10)

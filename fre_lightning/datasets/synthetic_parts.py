@@ -3,7 +3,6 @@
 All lengths are in units of 1/256 of the image's side: a part looks alike at every image size.
 """
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -29,9 +28,6 @@ class Part(NamedTuple):
     def solid(self) -> NDArray[np.bool_]:
         """`(S, S)`, True on the part except its edge."""
         return self.surface > 0.99
-
-
-DrawPart = Callable[[int, np.random.Generator], Part]
 
 
 def smooth_noise(size: int, rng: np.random.Generator, rows: float, columns: float = 0.0) -> Array:
@@ -185,13 +181,7 @@ def bolt(size: int, rng: np.random.Generator) -> Part:
     )
 
 
-PARTS: dict[str, DrawPart] = {
-    "bolt": bolt,
-    "fabric": fabric,
-    "gear": gear,
-    "leather": leather,
-    "metal": metal,
-}
+PARTS = {draw.__name__: draw for draw in (bolt, fabric, gear, leather, metal)}
 """The drawing function of each category."""
 
 

@@ -14,12 +14,12 @@ from fre_lightning.images.tiling import Tiling
 
 
 def detector_config(cfg: DictConfig) -> dict[str, Any]:
-    """The groups that make up a detector, resolved, as plain containers."""
+    """The resolved configuration of a detector, as plain containers by group."""
     return {group: OmegaConf.to_container(cfg[group], resolve=True) for group in DETECTOR_GROUPS}
 
 
 def build_model(cfg: DictConfig) -> FREModel:
-    """The model that a configuration describes, with the backbone's weights, not fitted.
+    """Build an unfitted model from a configuration, with the backbone's weights.
 
     Raises:
         FREError: If a setting is out of range, or weights cannot be had.
@@ -30,7 +30,7 @@ def build_model(cfg: DictConfig) -> FREModel:
 
 
 def restore_model(checkpoint: Checkpoint) -> FREModel:
-    """The fitted model of a checkpoint.
+    """Build the fitted model of a checkpoint.
 
     Raises:
         FREError: If a setting is out of range.

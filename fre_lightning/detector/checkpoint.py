@@ -1,8 +1,6 @@
 """A fitted detector on disk: Lightning's checkpoint, with the configuration that rebuilds it."""
 
 import importlib
-import pickle
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,9 +15,9 @@ from fre_lightning.version import __version__
 PAYLOAD_KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
 FORMAT = 2
-"""Counts the layouts of a checkpoint; to be raised when an older reader could misread one."""
+"""Number of the checkpoint's layout; to be raised when an older reader could misread it."""
 DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
-"""The configuration groups that make up a detector, and that its checkpoint brings along."""
+"""The configuration groups of a detector, which its checkpoint contains."""
 
 _MOVED = {
     "fre_lightning.calibration.Calibration": "fre_lightning.scoring.Calibration",
@@ -28,32 +26,16 @@ _MOVED = {
 }
 """Classes in older checkpoints, and where they are now."""
 
-# What torch raises for files that are no checkpoints, or damaged ones.
-_READING_ERRORS = (
-    pickle.UnpicklingError,
-    struct.error,
-    RuntimeError,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    LookupError,
-    MemoryError,
-    OSError,
-    TypeError,
-    ValueError,
-)
-
 
 class Checkpoint(NamedTuple):
-    """What a checkpoint holds.
+    """The content of a checkpoint.
 
     Attributes:
-        config: The groups that make up a detector, resolved, that rebuild the module.
-        n_train: How many images it was fitted on.
-        state_dict: The module's parameters and buffers.
-        false_alarm_rate: Of the run that wrote it; the default for whoever decides with it.
-        versions: Of `fre_lightning` and `torch` that wrote it.
+        config: The resolved configuration by group (`DETECTOR_GROUPS`).
+        n_train: The number of images that the model was fitted on.
+        state_dict: The model's parameters and buffers.
+        false_alarm_rate: The run's; a detector's default.
+        versions: The versions of `fre_lightning` and `torch` that wrote it.
     """
 
     config: Mapping[str, Any]
@@ -64,12 +46,9 @@ class Checkpoint(NamedTuple):
 
 
 def describe(
-    config: Mapping[str, Any],
-    n_train: int,
-    false_alarm_rate: float,
-    state_dict: Mapping[str, Any],
+    config: Mapping[str, Any], n_train: int, false_alarm_rate: float, state_dict: Mapping[str, Any]
 ) -> dict[str, object]:
-    """What a module adds to Lightning's checkpoint; plain containers, which load without code."""
+    """Our part of Lightning's checkpoint: plain containers, which load without code."""
     return {
         "format": FORMAT,
         "versions": {"fre_lightning": __version__, "torch": str(torch.__version__)},
@@ -87,8 +66,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         path: The file, or the folder of the run that wrote it.
 
     Raises:
-        CheckpointError: If there is none, it is not one of this program's, its format is another
-            one, or it is damaged.
+        CheckpointError: If it is missing, damaged, of another format or of another program.
     """
     path = Path(path).expanduser()
     path = path / FILE_NAME if path.is_dir() else path
@@ -99,22 +77,21 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
         about, state_dict = content[PAYLOAD_KEY], content["state_dict"]
         _check_format(path, about)
-        config = {group: _renamed(about["config"][group]) for group in DETECTOR_GROUPS}
-        _check_targets(path, config)
-        is_whole = state_digest(state_dict) == about["weights_sha256"]
-        checkpoint = Checkpoint(
+        config = {group: _checked(path, about["config"][group]) for group in DETECTOR_GROUPS}
+        if state_digest(state_dict) != about["weights_sha256"]:
+            msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
+            raise CheckpointError(msg)
+        return Checkpoint(
             config, about["n_train"], state_dict, about["false_alarm_rate"], about["versions"]
         )
-    except _READING_ERRORS as error:
+    except CheckpointError:
+        raise
+    except Exception as error:  # torch raises all kinds on damaged files
         msg = (
             f"{path} is not a checkpoint that fre_lightning can load "
             f"({type(error).__name__}). Give the {FILE_NAME} of a finished run."
         )
         raise CheckpointError(msg) from error
-    if not is_whole:
-        msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
-        raise CheckpointError(msg)
-    return checkpoint
 
 
 def _check_format(path: Path, about: Mapping[str, Any]) -> None:
@@ -130,39 +107,30 @@ def _check_format(path: Path, about: Mapping[str, Any]) -> None:
     raise CheckpointError(msg)
 
 
-def _renamed(node: Any) -> Any:
-    """A configuration in which classes have their present names."""
-    if isinstance(node, Mapping):
-        return {key: _renamed(value) for key, value in node.items()}
-    if isinstance(node, list | tuple):
-        return [_renamed(value) for value in node]
-    return _MOVED.get(node, node) if isinstance(node, str) else node
-
-
-def _check_targets(path: Path, node: object) -> None:
-    """Refuse a configuration that would call anything but this package's own modules.
+def _checked(path: Path, node: Any) -> Any:
+    """A configuration with the present names of classes, if it calls this package's modules only.
 
     Hydra calls whatever `_target_` names, `os.system` too, and resolves `${oc.env:...}`.
     """
     if isinstance(node, Mapping):
-        for key, value in node.items():
-            if key == "_target_" and not _is_own_module(value):
-                msg = (
-                    f"{path} asks to run {value}, which is no part of a detector. It was not run. "
-                    "Do not trust this file."
-                )
-                raise CheckpointError(msg)
-            _check_targets(path, value)
-    elif isinstance(node, list | tuple):
-        for value in node:
-            _check_targets(path, value)
-    elif isinstance(node, str) and "${" in node:
+        checked = {key: _checked(path, value) for key, value in node.items()}
+        if "_target_" in checked and not _is_own_module(checked["_target_"]):
+            msg = (
+                f"{path} asks to run {checked['_target_']}, which is no part of a detector. "
+                "It was not run. Do not trust this file."
+            )
+            raise CheckpointError(msg)
+        return checked
+    if isinstance(node, list | tuple):
+        return [_checked(path, value) for value in node]
+    if isinstance(node, str) and "${" in node:
         msg = f"{path} holds an unresolved configuration ({node}). Do not trust this file."
         raise CheckpointError(msg)
+    return _MOVED.get(node, node) if isinstance(node, str) else node
 
 
 def _is_own_module(target: object) -> bool:
-    """Whether a dotted name is that of an `nn.Module` which this package defines."""
+    """Whether this package defines an `nn.Module` of this dotted name."""
     package, _, name = str(target).rpartition(".")
     if package.partition(".")[0] != "fre_lightning" or "__" in package:
         return False

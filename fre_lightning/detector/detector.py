@@ -4,7 +4,6 @@ import logging
 import math
 import threading
 from collections.abc import Generator, Iterable
-from concurrent.futures import Future
 from os import PathLike
 from typing import NamedTuple
 
@@ -28,13 +27,13 @@ BATCH_SIZE = 32
 
 
 class Outcome(NamedTuple):
-    """What became of one of many images.
+    """One image of many, and its result or its error.
 
     Attributes:
         image: As it was given.
         prepared: The image at the model's size; None if it could not be read.
-        result: What the detector says; None if it could not be read.
-        error: Why it could not be read.
+        result: None if the image could not be read.
+        error: Why the image could not be read.
     """
 
     image: ImageLike
@@ -51,14 +50,14 @@ def load(
     threshold: float | None = None,
     n_threads: int | None = None,
 ) -> "Detector":
-    """Load a fitted detector; no code that the file may hold is run.
+    """Load a fitted detector, without running any code that the file may hold.
 
     Args:
         path: A checkpoint, or the folder of the run that wrote it.
         device: `cpu`, `cuda` or `cuda:1`; None for a GPU if there is one, else the CPU.
-        false_alarm_rate: The share of normal images that may be called defective; None for that
-            of the run.
-        threshold: An image score, instead of what the rate leads to.
+        false_alarm_rate: The share of normal images that may be called defective; None for the
+            run's.
+        threshold: An image score, instead of the threshold for the rate.
         n_threads: CPU threads; None for one per core.
 
     Raises:
@@ -87,24 +86,32 @@ def load(
 class Detector:
     """Scores images, maps their anomalies, and decides. Threads may share one.
 
+    Args:
+        model: Fitted, on its device; it is made fast here.
+        false_alarm_rate: The rate for which thresholds are found.
+        threshold: The image score above which an image is called defective; None to find it. The
+            attribute is None without calibration.
+        n_threads: CPU threads that decode, and that compute.
+
     Attributes:
         image_size: `(H, W)` that images are resized to.
-        false_alarm_rate: That the thresholds are for.
-        threshold: The image score above which an image is called defective, or None.
         pixel_threshold: The anomaly map's value that few normal images exceed, or None.
-        n_threads: CPU threads that decode, and that compute.
     """
 
     def __init__(
         self, model: FREModel, false_alarm_rate: float, threshold: float | None, n_threads: int
     ) -> None:
-        """Make a fitted model fast on the device that it is on; see `load` for the rest."""
         self.image_size = model.image_size
         self.false_alarm_rate = false_alarm_rate
         self.n_threads = n_threads
-        self.threshold, self.pixel_threshold = _find_thresholds(model, false_alarm_rate)
-        if threshold is not None:
-            self.threshold = threshold
+        self.threshold = threshold
+        self.pixel_threshold: float | None = None
+        found = model.calibration.thresholds(false_alarm_rate)
+        if found is None:
+            log.warning("This detector is not calibrated (too few training images): no threshold.")
+        else:
+            self.threshold = found.image if threshold is None else threshold
+            self.pixel_threshold = found.pixel
         self._normal_scores = model.calibration.image_scores.cpu()
         self._model = model
         self._lock = threading.Lock()
@@ -117,23 +124,23 @@ class Detector:
 
     @property
     def device(self) -> torch.device:
-        """What it computes on."""
+        """The model's device."""
         return self._model.device
 
     def __call__(self, image: ImageLike) -> DetectionResult:
         """Judge an image.
 
         Args:
-            image: A path, Pillow image, `(H, W)` or `(H, W, 3)` array, or `(3, H, W)` tensor: see
-                `prepare_image`.
+            image: A path, Pillow image, array or tensor; see `prepare_image`.
 
         Raises:
             UnreadableImageError: If it cannot be decoded.
+            FeatureError: If its score is not a finite number.
         """
-        return self.judge([self.prepare(image)])[0]
+        return self._judge([prepare_image(image, self.image_size)])[0]
 
     def detect_batch(self, images: Iterable[ImageLike]) -> list[DetectionResult]:
-        """Judge some images, decoding and computing side by side.
+        """Judge images, decoding some while others are computed.
 
         Raises:
             UnreadableImageError: If one of them cannot be decoded; `stream` goes on.
@@ -146,33 +153,28 @@ class Detector:
         return results
 
     def stream(self, images: Iterable[ImageLike]) -> Generator[Outcome, None, None]:
-        """Judge any number of images in constant memory, in order.
+        """Judge any number of images in order and in constant memory, as `read_ahead` batches them.
 
-        Decoding and computing go on side by side, in batches of what has come in: an image that
-        comes alone is judged at once. `images` is drawn from in a thread.
+        An image that comes alone is judged at once. `images` is drawn from in a thread.
         """
         batch_size = max(1, BATCH_SIZE // self._model.tiling.n_tiles)
-        for batch in read_ahead(self.prepare, images, batch_size, self.n_threads):
-            parts = [(image, *_wait(future)) for image, future in batch]
-            readable = [prepared for _, prepared, _ in parts if prepared is not None]
-            results = iter(self.judge(readable))
-            for image, prepared, error in parts:
-                yield Outcome(image, prepared, next(results) if prepared else None, error)
+        for batch in read_ahead(self._prepare, images, batch_size, self.n_threads):
+            found = [(image, future.result()) for image, future in batch]
+            readable = [prepared for _, prepared in found if isinstance(prepared, PreparedImage)]
+            results = iter(self._judge(readable))
+            for image, prepared in found:
+                if isinstance(prepared, PreparedImage):
+                    yield Outcome(image, prepared, next(results), None)
+                else:
+                    yield Outcome(image, None, None, prepared)
 
-    def prepare(self, image: ImageLike) -> PreparedImage:
-        """Decode and resize an image; needs no lock.
+    def _prepare(self, image: ImageLike) -> PreparedImage | UnreadableImageError:
+        try:
+            return prepare_image(image, self.image_size)
+        except UnreadableImageError as error:
+            return error
 
-        Raises:
-            UnreadableImageError: If it cannot be decoded.
-        """
-        return prepare_image(image, self.image_size)
-
-    def judge(self, images: list[PreparedImage]) -> list[DetectionResult]:
-        """Judge prepared images, as one batch.
-
-        Raises:
-            FeatureError: If a score is not a finite number.
-        """
+    def _judge(self, images: list[PreparedImage]) -> list[DetectionResult]:
         if not images:
             return []
         pixels = torch.stack([image.pixels for image in images])
@@ -182,11 +184,11 @@ class Detector:
         if not scores.isfinite().all():
             msg = "The detector's score of an image is not a finite number. Fit it again."
             raise FeatureError(msg)
-        p = p_values(scores, self._normal_scores).tolist() if len(self._normal_scores) else None
-        return [
-            self._result(score, p[i] if p else None, maps[i], images[i].size)
-            for i, score in enumerate(scores.tolist())
-        ]
+        p = [None] * len(images)
+        if len(self._normal_scores):
+            p = p_values(scores, self._normal_scores).tolist()
+        sizes = (image.size for image in images)
+        return [*map(self._result, scores.tolist(), p, maps, sizes)]
 
     def _result(
         self, score: float, p_value: float | None, anomaly_map: Tensor, size: tuple[int, int]
@@ -204,29 +206,7 @@ class Detector:
         )
 
 
-def _wait(
-    future: Future[PreparedImage],
-) -> tuple[PreparedImage | None, UnreadableImageError | None]:
-    try:
-        return future.result(), None
-    except UnreadableImageError as error:
-        return None, error
-
-
-def _find_thresholds(model: FREModel, rate: float) -> tuple[float | None, float | None]:
-    thresholds = model.calibration.thresholds(rate)
-    if thresholds is None:
-        log.warning("This detector is not calibrated (too few training images): no threshold.")
-        return None, None
-    return thresholds.image, thresholds.pixel
-
-
 def _find_device(name: str | None) -> torch.device:
-    """The device of a name, or the default.
-
-    Raises:
-        ConfigError: If there is no such device.
-    """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)

@@ -1,4 +1,4 @@
-"""From the features of one layer to error maps: a standardizer and a subspace, or one a tile."""
+"""The learnt part of one layer: features to error maps, by one subspace or one per tile."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,21 +17,22 @@ from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.scoring.rule import error_map
 
 _NOISE_SHARE = 0.97
-"""Of the variance: the subspace that tells noise from what images have in common."""
+"""Share of the variance that counts as common to images; the rest counts as noise."""
 
 
 class Branch(nn.Module):
-    """What is learnt of one layer of a backbone.
+    """Turns the features of one layer into error maps.
 
-    Attributes:
+    Args:
         standardizer: Applied to the pooled, flattened features before the reducers. It learns from
             the training features, so its result is never cached.
+        reducers: One, or one for each tile.
+        tiling: How images are cut.
     """
 
     def __init__(
         self, standardizer: ChannelStandardizer, reducers: Sequence[Reducer], tiling: Tiling
     ) -> None:
-        """Hold the parts, not fitted yet."""
         super().__init__()
         self.standardizer = standardizer
         self._reducers = nn.ModuleList(reducers)
@@ -39,7 +40,7 @@ class Branch(nn.Module):
 
     @property
     def reducers(self) -> list[Reducer]:
-        """One, or one for each tile."""
+        """The reducers."""
         return list(self._reducers)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
     def fit(
@@ -53,13 +54,13 @@ class Branch(nn.Module):
 
         Args:
             rows: Of `(T, C, h, w)` features, T tiles of each image.
-            folds: `(N,)` int64, which fold each image is to be held out with, once; or None.
+            folds: `(N,)` int64, the fold that holds out each image; or None.
             device: Where to compute.
-            shifts: Makes copies of the features to learn from, too; None if there are none.
+            shifts: Makes shifted copies of the features to learn from; None if there are none.
 
         Returns:
-            Error maps `(N, rows * h, columns * w)` of the images under the subspaces of the images
-            of the other folds; None without folds.
+            Held-out error maps `(N, rows * h, columns * w)`: those of an image under the subspace
+            of all other folds. None without folds.
 
         Raises:
             FREError: As the reducer does.
@@ -104,15 +105,12 @@ class Branch(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """Error maps `(N, rows * h, columns * w)` of features `(N, T, C, h, w)`."""
-        _, n_tiles, n_channels, height, width = features.shape
-        tiles_per_subspace, maps = n_tiles // self.tiling.n_subspaces, []
-        for group, reducer in zip(
-            features.chunk(self.tiling.n_subspaces, dim=1), self.reducers, strict=True
-        ):
+        groups, maps = features.chunk(self.tiling.n_subspaces, dim=1), []
+        for group, reducer in zip(groups, self.reducers, strict=True):
+            _, n_tiles, n_channels, height, width = group.shape
             flat = self.standardizer(group.flatten(0, 1).flatten(1))
-            error = flat - reducer(flat)
-            tile_maps = error_map(error, (n_channels, height, width))
-            maps.append(tile_maps.view(-1, tiles_per_subspace, height, width))
+            tile_maps = error_map(flat - reducer(flat), (n_channels, height, width))
+            maps.append(tile_maps.view(-1, n_tiles, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1))
 
     def _split(self, rows: CachedRows) -> list[list[Any]]:

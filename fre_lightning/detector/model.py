@@ -1,4 +1,4 @@
-"""The model of a detector: a backbone, what was learnt of each of its layers, and a scoring."""
+"""The model of a detector: a backbone, a branch for each of its layers, and a scoring."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -33,9 +33,16 @@ class Scored(NamedTuple):
 class FREModel(nn.Module):
     """Maps images to image scores and anomaly maps; plain torch.
 
+    Args:
+        backbone: Computes features.
+        branches: One for each of the backbone's layers; they learn the subspaces.
+        scoring: Turns error maps into scores and anomaly maps.
+        calibration: Holds the scores of normal images.
+        tiling: How images are cut.
+        n_train: The number of images that it was fitted on; 0 before `fit`.
+
     Attributes:
-        backbone_layers: The backbone and layer that each branch has its features from.
-        n_train: The number of images it was fitted on; 0 before `fit`.
+        backbone_layers: The backbone and layer of each branch.
     """
 
     def __init__(
@@ -47,16 +54,6 @@ class FREModel(nn.Module):
         tiling: Tiling,
         n_train: int = 0,
     ) -> None:
-        """Hold the parts, ready-made.
-
-        Args:
-            backbone: Computes features.
-            branches: One for each of the backbone's layers; they learn the subspaces.
-            scoring: Turns error maps into scores and anomaly maps.
-            calibration: Holds the scores of normal images.
-            tiling: How images are cut.
-            n_train: The number of images that the parts were fitted on.
-        """
         super().__init__()
         self.backbone = backbone
         self.branches = nn.ModuleList(branches)
@@ -74,7 +71,7 @@ class FREModel(nn.Module):
 
     @property
     def device(self) -> torch.device:
-        """The device that its buffers are on."""
+        """The device of its buffers."""
         return self.calibration.image_scores.device
 
     @property
@@ -94,8 +91,7 @@ class FREModel(nn.Module):
     @property
     def description(self) -> str:
         """Backbone, weights and reducer, for the log."""
-        backbone = self.backbone
-        height, width = self.image_size
+        backbone, (height, width) = self.backbone, self.image_size
         source = f"{backbone.name} {'+'.join(backbone.layers)} ({backbone.weights_label})"
         return f"{source} at {height}x{width}, {self.reducers[0].name}"
 
@@ -109,10 +105,10 @@ class FREModel(nn.Module):
         """Build the backbones' engines and start their threads; `release` ends them.
 
         Args:
-            n_threads: How many CPU threads may compute.
+            n_threads: Number of CPU threads.
             precision: Of the backbones, as the trainer's.
-            backbone_layers: The layers that will be asked for; all if None.
-            cache_dir: Where engines that take long to build are kept; None: nowhere.
+            backbone_layers: The layers to extract; None for all.
+            cache_dir: Where engines that take long to build are kept; None for nowhere.
         """
         by_backbone: dict[Backbone, list[str]] = {}
         for backbone, layer in backbone_layers or self.backbone_layers:
@@ -160,7 +156,7 @@ class FREModel(nn.Module):
         Args:
             layers: Each layer's training features `(T, C, h, w)`.
             device: Where to compute.
-            shifts: Makes copies of the features to learn from; None if there are none.
+            shifts: Makes shifted copies of the features to learn from; None if there are none.
 
         Raises:
             FREError: As the reducer does.

@@ -1,4 +1,4 @@
-"""What a detector says of one image."""
+"""The result for one image."""
 
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -24,12 +24,12 @@ class Box(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class DetectionResult:
-    """What a detector says of one image.
+    """The result for one image.
 
     Attributes:
         score: The image score; higher is more anomalous.
-        p_value: The share of normal images that score so high, within 1 / (N + 1) and 1 for N
-            training images; None without calibration.
+        p_value: The share of normal images that score at least this high, within 1 / (N + 1) and 1
+            for N training images; None without calibration.
         threshold: The score above which an image is called defective; None if there is none.
         is_defective: Whether the score lies above the threshold; None without threshold.
         anomaly_map: `(H, W)` float32 at the model's image size.
@@ -57,8 +57,7 @@ class DetectionResult:
     def map_at_image_size(self) -> NDArray[np.float32]:
         """The anomaly map, resized bilinearly to `image_size`, float32."""
         resized = resize_map(torch.from_numpy(self.anomaly_map)[None], self.image_size)
-        array: NDArray[np.float32] = resized[0].numpy()
-        return array
+        return np.asarray(resized[0])
 
 
 def hottest_box(
@@ -75,7 +74,7 @@ def hottest_box(
         return None
     regions, _ = ndimage.label(anomaly_map > pixel_threshold, structure=_NEIGHBOURS)
     row, column = np.unravel_index(anomaly_map.argmax(), anomaly_map.shape)
-    rows, columns = ndimage.find_objects((regions == regions[row, column]).astype(np.uint8))[0]
+    rows, columns = ndimage.find_objects(regions)[regions[row, column] - 1]
     (map_height, map_width), (height, width) = anomaly_map.shape, image_size
     return Box(
         columns.start * width // map_width,

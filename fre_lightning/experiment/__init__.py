@@ -9,7 +9,7 @@ __all__ = ["run"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import what runs a job when it is first asked for: Lightning takes seconds."""
+    """Import `run` when it is first used: Lightning takes seconds."""
     if name != "run":
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)

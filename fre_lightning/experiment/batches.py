@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import torch
@@ -35,7 +36,7 @@ class FeatureBatch(NamedTuple):
         labels: `(N,)` int64, 1 for defective.
         masks: `(N, H, W)` bool; or a list of `(H, W)`, each of its image file's own size; None if
             the dataset has no masks.
-        types: The defect type of each, or `good`.
+        types: The defect type of each image, or `good`.
     """
 
     features: list[Tensor]
@@ -47,8 +48,14 @@ class FeatureBatch(NamedTuple):
 class FeatureBatches:
     """Batches of the test images that have features, in order.
 
+    Args:
+        samples: The whole test split.
+        features: Of each layer, `(T, C, h, w)` of each image that could be read.
+        masks: `(H, W)` of the defective ones among these, from the cache; or None.
+        reads_masks: Whether masks are read from their files instead, each at its own size.
+
     Attributes:
-        samples: The images.
+        samples: The images that have features.
     """
 
     def __init__(
@@ -59,48 +66,37 @@ class FeatureBatches:
         *,
         reads_masks: bool,
     ) -> None:
-        """Hold what to read.
-
-        Args:
-            samples: The whole test split.
-            features: Of each layer, `(T, C, h, w)` of each image that could be read.
-            masks: `(H, W)` of the defective ones among these, from the cache; or None.
-            reads_masks: Whether masks are read from their files instead, each at its own size.
-        """
         self.samples = [samples[index] for index in features[0].indices]
         self._labels = torch.tensor([sample.label for sample in self.samples])
-        self._types = [sample.defect_type for sample in self.samples]
         self._layers = [(FeatureMatrix(rows.shards), rows.row_shape) for rows in features]
-        self._masks = masks and (FeatureMatrix(masks.shards), masks.row_shape)
+        self._masks = masks
         self._reads_masks = reads_masks
 
     def __len__(self) -> int:
         """The number of batches."""
-        return math.ceil(len(self._labels) / _BATCH)
+        return math.ceil(len(self.samples) / _BATCH)
 
     def __iter__(self) -> Iterator[FeatureBatch]:
         """Yield batches."""
-        first_mask = 0
-        for start in range(0, len(self._labels), _BATCH):
-            rows = slice(start, min(start + _BATCH, len(self._labels)))
-            labels = self._labels[rows]
-            stop_mask = first_mask + int(labels.sum())
-            masks: Tensor | list[Tensor] | None = None
-            if self._reads_masks:
-                masks = [_read_mask(sample) for sample in self.samples[rows]]
-            elif self._masks:
-                masks = self._cached_masks(labels, slice(first_mask, stop_mask))
-            first_mask = stop_mask
+        for start in range(0, len(self.samples), _BATCH):
+            rows = slice(start, start + _BATCH)
             features = [matrix.block(rows).view(-1, *shape) for matrix, shape in self._layers]
-            yield FeatureBatch(features, labels, masks, self._types[rows])
+            types = [sample.defect_type for sample in self.samples[rows]]
+            yield FeatureBatch(features, self._labels[rows], self._read_masks(rows), types)
 
-    def _cached_masks(self, labels: Tensor, rows: slice) -> Tensor:
-        """Masks of a batch: those of defective images are cached, good ones have no defect."""
-        assert self._masks
-        matrix, size = self._masks
+    def _read_masks(self, rows: slice) -> Tensor | list[Tensor] | None:
+        if self._reads_masks:
+            return [_read_mask(sample) for sample in self.samples[rows]]
+        if self._masks is None:
+            return None
+        size, labels = self._masks.row_shape, self._labels[rows]
         masks = torch.zeros(len(labels), *size, dtype=torch.bool)
-        if rows.stop > rows.start:
-            masks[labels == 1] = matrix.block(rows).view(-1, *size) > 0
+        if labels.any():  # good images have no defect; only masks of defective ones are cached
+            first = int(self._labels[: rows.start].sum())
+            cached = FeatureMatrix(self._masks.shards).block(
+                slice(first, first + int(labels.sum()))
+            )
+            masks[labels == 1] = cached.view(-1, *size) > 0
         return masks
 
 
@@ -122,23 +118,23 @@ def load_test_batches(
         DatasetError: If a mask is missing, cannot be read, or is not of its image's size.
     """
     samples, has_masks = datamodule.splits.test, datamodule.splits.has_masks
-    masks = None
-    defective = [samples[i] for i in features[0].indices if samples[i].mask_path is not None]
-    if has_masks and defective and mask_size is not None:
-        masks = _load_masks(defective, datamodule, mask_size, cache)
+    found, masks = (samples[index] for index in features[0].indices), None
+    pairs = [(sample.mask_path, sample.path) for sample in found if sample.mask_path is not None]
+    if has_masks and pairs and mask_size is not None:
+        masks = _load_masks(pairs, datamodule, mask_size, cache)
     return FeatureBatches(samples, features, masks, reads_masks=has_masks and mask_size is None)
 
 
 def _load_masks(
-    samples: Sequence[Sample],
+    pairs: Sequence[tuple[Path, Path]],
     datamodule: AnomalyDataModule,
     mask_size: tuple[int, int],
     cache: FeatureCache,
 ) -> CachedRows:
-    """Masks `(H, W)` of defective images."""
-    pairs = [(sample.mask_path, sample.path) for sample in samples if sample.mask_path is not None]
-    root = datamodule.dataset.files_root
-    files = [file_key(path, root) for pair in pairs for path in pair]
+    """Masks `(H, W)` of defective images, of pairs of mask and image files."""
+    dataset = datamodule.dataset
+    files = [file_key(path, dataset.files_root) for pair in pairs for path in pair]
+    key = {"masks": list(mask_size), "files": files}
 
     def compute(writers: Mapping[int, ShardWriter]) -> None:
         writer = writers[0]
@@ -148,9 +144,7 @@ def _load_masks(
                 if index >= writer.first:
                     writer.append(mask.numpy()[None], [index])
 
-    entry = CacheEntry(
-        f"{datamodule.dataset.category}-masks", {"masks": list(mask_size), "files": files}
-    )
+    entry = CacheEntry(f"{dataset.category}-masks", key)
     (rows,) = cache.load_or_compute([entry], len(pairs), compute)
     blocks = FeatureMatrix(rows.shards).row_blocks()
     n_empty = sum(int((~block.any(dim=1)).sum()) for _, block in blocks)

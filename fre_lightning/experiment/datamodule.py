@@ -12,10 +12,19 @@ from fre_lightning.threads import default_n_threads
 
 
 class AnomalyDataModule(LightningDataModule):
-    """Knows which images there are, and loads them.
+    """The images of a run.
+
+    Args:
+        dataset: Where the samples come from.
+        batch_size: Images per forward pass of the backbone.
+        n_threads: CPU threads that decode; None for one per core.
+        limit_images: The most images of the training set and of each defect type; None: all.
 
     Attributes:
-        splits: The samples that are used; set by `setup`.
+        splits: The samples of the run; set by `setup`.
+
+    Raises:
+        ConfigError: If a number is not positive.
     """
 
     splits: Splits
@@ -27,17 +36,6 @@ class AnomalyDataModule(LightningDataModule):
         n_threads: int | None,
         limit_images: int | None,
     ) -> None:
-        """Store settings.
-
-        Args:
-            dataset: Where the samples come from.
-            batch_size: Images per forward pass of the backbone.
-            n_threads: CPU threads that decode; None for one per core.
-            limit_images: The most images of the training set and of each defect type; None: all.
-
-        Raises:
-            ConfigError: If a number is not positive.
-        """
         super().__init__()
         for name, number in (("batch_size", batch_size), ("limit_images", limit_images)):
             if number is not None and number < 1:
@@ -52,7 +50,7 @@ class AnomalyDataModule(LightningDataModule):
         """Scan the dataset.
 
         Raises:
-            DatasetError: If it is not as it should be.
+            DatasetError: If its files are not as expected.
         """
         splits = self.dataset.scan()
         self.splits = Splits(self._limit(splits.train), self._limit(splits.test), splits.has_masks)
@@ -78,7 +76,6 @@ class AnomalyDataModule(LightningDataModule):
         )
 
     def _limit(self, samples: list[Sample]) -> list[Sample]:
-        """The first `limit_images` of each defect type."""
         by_type: defaultdict[str, list[Sample]] = defaultdict(list)
         for sample in samples:
             by_type[sample.defect_type].append(sample)

@@ -1,4 +1,4 @@
-"""Features of a split: read from the cache, or extracted in Lightning's predict loop."""
+"""Features of a split, read from the cache or extracted by Lightning's predict loop."""
 
 import logging
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,15 @@ log = logging.getLogger(__name__)
 
 
 class FeatureExtraction(LightningModule):
-    """Computes features of some layers, and passes each batch on to the cache at once."""
+    """Computes features of some layers, and writes each batch to the cache at once.
+
+    Args:
+        model: Holds the backbones.
+        backbone_layers: The model's layers to extract.
+        writers: One for each of these layers.
+        samples: The split.
+        cache_dir: Where engines that take long to build are kept.
+    """
 
     def __init__(
         self,
@@ -33,15 +41,6 @@ class FeatureExtraction(LightningModule):
         samples: Sequence[Sample],
         cache_dir: Path,
     ) -> None:
-        """Hold the parts, ready-made.
-
-        Args:
-            model: Holds the backbones.
-            backbone_layers: Some of the model's, to be extracted.
-            writers: One for each of these layers.
-            samples: The split.
-            cache_dir: Where engines that take long to build are kept.
-        """
         super().__init__()
         self.model = model
         self._backbone_layers = backbone_layers
@@ -51,12 +50,8 @@ class FeatureExtraction(LightningModule):
 
     def on_predict_start(self) -> None:
         """Build the engines, on the trainer's device."""
-        self.model.accelerate(
-            torch.get_num_threads(),
-            str(self.trainer.precision),
-            self._backbone_layers,
-            self._cache_dir,
-        )
+        n_threads, precision = torch.get_num_threads(), str(self.trainer.precision)
+        self.model.accelerate(n_threads, precision, self._backbone_layers, self._cache_dir)
 
     def predict_step(self, batch: ImageBatch) -> None:
         """Store pooled features `(N, T, C, h, w)` of images, of each layer.
@@ -64,9 +59,8 @@ class FeatureExtraction(LightningModule):
         Raises:
             FeatureError: If a feature is not a finite number.
         """
-        for features, writer in zip(
-            self.model.features_of(batch.images), self._writers, strict=True
-        ):
+        layers = self.model.features_of(batch.images)
+        for features, writer in zip(layers, self._writers, strict=True):
             finite = features.isfinite().flatten(1).all(dim=1)
             if not finite.all():
                 path = self._samples[batch.indices[int((~finite).nonzero()[0])]].path
@@ -104,19 +98,19 @@ def load_features(
     """
     samples, dataset = getattr(datamodule.splits, split), datamodule.dataset
     device = trainer.strategy.root_device.type
-    files = [file_key(sample.path, dataset.files_root) for sample in samples]
-    entries = []
-    for backbone, layer in model.backbone_layers:
-        key = {
-            **backbone.fingerprint(layer),
-            **model.tiling.fingerprint(),
-            "preprocessing": PREPROCESSING,
-            "precision": str(trainer.precision),
-            "device": device,
-            "engine": backbone.engine_on(device),
-            "files": files,
-        }
-        entries.append(CacheEntry(f"{dataset.category}-{split}-{backbone.name}-{layer}", key))
+    common = model.tiling.fingerprint() | {
+        "preprocessing": PREPROCESSING,
+        "precision": str(trainer.precision),
+        "device": device,
+        "files": [file_key(sample.path, dataset.files_root) for sample in samples],
+    }
+    entries = [
+        CacheEntry(
+            f"{dataset.category}-{split}-{backbone.name}-{layer}",
+            backbone.fingerprint(layer) | {"engine": backbone.engine_on(device)} | common,
+        )
+        for backbone, layer in model.backbone_layers
+    ]
 
     def compute(writers: Mapping[int, ShardWriter]) -> None:
         layers = [model.backbone_layers[index] for index in writers]
@@ -135,20 +129,19 @@ def load_features(
             model.release()
 
     layers = cache.load_or_compute(entries, len(samples), compute)
-    rows = layers[0]
     n_computed = sum(layer.was_computed for layer in layers)
     source = "computed" if n_computed else "read from the cache"
     if 0 < n_computed < len(layers):
         source = f"{n_computed} of {len(layers)} layers computed"
-    log.info("Features of %d %s images: %s", len(rows.indices), split, source)
-    if rows.skipped and not dataset.skip_unreadable:
-        # An earlier run was told to leave them out; this one wasn't.
-        read_image(samples[rows.skipped[0]].path, model.image_size)
+    log.info("Features of %d %s images: %s", len(layers[0].indices), split, source)
+    if layers[0].skipped and not dataset.skip_unreadable:
+        # An earlier run left out unreadable images; this one raises the first one's error.
+        read_image(samples[layers[0].skipped[0]].path, model.image_size)
     return layers
 
 
 def file_key(path: Path, root: Path) -> list[object]:
-    """Name, size and time of a file: what anything computed from it depends on."""
+    """Name, size and time of a file: a cache key's part for anything computed from it."""
     status = path.stat()
     name = path.relative_to(root) if path.is_relative_to(root) else path
     return [name.as_posix(), status.st_size, status.st_mtime_ns]

@@ -1,4 +1,4 @@
-"""One run from configuration to results: the one place that knows the order of things."""
+"""One run from configuration to results: the order of its steps."""
 
 import logging
 from pathlib import Path
@@ -37,7 +37,7 @@ from fre_lightning.scoring.threshold import check_rate
 
 log = logging.getLogger(__name__)
 
-METRIC_SIZES = ("image", "mask")
+_METRIC_SIZES = ("image", "mask")
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
@@ -47,10 +47,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         cfg: As composed from `configs/`. Outside Hydra's own runs, set `paths.output_dir`.
 
     Returns:
-        What `metrics.json` holds.
+        The content of `metrics.json`.
 
     Raises:
-        FREError: For anything that the user can mend.
+        FREError: For anything that the user can fix.
     """
     _check_settings(cfg)
     watch = Stopwatch()
@@ -65,9 +65,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     datamodule.setup()
     model = restore_model(checkpoint) if checkpoint else build_model(cfg)
     trainer = make_trainer(cfg)
-    log.info(
-        "%s: %s, %s", datamodule.dataset.category, model.description, trainer.strategy.root_device
-    )
+    category, device = datamodule.dataset.category, trainer.strategy.root_device
+    log.info("%s: %s, %s", category, model.description, device)
     with watch("extract"):
         rows, batches = _extract(cfg, model, datamodule, trainer)
     shifts, config = build(cfg.augmentation), detector_config(cfg)
@@ -85,7 +84,6 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         run_folder.write_environment(output_dir)
         if batches:
             _write_scores(output_dir, module, batches, datamodule.dataset.files_root)
-    category = datamodule.dataset.category
     summary = summarize(cfg, category, module, batches) | watch.seconds()
     write_json(output_dir / run_folder.METRICS, summary)
     print_metrics(summary, output_dir)
@@ -111,7 +109,7 @@ def _extract(
 
 
 def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:
-    """Write the image scores of a test, how well each defect type is found, and the curves."""
+    """Write the image scores of a test, the metrics of each defect type, and the curves."""
     types = [sample.defect_type for sample in batches.samples]
     pixel, kinds = module.pixel_metrics, module.pixel_metrics.total.kinds()
     run_folder.write_scores(folder, batches.samples, module.scores.tolist(), root)
@@ -135,10 +133,9 @@ def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:
 
 
 def _check_settings(cfg: DictConfig) -> None:
-    """Refuse what would be noticed only after everything is computed."""
+    """Refuse settings that would fail only after everything is computed."""
     check_rate(cfg.false_alarm_rate)
-    if cfg.metrics.size not in METRIC_SIZES:
-        msg = (
-            f"metrics.size={cfg.metrics.size} is unknown; choose one of {', '.join(METRIC_SIZES)}."
-        )
+    size = cfg.metrics.size
+    if size not in _METRIC_SIZES:
+        msg = f"metrics.size={size} is unknown; choose one of {', '.join(_METRIC_SIZES)}."
         raise ConfigError(msg)

@@ -1,7 +1,6 @@
 """The LightningModule: Lightning's hooks around a model that is fitted and tested on features.
 
-Features are extracted before (`experiment.extraction`), by a module of its own: Lightning calls
-that predicting, as it runs in its predict loop.
+Another module extracts the features before, in Lightning's predict loop: `experiment.extraction`.
 """
 
 import logging
@@ -35,8 +34,14 @@ _MAPS_AT_A_TIME = 8
 class FREModule(LightningModule):
     """Fits a model on training features and tests it on test features.
 
-    Attributes:
+    Args:
         model: The detector's model; checkpoints hold its state.
+        train_rows: Each layer's training features `(T, C, h, w)`; empty if the model is fitted.
+        shifts: Makes copies of the training features; None if there are none.
+        config: Plain containers from which the model can be built again; for checkpoints.
+        false_alarm_rate: Stored in the checkpoint; a detector's default.
+
+    Attributes:
         scores: `(N,)` image scores of the test images; empty before a test.
         error_maps: `(N, h, w)`, normalised and fused; empty before a test.
         metrics: The metrics that are defined.
@@ -50,15 +55,6 @@ class FREModule(LightningModule):
         config: Mapping[str, Any],
         false_alarm_rate: float,
     ) -> None:
-        """Hold the parts, ready-made.
-
-        Args:
-            model: What to fit or test.
-            train_rows: Each layer's training features `(T, C, h, w)`; empty if it is fitted.
-            shifts: Makes copies of the training features; None if there are none.
-            config: Plain containers from which the model can be built again; for checkpoints.
-            false_alarm_rate: The default of programs that decide with the checkpoint.
-        """
         super().__init__()
         self.automatic_optimization = False
         self.model = model
@@ -87,7 +83,7 @@ class FREModule(LightningModule):
         return steps or [(0, 0, 0)]
 
     def setup(self, stage: str) -> None:
-        """Before `fit`: fit what has a closed form, on the trainer's device."""
+        """Fit everything with a closed form, on the trainer's device."""
         if stage != "fit":
             return
         self.model.fit(self._train_rows, self.trainer.strategy.root_device, self._shifts)
@@ -118,13 +114,13 @@ class FREModule(LightningModule):
         self.log("train/loss", loss, prog_bar=True, logger=False)
 
     def on_train_end(self) -> None:
-        """Take the trained weights to feature space."""
+        """Transform the trained weights to feature space."""
         for reducer in self.model.reducers:
             if isinstance(reducer, GradientReducer):
                 reducer.finish()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Store the model's own state, and what builds it again."""
+        """Store the model's own state and configuration."""
         state = checkpoint["state_dict"] = self.model.state_dict()
         checkpoint[PAYLOAD_KEY] = describe(
             self._config, self.model.n_train, self._false_alarm_rate, state
@@ -158,7 +154,6 @@ class FREModule(LightningModule):
         self.metrics = {name: value for name, value in values.items() if not math.isnan(value)}
         undefined = [name for name in METRICS if math.isnan(values[name])]
         if undefined:
-            log.warning(
-                "Left out, for want of good or defective test data: %s", ", ".join(undefined)
-            )
+            names = ", ".join(undefined)
+            log.warning("Left out, for want of good or defective test data: %s", names)
         self.log_dict({f"test/{name}": value for name, value in self.metrics.items()})

@@ -26,20 +26,17 @@ def draw_pictures(
     datamodule: AnomalyDataModule,
     summary: dict[str, Any],
 ) -> None:
-    """Draw what TensorBoard shows of a test, heat maps and thumbnails, those that are asked for."""
+    """Draw a test in TensorBoard, as heat maps and as thumbnails, as the configuration says."""
     samples, root = batches.samples, datamodule.dataset.files_root
-    n_threads, scores = datamodule.n_threads, module.scores
-    artist = PanelArtist(
-        module.error_maps,
-        module.model.anomaly_maps_of,
-        module.model.image_size,
-    )
+    n_threads, scores, model = datamodule.n_threads, module.scores, module.model
+    artist = PanelArtist(module.error_maps, model.anomaly_maps_of, model.image_size)
     metrics = (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
     counts = {name: metric.counts() for name, metric in metrics}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
-            parameters = _hyperparameters(cfg, summary)
-            tensorboard.log_hyperparameters(logger, parameters, module.metrics)
+            # Once and with the final metrics: only so has the HParams tab columns.
+            final = {f"final/{name}": value for name, value in module.metrics.items()}
+            logger.log_hyperparams(_hyperparameters(cfg, summary), final)
             tensorboard.log_curves(logger, counts)
             tensorboard.log_panels(logger, samples, scores, artist, n_threads)
             logger.finalize("success")
@@ -54,7 +51,7 @@ def draw_pictures(
 
 
 def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:
-    """The settings that a run may be compared by: scalars, for the HParams tab."""
+    """The scalar settings of a run, for the HParams tab."""
     reducer = {f"reducer/{k}": v for k, v in cfg.reducer.items() if k != "_target_"}
     described = {k: v for k, v in summary.items() if isinstance(v, str | int) or k == "image_size"}
     return described | reducer

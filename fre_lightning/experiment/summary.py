@@ -1,4 +1,4 @@
-"""A run in flat keys: its settings, its data and its metrics."""
+"""The summary of a run in flat keys: settings, data, metrics and times."""
 
 import time
 from collections.abc import Iterator
@@ -16,14 +16,7 @@ from fre_lightning.scoring.threshold import decision_metrics
 def summarize(
     cfg: DictConfig, category: str, module: FREModule, batches: FeatureBatches | None
 ) -> dict[str, Any]:
-    """Describe a run in flat keys.
-
-    Args:
-        cfg: The run's configuration.
-        category: The dataset's.
-        module: Fitted, and tested if there are test images.
-        batches: The test images; None if there are none.
-    """
+    """Summarize a run; `batches` is None if there are no test images."""
     model, backbone = module.model, module.model.backbone
     ranks = [reducer.n_components for reducer in model.reducers]
     return {
@@ -47,15 +40,15 @@ def summarize(
 
 
 def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
-    """The thresholds for a false-alarm rate, and how the test images fare at it."""
+    """The thresholds for a false-alarm rate, and the metrics of decisions by them."""
     thresholds = module.model.calibration.thresholds(rate)
     if thresholds is None:
         return {}
     values = {"threshold": thresholds.image, "pixel_threshold": thresholds.pixel}
-    if not len(module.scores):
-        return values
-    labels = torch.cat(module.image_metrics.labels).cpu()
-    return values | decision_metrics(module.scores, labels, thresholds.image)
+    if len(module.scores):
+        labels = torch.cat(module.image_metrics.labels).cpu()
+        values |= decision_metrics(module.scores, labels, thresholds.image)
+    return values
 
 
 class Stopwatch:

@@ -1,4 +1,4 @@
-"""The Hydra callback of a sweep: it checks the output folder before, and writes the table after."""
+"""A Hydra callback: it makes the output folder before a run, and writes a sweep's table after."""
 
 import contextlib
 import logging
@@ -24,18 +24,17 @@ class SweepResults(Callback):
         self._folders: list[Path] = []
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """See that the run's folder can be made before anything is done."""
+        """Make the run's folder before the work."""
         _require_writable(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """See that the sweep's folder can be made before anything is done."""
+        """Make the sweep's folder before the work."""
         _require_writable(Path(config.hydra.sweep.dir))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
-        """Forget that an earlier job in the same folder failed."""
+        """Remove the error of an earlier job in the same folder."""
         with contextlib.suppress(OSError):
-            error = Path(config.hydra.runtime.output_dir) / run_folder.ERROR
-            error.unlink(missing_ok=True)
+            (Path(config.hydra.runtime.output_dir) / run_folder.ERROR).unlink()
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Store the error of a failed job of a sweep; a finished one has stored its results."""
@@ -62,13 +61,11 @@ def _write(folder: Path, runs: list[Path], *, report: bool) -> None:
     write_results(folder, table)
     print_results(table, folder)
     if report:
-        path = folder / run_folder.REPORT
         try:
-            write_report(path, runs)
+            write_report(folder / run_folder.REPORT, runs)
+            log.info("Report: %s", folder / run_folder.REPORT)
         except (OSError, FREError) as error:  # the runs' results are safe all the same
             log.error("The report could not be written: %s", error)
-        else:
-            log.info("Report: %s", path)
 
 
 def _require_writable(folder: Path) -> None:

@@ -1,9 +1,7 @@
-"""What a run shows in TensorBoard besides the metrics and losses that Lightning logs."""
+"""TensorBoard: hyperparameters, curves and panels of a run; Lightning logs its metrics."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from io import BytesIO
-from typing import Any
 
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -12,18 +10,12 @@ from torch import Tensor
 
 from fre_lightning.datasets import Sample
 from fre_lightning.metrics.curves import auroc, merge_counts, pr_curve_counts, roc_curve
+from fre_lightning.pictures.overlays import encode
 from fre_lightning.pictures.panels import PanelArtist
 from fre_lightning.threads import thread_pool
 
 MAX_PANELS = 12
 _MAX_CURVE_BINS = 127  # what TensorBoard shows of a PR curve
-
-
-def log_hyperparameters(
-    logger: TensorBoardLogger, params: Mapping[str, Any], metrics: Mapping[str, float]
-) -> None:
-    """Log hyperparameters with the final metrics, once: only so has the HParams tab columns."""
-    logger.log_hyperparams(dict(params), {f"final/{name}": v for name, v in metrics.items()})
 
 
 def log_panels(
@@ -38,17 +30,12 @@ def log_panels(
 
     def add(index: int) -> None:
         panel = artist.draw(index, samples[index])
-        encoded = BytesIO()
-        panel.save(encoded, format="jpeg", quality=90)
+        encoded, (width, height) = encode(panel, "JPEG"), panel.size
         image = Summary.Image(
-            height=panel.height,
-            width=panel.width,
-            colorspace=3,
-            encoded_image_string=encoded.getvalue(),
+            height=height, width=width, colorspace=3, encoded_image_string=encoded
         )
         tag = f"{samples[index].defect_type}/{samples[index].path.stem}"
-        value = Summary.Value(tag=tag, image=image)
-        writer.add_summary(Summary(value=[value]))
+        writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
 
     # Decoding and encoding take the time; the writer takes events from any thread.
     with thread_pool(n_threads) as pool:
@@ -56,7 +43,7 @@ def log_panels(
 
 
 def choose_panels(samples: Sequence[Sample], scores: Tensor) -> list[int]:
-    """The images worth a look: of each defect type the lowest and the highest score, by turns."""
+    """The images of the lowest and the highest score of each defect type."""
     by_type: defaultdict[str, list[int]] = defaultdict(list)
     for index in scores.argsort().tolist():
         by_type[samples[index].defect_type].append(index)

@@ -1,4 +1,4 @@
-"""Lightning's trainer: how it is made, and which of its advice is left out."""
+"""Lightning's trainer, without the advice that is not for this program."""
 
 import logging
 import warnings
@@ -34,10 +34,7 @@ def make_trainer(cfg: DictConfig) -> pl.Trainer:
     loggers, callbacks = (list(build(cfg[group]).values()) for group in ("logger", "callbacks"))
     try:
         trainer: pl.Trainer = build(
-            cfg.trainer,
-            logger=loggers,
-            callbacks=callbacks,
-            default_root_dir=cfg.paths.output_dir,
+            cfg.trainer, logger=loggers, callbacks=callbacks, default_root_dir=cfg.paths.output_dir
         )
     except InstantiationException as error:
         msg = f"The trainer cannot be made: {error.__cause__ or error}. Try trainer=auto."

@@ -1,18 +1,15 @@
-"""The detector as one graph: images in, scores and anomaly maps out, free of this package."""
+"""A detector as one graph: images in, scores and anomaly maps out, free of this package."""
 
 import copy
 import warnings
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
 
-from fre_lightning.backbones import Backbone, Scattering
-from fre_lightning.backbones.engines import fold_batch_norm
 from fre_lightning.detector.model import FREModel
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.export.reducer import ExportedReducer
-from fre_lightning.export.scattering import RealScattering
 from fre_lightning.reducers import Reducer
 
 INPUT = "images"
@@ -20,64 +17,51 @@ OUTPUTS = ("score", "anomaly_map")
 
 
 class DetectorGraph(nn.Module):
-    """A detector that takes images as programs hold them: `(N, H, W, 3)` uint8, RGB."""
+    """A detector for images as other programs hold them: `(N, H, W, 3)` uint8, RGB."""
 
-    def __init__(self, module: FREModel, resize: LanczosResize | None) -> None:
+    def __init__(self, model: FREModel, resize: LanczosResize | None) -> None:
         """Hold the parts.
 
         Args:
-            module: Fitted, its parts replaced by what can be exported.
-            resize: Resizes images to the module's size; None if they have it.
+            model: From `exportable`.
+            resize: Resizes images to the model's size; None if they have it.
         """
         super().__init__()
-        self.module = module
+        self.model = model
         self.resize = resize
 
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """`(H, W)` of the images; None: any size."""
+        return self.resize.input_size if self.resize else self.model.image_size
+
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores `(N,)` and anomaly maps `(N, h, w)`, at the module's image size."""
+        """Scores `(N,)` and anomaly maps `(N, h, w)`, at the model's image size."""
         planes = self.resize(images) if self.resize else images.permute(0, 3, 1, 2)
-        scores, anomaly_maps = self.module(planes)
+        scores, anomaly_maps = self.model(planes)
         return scores, anomaly_maps
 
 
-def exportable(module: FREModel, *, half_reducer: bool) -> FREModel:
-    """A copy of a module that shares its tensors, with parts that every format can hold."""
-    tensors = [*module.parameters(), *module.buffers()]
-    copied = copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+def exportable(model: FREModel, *, half_reducer: bool) -> FREModel:
+    """A copy of a model that shares its tensors, with parts that every format can hold."""
+    tensors = [*model.parameters(), *model.buffers()]
+    copied = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    copied.backbone.prepare_export()
+    dtype = torch.float16 if half_reducer else torch.float32
     for name, part in list(copied.named_modules()):
-        if isinstance(part, Scattering):
-            _compute_by(part, RealScattering(part))
-        elif isinstance(part, fx.GraphModule):
-            copied.set_submodule(name, fold_batch_norm(part))
-        elif isinstance(part, Reducer):
-            copied.set_submodule(
-                name, ExportedReducer(part, torch.float16 if half_reducer else torch.float32)
-            )
+        if isinstance(part, Reducer):
+            copied.set_submodule(name, ExportedReducer(part, dtype))
     return copied.eval().requires_grad_(requires_grad=False)
 
 
-def _compute_by(backbone: Backbone, twin: nn.Module) -> None:
-    """Let another module compute the feature map; the rest of the backbone stays as it is."""
-    for name, _ in list(backbone.named_children()):
-        delattr(backbone, name)
-    for name, _ in list(backbone.named_buffers(recurse=False)):
-        delattr(backbone, name)
-    backbone.twin = twin
-    backbone.forward = lambda images, layers=None: [twin(images)]  # type: ignore[method-assign]  # noqa: ARG005
-
-
-def capture(graph: DetectorGraph, image_size: tuple[int, int]) -> ExportedProgram:
-    """Record the graph for any number of images, and of any size if it resizes that.
-
-    Args:
-        graph: What to record.
-        image_size: `(h, w)` of the module's images.
-    """
+def record(graph: DetectorGraph) -> ExportedProgram:
+    """Record a graph for any number of images; their size is free too if the graph resizes them."""
     sizes: dict[int, Dim] = {0: Dim("n")}
-    input_size = graph.resize.input_size if graph.resize else image_size
+    input_size = graph.input_size
     if input_size is None:
         sizes |= {1: Dim("height", min=2), 2: Dim("width", min=2)}
-        input_size = (image_size[0] + 2, image_size[1] + 3)  # unlike each other and the model's
+        height, width = graph.model.image_size
+        input_size = (height + 2, width + 3)  # unlike each other and the model's
     example = torch.zeros(2, *input_size, 3, dtype=torch.uint8)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -89,6 +73,6 @@ def capture(graph: DetectorGraph, image_size: tuple[int, int]) -> ExportedProgra
 
 
 def _copysign(magnitude: Tensor, sign: Tensor) -> Tensor:
-    """For formats that have no such operator; the sign of zeros does not matter."""
+    """For formats without such an operator; the sign of zeros does not matter."""
     magnitude = magnitude.abs()
     return torch.where(sign < 0, -magnitude, magnitude)

@@ -1,4 +1,4 @@
-"""A reducer as exported graphs hold it: one matrix, stored once, in half precision if asked."""
+"""A reducer in an exported graph: each matrix is stored once, in half precision if asked."""
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +8,9 @@ from fre_lightning.reducers import Reducer
 
 
 class ExportedReducer(nn.Module):
-    """What a fitted reducer computes, always in float32.
+    """The reconstruction of a fitted reducer, always computed in float32.
 
-    The encoder is not transposed in the graph, for some formats would then store it both ways.
+    The encoder is not transposed, because some formats would then store it both ways.
     """
 
     def __init__(self, reducer: Reducer, dtype: torch.dtype) -> None:
@@ -18,7 +18,7 @@ class ExportedReducer(nn.Module):
 
         Args:
             reducer: Fitted.
-            dtype: To store its D x k matrices in: float32, or float16.
+            dtype: To store its k x D matrices in: float32, or float16.
         """
         super().__init__()
         self.tied = reducer.tied

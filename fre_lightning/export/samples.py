@@ -1,8 +1,8 @@
-"""Real images to compare an export on: given ones, the run's own, or drawn ones."""
+"""Images to compare an exported file on: the user's, the run's own, or drawn ones."""
 
 import glob
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,7 +26,7 @@ class Samples(NamedTuple):
     """Decoded images.
 
     Attributes:
-        source: Where they come from, for the report.
+        source: Their origin, for the report.
         images: `(H, W, 3)` uint8 each, RGB.
     """
 
@@ -35,7 +35,7 @@ class Samples(NamedTuple):
 
 
 def load_samples(images: str | None, checkpoint: Path, n_images: int) -> Samples:
-    """Images to compare on.
+    """Load images to compare on.
 
     Args:
         images: A folder or a glob; None for the test images of the checkpoint's run, if
@@ -48,22 +48,21 @@ def load_samples(images: str | None, checkpoint: Path, n_images: int) -> Samples
         UnreadableImageError: If an image cannot be decoded.
     """
     if images is not None:
-        paths = _list(images)
+        source, paths = images, _find_images(images)
         if not paths:
             msg = f"images={images}: there are no images. Give a folder or a glob, or leave it out."
             raise ConfigError(msg)
-        return Samples(images, [_decode(path) for path in _spread(paths, n_images)])
-    folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
-    paths = _of_run(folder / "config.yaml")
-    if paths:
-        return Samples(
-            "the run's test images", [_decode(path) for path in _spread(paths, n_images)]
-        )
-    log.warning("The run's test images are not here. Drawn ones are used; images=FOLDER is better.")
-    return Samples("drawn", list(_draw(n_images)))
+    else:
+        folder = checkpoint if checkpoint.is_dir() else checkpoint.parent
+        source, paths = "the run's test images", _test_images(folder / "config.yaml")
+    if not paths:
+        log.warning("The run's test images are missing. Using drawn ones; images=FOLDER is better.")
+        return Samples("drawn", list(_draw(n_images)))
+    n_images = min(n_images, len(paths))
+    return Samples(source, [_decode(paths[i * len(paths) // n_images]) for i in range(n_images)])
 
 
-def _list(images: str) -> list[Path]:
+def _find_images(images: str) -> list[Path]:
     path = Path(images).expanduser()
     if path.is_dir():
         return list_images_below(path)
@@ -71,24 +70,18 @@ def _list(images: str) -> list[Path]:
     return sorted(path for path in found if is_image_name(path) and path.is_file())
 
 
-def _of_run(config: Path) -> list[Path]:
-    """The test images of a run's dataset; none if they are not there.
+def _test_images(config: Path) -> list[Path]:
+    """The test images of a run's dataset; none if they are missing.
 
-    Training images may lie in the subspace, and then score nothing but rounding.
+    Training images would not do: they may lie in the subspace, where scores are rounding errors.
     """
     if not config.is_file():
         return []
     try:
-        samples = build(OmegaConf.load(config).dataset).scan().test
+        return [sample.path for sample in build(OmegaConf.load(config).dataset).scan().test]
     except FREError as error:
         log.info("%s", error)
         return []
-    return [sample.path for sample in samples]
-
-
-def _spread(paths: Sequence[Path], n_images: int) -> list[Path]:
-    n_images = min(n_images, len(paths))
-    return [paths[i * len(paths) // n_images] for i in range(n_images)]
 
 
 def _decode(path: Path) -> NDArray[np.uint8]:
@@ -101,10 +94,10 @@ def _decode(path: Path) -> NDArray[np.uint8]:
 
 
 def _draw(n_images: int) -> Iterable[NDArray[np.uint8]]:
-    """Drawn parts with defects, which have the structure that noise lacks."""
+    """Draw parts with defects, which have the structure that noise lacks."""
     height, width = _DRAWN_SIDES
     for index in range(n_images):
         category = ("fabric", "gear", "leather", "metal")[index % 4]
-        drawing = Synthetic("", category, False, height, 0, 0, 0, seed=0)
+        drawing = Synthetic(Path(), category, False, height, 0, 0, 0, seed=0)
         image, _ = drawing.draw("test", "good", index)
         yield np.ascontiguousarray(image[:, :width])

@@ -4,7 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -13,12 +13,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fre_lightning.errors import CacheError
-from fre_lightning.features.shards import (
-    Manifest,
-    ShardWriter,
-    read_manifest,
-    remove_unfinished,
-)
+from fre_lightning.features.shards import Manifest, ShardWriter, read_manifest, remove_unfinished
 
 log = logging.getLogger(__name__)
 
@@ -89,9 +84,12 @@ class FeatureCache:
             with contextlib.ExitStack() as stack:
                 # All processes lock in the same order, so that no two wait for each other.
                 for folder in sorted(set(folders)):
-                    stack.enter_context(_locked(folder))
-                manifests = [Manifest(entry.key, n_items) for entry in entries]
-                return _load_or_compute(folders, manifests, compute)
+                    stack.enter_context(_lock(folder))
+                manifests = [
+                    read_manifest(folder, Manifest(entry.key, n_items))
+                    for folder, entry in zip(folders, entries, strict=True)
+                ]
+                return _compute_missing(folders, manifests, compute)
         except OSError as error:
             for folder in folders:
                 remove_unfinished(folder)
@@ -108,20 +106,17 @@ def _folder_name(entry: CacheEntry) -> str:
     return f"{entry.name.replace('/', '-')}-{digest}"
 
 
-def _load_or_compute(
+def _compute_missing(
     folders: Sequence[Path],
-    fresh: Sequence[Manifest],
+    manifests: Sequence[Manifest],
     compute: Callable[[Mapping[int, ShardWriter]], None],
 ) -> list[CachedRows]:
-    manifests = [read_manifest(*pair) for pair in zip(folders, fresh, strict=True)]
     writers = {
         index: ShardWriter(folders[index], manifest)
         for index, manifest in enumerate(manifests)
         if manifest.n_done < manifest.n_items
     }
     if writers:
-        for index in writers:
-            folders[index].mkdir(exist_ok=True)
         compute(writers)
         for writer in writers.values():
             writer.close()
@@ -141,16 +136,10 @@ def _open(folder: Path, manifest: Manifest, *, was_computed: bool) -> CachedRows
     return CachedRows(shards, indices, skipped, was_computed)
 
 
-@contextlib.contextmanager
-def _locked(folder: Path) -> Iterator[None]:
-    """Hold the entry's lock; say so if another process has it."""
+def _lock(folder: Path) -> contextlib.AbstractContextManager[object]:
     lock = FileLock(folder.with_name(folder.name + ".lock"))
     try:
-        lock.acquire(timeout=0)
+        return lock.acquire(timeout=0)
     except Timeout:
         log.info("Another process is computing %s; waiting for it.", folder.name)
-        lock.acquire()
-    try:
-        yield
-    finally:
-        lock.release()
+        return lock.acquire()

@@ -28,10 +28,16 @@ class Rows(Protocol):
 class FeatureMatrix:
     """An `(N, D)` float32 matrix in row shards, transformed when it is read.
 
-    Attributes:
-        shape: `(N, D)`.
+    Args:
+        shards: `(n_i, ...)` arrays, memory-mapped or not, whose trailing axes are flattened; or
+            `Rows` of `(n_i, D)`.
+        transform: Applied to every block that is read.
         n_copies: The rows are this many copies of N / n_copies images, one whole copy after
             another.
+        block_bytes: Size of the blocks that `row_blocks` and `column_blocks` give.
+
+    Attributes:
+        shape: `(N, D)`.
     """
 
     def __init__(
@@ -41,15 +47,6 @@ class FeatureMatrix:
         n_copies: int = 1,
         block_bytes: int = BLOCK_BYTES,
     ) -> None:
-        """Store the shards without reading them.
-
-        Args:
-            shards: `(n_i, ...)` arrays, memory-mapped or not, whose trailing axes are flattened;
-                or `Rows` of `(n_i, D)`.
-            transform: Applied to every block that is read.
-            n_copies: See the class.
-            block_bytes: Size of the blocks that `row_blocks` and `column_blocks` give.
-        """
         arrays = (shard.numpy() if isinstance(shard, Tensor) else shard for shard in shards)
         self._shards: list[Rows] = [
             array.reshape(len(array), -1) if isinstance(array, np.ndarray) else array
@@ -74,15 +71,16 @@ class FeatureMatrix:
 
     def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Iterate over all rows: pairs of a row slice and its `(n, D)` block."""
-        n_rows, n_columns = self.shape
-        for rows in _slices(n_rows, self._block_bytes // (4 * max(n_columns, 1))):
-            yield rows, self.block(rows)
+        return ((rows, self.block(rows)) for rows in self._slices(0))
 
     def column_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Iterate over all columns: pairs of a column slice and its `(N, d)` block."""
-        n_rows, n_columns = self.shape
-        for columns in _slices(n_columns, self._block_bytes // (4 * max(n_rows, 1))):
-            yield columns, self.block(slice(None), columns)
+        return ((columns, self.block(slice(None), columns)) for columns in self._slices(1))
+
+    def _slices(self, axis: int) -> Iterator[slice]:
+        n, row_bytes = self.shape[axis], 4 * self.shape[1 - axis]
+        step = max(self._block_bytes // max(row_bytes, 1), 1)
+        return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 
 def _copy(shard: Rows, rows: slice, columns: slice) -> Tensor:
@@ -93,8 +91,3 @@ def _copy(shard: Rows, rows: slice, columns: slice) -> Tensor:
         # Pages that were read would count as this process's memory until it ends.
         mapped.madvise(mmap.MADV_DONTNEED)
     return part
-
-
-def _slices(n: int, step: int) -> Iterator[slice]:
-    step = max(step, 1)
-    return (slice(start, min(start + step, n)) for start in range(0, n, step))

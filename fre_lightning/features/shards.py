@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fre_lightning.files import replacing
+from fre_lightning.files import replacing, write_text
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class ShardWriter:
     """
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
+        folder.mkdir(exist_ok=True)
         self.first = manifest.n_done
         self._folder = folder
         self._manifest = manifest
@@ -89,18 +90,16 @@ class ShardWriter:
         Raises:
             OSError: If it cannot be written.
         """
-        if self._manifest.n_done < self._manifest.n_items and (
-            self._indices or self._manifest.shards
-        ):
+        is_complete = self._manifest.n_done == self._manifest.n_items
+        if not is_complete and (self._indices or self._manifest.shards):
             self._flush(self._manifest.n_items)
 
     def _flush(self, stop: int) -> None:
         first = self._manifest.n_done
-        if self._indices:
-            rows = np.ascontiguousarray(np.concatenate(self._rows))
-        else:  # only skipped items are left
-            shape = np.load(self._folder / self._manifest.shards[0].file, mmap_mode="r")
-            rows = np.empty((0, *shape.shape[1:]), shape.dtype)
+        if not self._rows:  # only skipped items are left
+            stored = np.load(self._folder / self._manifest.shards[0].file, mmap_mode="r")
+            self._rows = [stored[:0]]
+        rows = np.ascontiguousarray(np.concatenate(self._rows))
         file = f"shard-{len(self._manifest.shards):05d}.npy"
         path = self._folder / file
         with replacing(path) as temporary, temporary.open("wb") as stream:
@@ -108,8 +107,7 @@ class ShardWriter:
         skipped = sorted(set(range(first, stop)) - set(self._indices))
         shard = Shard(file, first, stop, skipped, path.stat().st_size, zlib.crc32(rows.data))
         self._manifest.shards.append(shard)
-        with replacing(self._folder / _MANIFEST) as temporary:
-            temporary.write_text(json.dumps(asdict(self._manifest)))
+        write_text(self._folder / _MANIFEST, json.dumps(asdict(self._manifest)))
         self._rows, self._indices = [], []
 
 
@@ -131,11 +129,7 @@ def read_manifest(folder: Path, fresh: Manifest) -> Manifest:
 
 
 def _verify(path: Path, shard: Shard) -> None:
-    """Compare a shard with its manifest: the length always, the checksum once per process.
-
-    Raises:
-        ValueError: If they differ.
-    """
+    """Compare a shard with its manifest: the length always, the checksum once per process."""
     status = path.stat()
     if status.st_size != shard.n_bytes:
         msg = f"{path.name} has {status.st_size} bytes instead of {shard.n_bytes}"

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fre_lightning.errors import ConfigError
+from fre_lightning.features.matrix import Rows
 
 # Shifts of the copies in rows and columns: none, then to the four sides, then to the corners.
 _SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -20,17 +21,15 @@ class CellShifts:
     changes with a shift. From few it cannot, but the difference between a map and its one-cell
     shift approximates that direction. Copies of images would have to pass the backbone; copies of
     maps cost rows only, and find more defects (see the README for the measurements).
+
+    Args:
+        max_images: With more training images than this there are no copies.
+
+    Raises:
+        ConfigError: If it is negative.
     """
 
     def __init__(self, max_images: int) -> None:
-        """Store settings.
-
-        Args:
-            max_images: With more training images than this there are no copies.
-
-        Raises:
-            ConfigError: If it is negative.
-        """
         if max_images < 0:
             msg = f"augmentation.max_images={max_images} must not be negative."
             raise ConfigError(msg)
@@ -42,32 +41,27 @@ class CellShifts:
             return 1
         return len(_SHIFTS) if n_images <= _MAX_FOR_DIAGONALS else _N_FOUR_SIDED
 
-    def __call__(self, maps: NDArray[np.float32], n_copies: int) -> list["ShiftedMaps"]:
-        """The first `n_copies` copies of `(N, C, h, w)` maps; the first one is not shifted."""
-        return [ShiftedMaps(maps, dy, dx) for dy, dx in _SHIFTS[:n_copies]]
+    def __call__(self, maps: NDArray[np.float32], n_copies: int) -> list[Rows]:
+        """Copies of `(N, C, h, w)` maps as `(N, C * h * w)`; the first one is not shifted."""
+        return [_ShiftedMaps(maps, dy, dx) for dy, dx in _SHIFTS[:n_copies]]
 
 
-class ShiftedMaps:
-    """Feature maps, flattened and shifted when they are read: copies take no memory.
+class _ShiftedMaps:
+    """Maps, flattened and shifted when they are read: copies take no memory.
 
-    Attributes:
-        shape: `(N, C * h * w)`.
+    Rows and columns at the border are repeated.
     """
 
-    shape: tuple[int, ...]
-
     def __init__(self, maps: NDArray[np.float32], dy: int, dx: int) -> None:
-        """Store `(N, C, h, w)` maps; rows and columns at the border are repeated."""
         n_maps, n_channels, height, width = maps.shape
         rows = np.clip(np.arange(height) + dy, 0, height - 1)
         columns = np.clip(np.arange(width) + dx, 0, width - 1)
         cells = (rows[:, None] * width + columns).ravel()
         self._maps = maps.reshape(n_maps, -1)
         self._sources = (np.arange(n_channels)[:, None] * height * width + cells).ravel()
-        self.shape = self._maps.shape
+        self.shape: tuple[int, ...] = self._maps.shape
 
     def __getitem__(self, block: tuple[slice, slice]) -> NDArray[np.float32]:
-        """A block of the shifted maps, `(n, d)`."""
         rows, columns = block
         taken: NDArray[np.float32] = self._maps[rows].take(self._sources[columns], axis=1)
         return taken

@@ -3,6 +3,7 @@
 import logging
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import KW_ONLY, dataclass
 from typing import NamedTuple
 
 import torch
@@ -28,42 +29,31 @@ class ImageBatch(NamedTuple):
     images: Tensor
 
 
+@dataclass(eq=False)
 class ImageLoader:
     """Decodes and resizes the images of a split, in order.
 
     Threads suffice, because Pillow releases Python's lock while it decodes and resizes. Unlike
     worker processes they start at once and hand images over without a copy.
+
+    Args:
+        samples: The split.
+        image_size: `(H, W)` of the batches.
+        batch_size: Images per batch; the last may have fewer.
+        n_threads: Number of decoding threads.
+        first: Position of the first sample.
+        skip_unreadable: Whether images that cannot be decoded are left out with a warning.
+        pin_memory: Whether batches lie in pinned memory, from which a GPU copies faster.
     """
 
-    def __init__(
-        self,
-        samples: Sequence[Sample],
-        image_size: tuple[int, int],
-        batch_size: int,
-        n_threads: int,
-        *,
-        first: int = 0,
-        skip_unreadable: bool = False,
-        pin_memory: bool = False,
-    ) -> None:
-        """Store settings.
-
-        Args:
-            samples: The split.
-            image_size: `(H, W)` of the batches.
-            batch_size: Images per batch; the last may have fewer.
-            n_threads: Number of decoding threads.
-            first: Position of the first sample.
-            skip_unreadable: Whether images that cannot be decoded are left out with a warning.
-            pin_memory: Whether batches lie in pinned memory, from which a GPU copies faster.
-        """
-        self.samples = samples
-        self.image_size = image_size
-        self.batch_size = batch_size
-        self.n_threads = n_threads
-        self.first = first
-        self.skip_unreadable = skip_unreadable
-        self.pin_memory = pin_memory
+    samples: Sequence[Sample]
+    image_size: tuple[int, int]
+    batch_size: int
+    n_threads: int
+    _: KW_ONLY
+    first: int = 0
+    skip_unreadable: bool = False
+    pin_memory: bool = False
 
     def __len__(self) -> int:
         """The number of batches; one without any readable image is left out."""
@@ -83,10 +73,8 @@ class ImageLoader:
                 pairs = zip(order[start : start + self.batch_size], images, strict=False)
                 readable = {index: image for index, image in pairs if image is not None}
                 if readable:
-                    batch = torch.stack(list(readable.values()))
-                    yield ImageBatch(
-                        list(readable), batch.pin_memory() if self.pin_memory else batch
-                    )
+                    batch = torch.stack([*readable.values()])
+                    yield ImageBatch([*readable], batch.pin_memory() if self.pin_memory else batch)
 
     def _read(self, index: int) -> Tensor | None:
         try:

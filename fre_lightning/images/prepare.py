@@ -16,7 +16,6 @@ from fre_lightning.images.resizing import resize
 ImageLike = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 """A path, a Pillow image, an array `(H, W)` or `(H, W, 3)`, or a tensor `(3, H, W)`."""
 
-
 DAMAGE_ERRORS = (
     *DECODING_ERRORS,
     ArithmeticError,
@@ -83,40 +82,29 @@ def _prepare_file(path: Path, image_size: tuple[int, int]) -> PreparedImage:
 
 
 def _to_pillow(image: object) -> Image.Image:
+    if isinstance(image, Image.Image):
+        if 0 in image.size:
+            msg = f"An image of {image.width}x{image.height} pixels shows nothing."
+            raise UnreadableImageError(msg)
+        return image
     if isinstance(image, Tensor):
-        return _from_tensor(image)
-    if isinstance(image, np.ndarray):
-        return _from_array(image)
-    if not isinstance(image, Image.Image):
+        expected, tensor = "(H, W), (1, H, W), (3, H, W) or (4, H, W)", image.detach().cpu()
+        array = (tensor.float() if tensor.is_floating_point() else tensor).numpy()
+        array = np.moveaxis(array, 0, -1) if array.ndim == 3 else array
+    elif isinstance(image, np.ndarray):
+        expected, array = "(H, W), (H, W, 1), (H, W, 3) or (H, W, 4)", image
+    else:
         msg = f"An image is a path, a Pillow image, an array or a tensor, not {type(image)}."
         raise TypeError(msg)
-    if 0 in image.size:
-        msg = f"An image of {image.width}x{image.height} pixels shows nothing."
+    if array.ndim < 2 or array.size == 0 or array.shape[2:] not in {(), (1,), (3,), (4,)}:
+        kind, shape = type(image).__name__, tuple(image.shape)
+        msg = f"A {kind} of shape {shape} is no image; {expected} with pixels is expected."
         raise UnreadableImageError(msg)
-    return image
-
-
-def _from_tensor(tensor: Tensor) -> Image.Image:
-    if tensor.ndim == 3:
-        if tensor.shape[0] not in {1, 3, 4}:
-            _refuse("A tensor", tuple(tensor.shape), "(3, H, W), (1, H, W) or (H, W)")
-        tensor = tensor.movedim(0, -1)
-    tensor = tensor.detach().cpu()
-    return _from_array((tensor.float() if tensor.is_floating_point() else tensor).numpy())
-
-
-def _from_array(array: NDArray[Any]) -> Image.Image:
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[..., 0]
-    if array.ndim != 2 and (array.ndim != 3 or array.shape[2] not in {3, 4}):
-        _refuse("An array", array.shape, "(H, W), (H, W, 1), (H, W, 3) or (H, W, 4)")
-    if array.size == 0:
-        _refuse("An array", array.shape, "an image with pixels")
+    array = array[..., 0] if array.shape[2:] == (1,) else array
     return Image.fromarray(np.ascontiguousarray(_levels(array)))
 
 
 def _levels(array: NDArray[Any]) -> NDArray[np.uint8]:
-    """Convert the values of an array to 8-bit levels."""
     if array.dtype == np.uint8:
         return array
     if array.dtype == np.bool_:
@@ -134,8 +122,3 @@ def _levels(array: NDArray[Any]) -> NDArray[np.uint8]:
         )
         raise UnreadableImageError(msg)
     return np.rint(array.astype(np.float64) * 255.0).astype(np.uint8)
-
-
-def _refuse(what: str, shape: tuple[int, ...], expected: str) -> None:
-    msg = f"{what} of shape {shape} is no image; {expected} is expected."
-    raise UnreadableImageError(msg)

@@ -11,23 +11,8 @@ from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError
 
+_USES_TORCH = torch.__version__ >= "2.14"  # from then on it can resize with Lanczos
 
-def _torch_has_lanczos() -> bool:
-    """Whether this torch can resize with Lanczos (2.14 and later can)."""
-    try:
-        _resize_in_torch(np.zeros((4, 4), np.uint8), (2, 2))
-    except NotImplementedError:
-        return False
-    return True
-
-
-def _resize_in_torch(levels: NDArray[np.uint8], image_size: tuple[int, int]) -> Tensor:
-    """Resize `(h, w)` or `(h, w, C)` levels with Lanczos to `(C, H, W)`, five times as fast."""
-    channels = torch.from_numpy(levels.reshape(*levels.shape[:2], -1)).permute(2, 0, 1)
-    return F.interpolate(channels[None], size=image_size, mode="lanczos", antialias=True)[0]
-
-
-_USES_TORCH = _torch_has_lanczos()
 PREPROCESSING = f"{'torch' if _USES_TORCH else 'pillow'}-lanczos-rgb8-v2"
 """Name of the preprocessing in `read_image`: a part of every cache key, to be changed with it."""
 
@@ -62,7 +47,8 @@ def resize(levels: NDArray[np.uint8], image_size: tuple[int, int]) -> Tensor:
     """
     height, width = image_size
     if _USES_TORCH and levels.shape[1] * height >= levels.shape[0] * width:
-        return _resize_in_torch(levels, image_size)
+        channels = torch.from_numpy(levels.reshape(*levels.shape[:2], -1)).permute(2, 0, 1)
+        return F.interpolate(channels[None], size=image_size, mode="lanczos", antialias=True)[0]
     resized = Image.fromarray(levels).resize((width, height), Image.Resampling.LANCZOS)
     return torch.from_numpy(np.array(resized).reshape(height, width, -1)).permute(2, 0, 1)
 

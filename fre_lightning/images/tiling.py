@@ -15,19 +15,17 @@ from fre_lightning.images.resizing import resize_map
 class Tiling(nn.Module):
     """A grid of tiles that may overlap.
 
-    Attributes:
+    Args:
         grid: Numbers of rows and columns of tiles.
         overlap: Overlap of neighbouring tiles, as a share of a tile's side.
         shared: Whether one subspace serves all tiles (a uniform material), or each position has
             its own (a part that always lies the same way).
+
+    Raises:
+        ConfigError: If one is out of range.
     """
 
     def __init__(self, grid: Sequence[int], overlap: float, shared: bool) -> None:
-        """Store settings.
-
-        Raises:
-            ConfigError: If one is out of range.
-        """
         super().__init__()
         if len(grid) != 2 or min(grid) < 1 or not 0 <= overlap <= 0.5:
             msg = (

@@ -1,1 +1,1 @@
-"""Pictures of anomaly maps: panels, overlays, thumbnails."""
+"""Pictures of anomaly maps: panels, overlays, thumbnails, and their colours."""

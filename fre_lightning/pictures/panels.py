@@ -1,12 +1,9 @@
-"""Pictures of anomaly maps: an image, its mask and its heat map side by side."""
+"""Panels: an image, its mask and its heat map side by side."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
-import matplotlib as mpl
 import numpy as np
-import torch
 from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
@@ -15,35 +12,11 @@ from fre_lightning.datasets import Sample
 from fre_lightning.files import relative_path, replacing
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import read_image
+from fre_lightning.pictures.colors import ColorScale, blend, colorize, find_color_scale
 from fre_lightning.threads import thread_pool
 
 _OPACITY = 0.55
 _GAP = 4
-
-
-class ColorScale(NamedTuple):
-    """The errors at the two ends of the colours, one pair for all images of a category."""
-
-    low: float
-    high: float
-
-
-def find_color_scale(error_maps: Tensor) -> ColorScale:
-    """The scale of a test set's error maps `(N, h, w)`.
-
-    It starts at the median, so that what is normal stays dark, and ends where only one cell in
-    500 lies above, so that a single extreme image doesn't pale all the others.
-    """
-    levels = np.quantile(error_maps.numpy(), [0.5, 0.998])
-    low, high = (float(level) for level in levels)
-    return ColorScale(low, high if high > low else low + 1.0)
-
-
-def colorize(anomaly_map: Tensor, scale: ColorScale, name: str = "turbo") -> np.ndarray:
-    """Colours of an anomaly map by a colour map of matplotlib's: `(H, W)` to `(H, W, 3)` uint8."""
-    level = ((anomaly_map - scale.low) / (scale.high - scale.low)).clamp(0, 1)
-    colors: np.ndarray = mpl.colormaps[name](level.numpy(), bytes=True)[..., :3]
-    return colors
 
 
 def draw_panel(
@@ -58,8 +31,7 @@ def draw_panel(
         scale: Of the colours.
     """
     pixels = image.permute(1, 2, 0).numpy()
-    overlay = (1 - _OPACITY) * pixels + _OPACITY * colorize(anomaly_map, scale)
-    parts = [pixels, overlay.astype(np.uint8)]
+    parts = [pixels, blend(pixels, colorize(anomaly_map, scale), _OPACITY)]
     if mask is not None:
         parts.insert(1, np.repeat(255 * mask.numpy().astype(np.uint8)[..., None], 3, axis=2))
     gap = np.full((len(pixels), _GAP, 3), 255, np.uint8)
@@ -68,7 +40,16 @@ def draw_panel(
 
 
 class PanelArtist:
-    """Draws the panels of test images on one colour scale."""
+    """Draws the panels of test images on one colour scale.
+
+    Args:
+        error_maps: `(N, h, w)`, normalised.
+        to_anomaly_maps: Turns error maps `(n, h, w)` into anomaly maps `(n, H, W)`.
+        image_size: `(H, W)`.
+
+    Attributes:
+        scale: The colour scale.
+    """
 
     def __init__(
         self,
@@ -76,13 +57,6 @@ class PanelArtist:
         to_anomaly_maps: Callable[[Tensor], Tensor],
         image_size: tuple[int, int],
     ) -> None:
-        """Find the scale.
-
-        Args:
-            error_maps: `(N, h, w)`, normalised.
-            to_anomaly_maps: Maps `(n, h, w)` of them to `(n, H, W)`.
-            image_size: `(H, W)`.
-        """
         self._error_maps = error_maps
         self._to_anomaly_maps = to_anomaly_maps
         self._image_size = image_size
@@ -112,8 +86,6 @@ def write_heatmaps(
         with replacing(path) as temporary:
             artist.draw(index, samples[index]).save(temporary, format="png", compress_level=1)
 
-    with thread_pool(n_threads) as pool, torch.inference_mode():
-        for _ in tqdm(
-            pool.map(write, range(len(samples))), "Heat maps", len(samples), disable=None
-        ):
-            pass
+    with thread_pool(n_threads) as pool:
+        written = pool.map(write, range(len(samples)))
+        list(tqdm(written, "Heat maps", len(samples), disable=None))

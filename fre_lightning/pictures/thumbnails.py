@@ -3,12 +3,10 @@
 import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
@@ -21,22 +19,22 @@ from fre_lightning.errors import FREError
 from fre_lightning.files import relative_path, replacing
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
-from fre_lightning.pictures.panels import ColorScale, PanelArtist, colorize
+from fre_lightning.pictures.colors import ColorScale, blend, colorize
+from fre_lightning.pictures.overlays import encode
+from fre_lightning.pictures.panels import PanelArtist
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
 
 SIDE = 160
 """Pixels of the longer side of the image; the picture is the image and its heat map in a row."""
+MAX_PICTURES = 2000
+"""The most pictures on a page, so that it opens quickly."""
 
 _GAP = 4
 _OPACITY = 0.7
 _COLORS = "inferno"  # its lightness ascends, so that it can be read without seeing colours
 _OVERSAMPLING = 2  # of masks, so that a defect smaller than a pixel keeps its outline
-
-
-MAX_PICTURES = 2000
-"""The most pictures on a page, so that it opens quickly."""
 
 
 def thumbnail_path(folder: Path, index: int) -> Path:
@@ -55,21 +53,17 @@ def gallery_order(
     """Indices of the test images, hardest first.
 
     Mistakes come before all others. Within each of the two, good images by descending and
-    defective ones by ascending score take turns: what is hard of one kind is not comparable
-    with what is hard of the other.
+    defective ones by ascending score take turns, as the two kinds are not comparable.
 
     Args:
         labels: 1 for defective images.
         scores: As many.
         threshold: Above which an image is called defective; None if no image can be a mistake.
     """
-
-    def score_to_sort_by(index: int) -> float:
-        return scores[index] if labels[index] else -scores[index]
-
+    hardness = [score if label else -score for label, score in zip(labels, scores, strict=True)]
     keys = {}
     ranks: Counter[tuple[bool, int]] = Counter()
-    for index in sorted(range(len(scores)), key=score_to_sort_by):
+    for index in sorted(range(len(scores)), key=hardness.__getitem__):
         group = (not is_mistake(labels[index], scores[index], threshold), labels[index])
         keys[index] = (group[0], ranks[group], labels[index])
         ranks[group] += 1
@@ -83,10 +77,7 @@ def write_thumbnails(
     artist: PanelArtist,
     n_threads: int,
 ) -> None:
-    """Write the pictures of the first images of `order`, as many as a page holds.
-
-    An image that can no longer be read is left out.
-    """
+    """Write the pictures of the first `MAX_PICTURES` images of `order` that can still be read."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = order[:MAX_PICTURES]
 
@@ -96,9 +87,8 @@ def write_thumbnails(
             with replacing(thumbnail_path(folder, index)) as temporary:
                 temporary.write_bytes(encoded)
 
-    with thread_pool(n_threads) as pool, torch.inference_mode():
-        for _ in tqdm(pool.map(write, chosen), "Thumbnails", len(chosen), disable=None):
-            pass
+    with thread_pool(n_threads) as pool:
+        list(tqdm(pool.map(write, chosen), "Thumbnails", len(chosen), disable=None))
 
 
 def draw_thumbnail(
@@ -107,8 +97,8 @@ def draw_thumbnail(
     """A picture of a test image, as WebP.
 
     Args:
-        sample: Its image, and its mask if there is one.
-        anomaly_map: `(H, W)` float of any size, whatever the image's; None leaves the heat map out.
+        sample: The image, and its mask if there is one.
+        anomaly_map: `(H, W)` float of any size; None leaves the heat map out.
         scale: Of the heat map's colours.
 
     Returns:
@@ -116,35 +106,32 @@ def draw_thumbnail(
     """
     try:
         pixels = _read(sample.path)
-        outline = None
-        if sample.mask_path is not None:
-            outline = _outline(sample.mask_path, sample.path, pixels.shape[:2])
+        lines = _outline(sample, pixels.shape[:2])
     except (*DECODING_ERRORS, FREError) as error:
         log.warning("%s is missing from the report: %s", sample.path, error)
         return None
-    parts = [pixels]
+    parts, (height, width) = [pixels], pixels.shape[:2]
     if anomaly_map is not None and scale is not None:
-        parts.append(_heat(pixels, anomaly_map, scale))
-    height, width = pixels.shape[:2]
+        maps = anomaly_map[None, None]
+        small = F.interpolate(maps, (height, width), mode="bilinear", antialias=True)[0, 0]
+        parts.append(blend(pixels, colorize(small, scale, _COLORS), _OPACITY))
     picture = Image.new("RGBA", (len(parts) * (width + _GAP) - _GAP, height))
     for i, part in enumerate(parts):
-        if outline is not None:
-            part[outline[0]], part[outline[1]] = 0, 255
+        for where, level in lines:
+            part[where] = level
         picture.paste(Image.fromarray(part), (i * (width + _GAP), 0))
-    encoded = BytesIO()
-    picture.save(encoded, format="webp", quality=60, method=2)
-    return encoded.getvalue()
+    return encode(picture, "WEBP")
 
 
 def draw_from_dataset(config: Mapping[str, Any], paths: Mapping[int, str]) -> dict[int, bytes]:
-    """Pictures without heat maps of images that a run kept no thumbnail of.
+    """Draw pictures without heat maps, for images without a stored thumbnail.
 
     Args:
         config: The run's resolved configuration.
         paths: Index and path relative to the dataset of each image.
 
     Returns:
-        The pictures of those images that are still there.
+        The pictures of the images that are still there.
     """
     try:
         dataset: AnomalyDataset = build(OmegaConf.create({"dataset": config["dataset"]}).dataset)
@@ -155,8 +142,7 @@ def draw_from_dataset(config: Mapping[str, Any], paths: Mapping[int, str]) -> di
     except (FREError, OSError, KeyError) as error:
         log.warning("Pictures are missing, for the dataset cannot be read: %s", error)
         return {}
-    known = {index: samples[path] for index, path in paths.items() if path in samples}
-    drawn = {index: draw_thumbnail(sample) for index, sample in known.items()}
+    drawn = {i: draw_thumbnail(samples[path]) for i, path in paths.items() if path in samples}
     return {index: picture for index, picture in drawn.items() if picture is not None}
 
 
@@ -170,21 +156,13 @@ def _read(path: Path) -> np.ndarray:
     return np.array(small.convert("RGB"))
 
 
-def _outline(
-    mask_path: Path, image_path: Path, size: Sequence[int]
-) -> tuple[np.ndarray, np.ndarray]:
-    """Pixels of a black and, within it, a white line around the mask, `(h, w)` bool each."""
-    height, width = size
-    mask = read_mask(mask_path, image_path, (_OVERSAMPLING * height, _OVERSAMPLING * width))
+def _outline(sample: Sample, size: Sequence[int]) -> list[tuple[np.ndarray, int]]:
+    """The pixels `(h, w)` and levels of a black and, within it, a white line around the mask."""
+    if sample.mask_path is None:
+        return []
+    fine_size = (_OVERSAMPLING * size[0], _OVERSAMPLING * size[1])
+    mask = read_mask(sample.mask_path, sample.path, fine_size)
     inside = F.max_pool2d(mask.float()[None], _OVERSAMPLING)
     once = F.max_pool2d(inside, 3, 1, 1)
     twice = F.max_pool2d(once, 3, 1, 1)
-    return ((twice > once)[0].numpy(), (once > inside)[0].numpy())
-
-
-def _heat(pixels: np.ndarray, anomaly_map: Tensor, scale: ColorScale) -> np.ndarray:
-    """The heat map over the image, `(h, w, 3)` uint8."""
-    size = pixels.shape[:2]
-    small = F.interpolate(anomaly_map[None, None], size, mode="bilinear", antialias=True)[0, 0]
-    mixed = (1 - _OPACITY) * pixels + _OPACITY * colorize(small, scale, _COLORS)
-    return mixed.astype(np.uint8)
+    return [((twice > once)[0].numpy(), 0), ((once > inside)[0].numpy(), 255)]

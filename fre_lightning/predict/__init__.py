@@ -1,1 +1,1 @@
-"""Judging images by the thousand, from the command line: `python -m fre_lightning.predict`."""
+"""Judges many images from the command line: `python -m fre_lightning.predict`."""

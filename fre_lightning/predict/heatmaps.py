@@ -1,4 +1,4 @@
-"""Heat maps of judged images, drawn in threads while others are judged."""
+"""Heat maps of judged images, drawn in threads while more images are judged."""
 
 import os
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
 from fre_lightning.images.prepare import PreparedImage
-from fre_lightning.pictures.overlays import color_scale
+from fre_lightning.pictures.colors import color_scale
 from fre_lightning.pictures.panels import draw_panel
 from fre_lightning.threads import map_ahead, thread_pool
 
@@ -19,12 +19,12 @@ from fre_lightning.threads import map_ahead, thread_pool
 def draw_heatmaps(
     outcomes: Iterable[Outcome], folder: Path, root: str | None, n_threads: int
 ) -> None:
-    """Draw a heat map of each image that could be read, while the next images are judged.
+    """Draw a heat map of each readable image, while the next images are judged.
 
     Args:
-        outcomes: The judged images; drawn ones are not kept in memory.
-        folder: Gets a PNG per image, in sub-folders as those of the images.
-        root: The images' folder, below which names are kept; None for whole paths.
+        outcomes: The judged images; they are not kept in memory.
+        folder: Where to write a PNG per image, in the same sub-folders as the images.
+        root: The images' folder; sub-folders are relative to it. None: to the file system's root.
         n_threads: Number of images drawn at a time.
 
     Raises:
@@ -42,13 +42,13 @@ def draw_heatmaps(
 
 
 def heatmap_name(image: str, root: str | None) -> Path:
-    """Where below the heat maps' folder that of an image goes.
+    """The path of an image's heat map, relative to the folder of all heat maps.
 
     Args:
-        image: Its path.
-        root: What its name is relative to, if it lies there; else its whole path is kept.
+        image: The path of the image.
+        root: The images' folder. The whole path is kept for images elsewhere, or if it is None.
     """
-    path = Path(os.path.abspath(image))  # noqa: PTH100 - links are to keep their names
+    path = Path(os.path.abspath(image))  # noqa: PTH100 - `..` goes, links keep their names
     folder = Path(os.path.abspath(root or ""))  # noqa: PTH100
     inside = root is not None and path.is_relative_to(folder)
     name = path.relative_to(folder if inside else path.anchor)

@@ -1,4 +1,4 @@
-"""From the setting `input` to images: folders, files, globs, lists of these, standard input."""
+"""The setting `input` to paths of images: folders, files, globs, lists of them, standard input."""
 
 import glob
 import os
@@ -17,8 +17,8 @@ class Inputs(NamedTuple):
     """Images to judge.
 
     Attributes:
-        paths: Lists them one by one, as given, so that tables can be joined on them.
-        n_images: Their number; None if only the end shows it.
+        paths: Yields the paths, spelled as in the setting, so that tables can be joined on them.
+        n_images: Their number; None if it is unknown before the end.
         root: Their common folder; None if there is none.
     """
 
@@ -31,11 +31,11 @@ def find_inputs(source: str | Sequence[str]) -> Inputs:
     """Find images without keeping more than one folder's names in memory.
 
     Args:
-        source: A folder (with all that is below it), an image, a glob, a list of these, or `-`
+        source: A folder (with all its sub-folders), an image, a glob, a list of these, or `-`
             for lines of standard input.
 
     Raises:
-        DatasetError: If there is none, or a folder cannot be listed.
+        DatasetError: If there is no image, or a folder cannot be listed.
     """
     if source == STANDARD_INPUT:
         return Inputs(lambda: read_lines(0), None, None)
@@ -60,10 +60,9 @@ def find_inputs(source: str | Sequence[str]) -> Inputs:
 
 
 def read_lines(descriptor: int) -> Iterator[str]:
-    """Lines of a file descriptor as soon as they are there, without line ends; empty ones left out.
+    """Yield the lines of a file descriptor as soon as they arrive, except empty ones.
 
-    Python's own buffered streams hold a lock while they wait, on which the end of the program
-    would stumble.
+    Python's own streams hold a lock while they wait for input, and fail if the program ends then.
     """
     rest = b""
     while chunk := os.read(descriptor, 2**16):
@@ -74,16 +73,16 @@ def read_lines(descriptor: int) -> Iterator[str]:
 
 
 def _expand(source: str) -> Iterator[str]:
-    """The images that one entry of `input` stands for."""
+    """The images of one entry of `input`."""
     if Path(source).is_dir():
         yield from walk_images(source)
     elif Path(source).exists():
-        yield source  # whatever its name, for it was named
+        yield source  # whatever its suffix, because the user named it
     elif glob.has_magic(source):
         for path in sorted(glob.iglob(source, recursive=True)):  # noqa: PTH207 - as given
             if not Path(path).is_dir():
                 yield from [path] if is_image_name(path) else []
-            elif "**" not in source:  # which has listed what is below by itself
+            elif "**" not in source:  # `**` lists sub-folders by itself
                 yield from walk_images(path)
     else:
         msg = f"There is no file or folder {source}. Correct input."

@@ -1,4 +1,4 @@
-"""One job of `fre_lightning.predict`, from configuration to table; callable without Hydra."""
+"""One job of `fre_lightning.predict`, from configuration to table; also callable without Hydra."""
 
 import logging
 import time
@@ -25,11 +25,11 @@ _DECISIONS = {True: "defective", False: "good", None: "undecided"}
 
 
 class Summary(NamedTuple):
-    """What a job did.
+    """The outcome of a job.
 
     Attributes:
         path: The table.
-        counts: Images by what was said of them: `defective`, `good`, `undecided`, `unreadable`.
+        counts: Number of images by decision: `defective`, `good`, `undecided`, `unreadable`.
         seconds: From the first image to the last row.
     """
 
@@ -45,8 +45,8 @@ def run(cfg: DictConfig) -> Summary:
         cfg: As composed from `configs/predict.yaml`.
 
     Raises:
-        FREError: For anything that the user can mend. Images that cannot be read are told in the
-            table, unless there are no others.
+        FREError: For any error that the user can fix. Unreadable images become rows with an error;
+            it is an error only if all are unreadable.
     """
     source = cfg.input if isinstance(cfg.input, str) else [str(entry) for entry in cfg.input]
     inputs = find_inputs(source)
@@ -60,7 +60,7 @@ def run(cfg: DictConfig) -> Summary:
     )
     log.info("%s, on %s", detector.description, detector.device)
     summary = judge(detector, inputs, output_dir, heatmaps=cfg.heatmaps)
-    print_summary(summary)
+    _print(summary)
     if summary.counts and set(summary.counts) == {"unreadable"}:
         msg = f"None of the images could be read; {summary.path} says why."
         raise DatasetError(msg)
@@ -73,10 +73,10 @@ def judge(detector: Detector, inputs: Inputs, output_dir: Path, *, heatmaps: boo
     Raises:
         OutputError: If one of them cannot be written.
     """
-    counts: Counter[str] = Counter()
-    start = time.perf_counter()
+    path = output_dir / "predictions.csv"
+    counts, start = Counter[str](), time.perf_counter()
     with (
-        PredictionTable(output_dir / "predictions.csv") as table,
+        closing(PredictionTable(path)) as table,
         closing(detector.stream(inputs.paths())) as stream,
         tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None) as bar,
     ):
@@ -85,27 +85,25 @@ def judge(detector: Detector, inputs: Inputs, output_dir: Path, *, heatmaps: boo
             draw_heatmaps(recorded, output_dir / "heatmaps", inputs.root, detector.n_threads)
         for _ in recorded:
             pass
-    return Summary(output_dir / "predictions.csv", counts, time.perf_counter() - start)
+    return Summary(path, counts, time.perf_counter() - start)
 
 
 def _record(
     outcomes: Iterable[Outcome], table: PredictionTable, counts: Counter[str]
 ) -> Iterator[Outcome]:
-    """Write and count outcomes as soon as they are there, and pass them on."""
+    """Write and count each outcome, then yield it."""
     for outcome in outcomes:
         image, _, result, error = outcome
-        if error is not None:
+        if result is None:
             table.write_error(str(image), error)
             counts["unreadable"] += 1
         else:
-            assert result is not None
             table.write_result(str(image), result)
             counts[_DECISIONS[result.is_defective]] += 1
         yield outcome
 
 
-def print_summary(summary: Summary) -> None:
-    """Print counts, speed, and where the table is."""
+def _print(summary: Summary) -> None:
     total = summary.counts.total()
     parts = ", ".join(f"{number} {word}" for word, number in sorted(summary.counts.items()))
     speed = total / max(summary.seconds, 1e-9)

@@ -1,30 +1,26 @@
-"""`predictions.csv`: a row per image, on disk as soon as it is known."""
+"""`predictions.csv`: one row per image, written as soon as the image is judged."""
 
 import csv
 from pathlib import Path
-from types import TracebackType
 
-from fre_lightning.detector.result import DetectionResult
+from fre_lightning.detector.result import Box, DetectionResult
 from fre_lightning.errors import OutputError
 
-COLUMNS = (
-    *("path", "score", "p_value", "threshold", "is_defective"),
-    *("x0", "y0", "x1", "y1", "error"),
-)
+COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", *Box._fields, "error")
 
 
 class PredictionTable:
-    """Writes rows; a crash loses none of those written."""
+    """A CSV file of predictions; rows are on disk at once, so a crash loses none."""
 
     def __init__(self, path: Path) -> None:
-        """Start the file anew.
+        """Create the file, or replace it.
 
         Raises:
             OutputError: If it cannot be written.
         """
         self.path = path
         try:
-            # Names of files need not be text; their bytes come out as they went in.
+            # File names need not be valid text; their bytes are written unchanged.
             self._stream = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
         except OSError as error:
             raise self._failed(error) from error
@@ -32,7 +28,7 @@ class PredictionTable:
         self._write(COLUMNS)
 
     def write_result(self, image: str, result: DetectionResult) -> None:
-        """Add what a detector says of an image.
+        """Add the row of a judged image.
 
         Raises:
             OutputError: If the file cannot be written.
@@ -42,24 +38,15 @@ class PredictionTable:
         decision = "" if result.is_defective is None else str(result.is_defective).lower()
         self._write((image, *numbers, decision, *(result.box or [""] * 4), ""))
 
-    def write_error(self, image: str, error: Exception) -> None:
-        """Add why an image could not be read.
+    def write_error(self, image: str, error: object) -> None:
+        """Add the row of an image that could not be read, with the reason.
 
         Raises:
             OutputError: If the file cannot be written.
         """
         self._write((image, *[""] * 8, " ".join(str(error).split())))
 
-    def __enter__(self) -> "PredictionTable":
-        """Nothing more to do."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
         """Close the file."""
         self._stream.close()
 

@@ -1,4 +1,4 @@
-"""Which charts a report draws of its runs."""
+"""The charts of a report: scores and curves of its runs."""
 
 from collections.abc import Sequence
 
@@ -7,11 +7,12 @@ from markupsafe import Markup
 from fre_lightning.report import svg
 from fre_lightning.results.stored_run import StoredRun
 
-_CURVES = (
-    ("image_roc", "image_auroc", "image ROC"),
-    ("pixel_roc", "pixel_auroc", "pixel ROC"),
-    ("pixel_pro", "pixel_aupro", "PRO"),
-)
+_CURVES = {
+    "image_roc": ("image ROC", "image_auroc"),
+    "pixel_roc": ("pixel ROC", "pixel_auroc"),
+    "pixel_pro": ("PRO", "pixel_aupro"),
+}
+"""Title and metric of each kind of curve."""
 _MOST_LINES = 12  # that a chart of several runs is still clear with
 
 
@@ -21,18 +22,12 @@ def run_charts(run: StoredRun) -> list[tuple[str, Markup]]:
     if run.images:
         scores = svg.histogram(run.scores(0), run.scores(1), run.threshold)
         charts.append(("Image scores", scores))
-    roc = [
-        _line(f"{word} AUROC", run, kind, metric)
-        for word, kind, metric in (
-            ("image", "image_roc", "image_auroc"),
-            ("pixel", "pixel_roc", "pixel_auroc"),
-        )
-        if kind in run.curves
-    ]
+    names = {"image_roc": "image AUROC", "pixel_roc": "pixel AUROC"}
+    roc = [_line(name, run, kind) for kind, name in names.items() if kind in run.curves]
     if roc:
         charts.append(("ROC", _curve_chart("ROC", "roc", roc)))
     if "pixel_pro" in run.curves:
-        line = _line("AUPRO", run, "pixel_pro", "pixel_aupro")
+        line = _line("AUPRO", run, "pixel_pro")
         charts.append(("Per-region overlap (PRO)", _curve_chart("PRO", "pixel_pro", [line])))
     return charts
 
@@ -48,8 +43,8 @@ def comparison_charts(
         groups = {"all runs": list(zip(names, runs, strict=True))}
     charts = []
     for title, group in groups.items():
-        for kind, metric, word in _CURVES:
-            lines = [_line(name, run, kind, metric) for name, run in group if kind in run.curves]
+        for kind, (word, _) in _CURVES.items():
+            lines = [_line(name, run, kind) for name, run in group if kind in run.curves]
             if len(lines) < 2:
                 continue
             name = f"{title}: {word}"
@@ -59,8 +54,8 @@ def comparison_charts(
     return charts
 
 
-def _line(name: str, run: StoredRun, kind: str, metric: str) -> svg.Line:
-    curve, value = run.curves[kind], run.metrics.get(metric)
+def _line(name: str, run: StoredRun, kind: str) -> svg.Line:
+    curve, value = run.curves[kind], run.metrics.get(_CURVES[kind][1])
     label = name if value is None else f"{name} {value:.4f}"
     point = None
     if kind == "image_roc" and {"false_alarm_rate", "recall"} <= run.metrics.keys():
@@ -69,7 +64,7 @@ def _line(name: str, run: StoredRun, kind: str, metric: str) -> svg.Line:
 
 
 def _curve_chart(title: str, kind: str, lines: Sequence[svg.Line]) -> Markup:
-    if kind != "pixel_pro":
-        return svg.line_chart(title, lines, "false positive rate", "true positive rate")
-    limit = max(line.x[-1] for line in lines)
-    return svg.line_chart(title, lines, "false positive rate", "per-region overlap", limit)
+    y_label, limit = "true positive rate", 1.0
+    if kind == "pixel_pro":
+        y_label, limit = "per-region overlap", max(line.x[-1] for line in lines)
+    return svg.line_chart(title, lines, "false positive rate", y_label, limit)

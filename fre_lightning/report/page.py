@@ -1,7 +1,5 @@
-"""The page: everything a report shows, put into the template."""
+"""The page of a report: its template, filled in."""
 
-import base64
-import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from importlib import resources
@@ -13,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from fre_lightning.files import write_text
+from fre_lightning.pictures.embedding import content_policy
 from fre_lightning.report import svg
 from fre_lightning.report.charts import comparison_charts
 from fre_lightning.report.sections import describe_run
@@ -24,28 +23,26 @@ _FEW_RUNS = 3  # are shown unfolded
 
 
 def write_report(path: Path, folders: Sequence[Path]) -> None:
-    """Write a report of one or several runs from what they stored.
+    """Write a report of one or several runs from their stored results.
 
     Args:
         path: The HTML file.
-        folders: Of the runs, each of which wrote its results or its error.
+        folders: The runs' folders; each has results or an error.
 
     Raises:
         ReportError: If a run's files are damaged.
         OSError: If the file cannot be written.
     """
-    page = render([read_run(folder) for folder in folders], path.parent)
+    page = _render([read_run(folder) for folder in folders], path.parent)
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, page)
 
 
-def render(runs: Sequence[StoredRun], folder: Path) -> str:
-    """The page, which is to lie in `folder`, as HTML."""
+def _render(runs: Sequence[StoredRun], folder: Path) -> str:
+    """The HTML of a page in `folder`."""
     table = tabulate(runs)
-    variants = table.variants
-    names = [f"{r.category} {v}".strip() for r, v in zip(runs, variants, strict=True)]
-    finished = [run for run in runs if run.error is None]
-    finished_names = [n for run, n in zip(runs, names, strict=True) if run.error is None]
+    names = [f"{r.category} {v}".strip() for r, v in zip(runs, table.variants, strict=True)]
+    finished = [(run, name) for run, name in zip(runs, names, strict=True) if run.error is None]
     style, script = (
         resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
         for name in ("style.css", "script.js")
@@ -62,17 +59,17 @@ def render(runs: Sequence[StoredRun], folder: Path) -> str:
     return environment.get_template("report.html").render(
         title=_title(runs, names),
         about=_shared_settings(runs) if len(runs) > 1 else "",
-        policy=_policy(style, script),
+        policy=content_policy(style, script),
         style=Markup(style),
         script=Markup(script),
         results=results_table(table),
         notes=table.notes,
-        comparisons=comparison_charts(runs, variants, names) if len(runs) > 1 else [],
+        comparisons=comparison_charts(runs, table.variants, names) if len(runs) > 1 else [],
         sections=sections,
         unfolded=len(runs) <= _FEW_RUNS,
-        differences=differences_table(finished, finished_names) if len(finished) > 1 else None,
-        configs=[(n, _as_yaml(r.config)) for r, n in zip(finished, finished_names, strict=True)],
-        environments=_environments(finished, finished_names),
+        differences=differences_table(finished) if len(finished) > 1 else None,
+        configs=[(name, _as_yaml(run.config)) for run, name in finished],
+        environments=_environments(finished),
     )
 
 
@@ -95,33 +92,18 @@ def _shared_settings(runs: Sequence[StoredRun]) -> str:
 
 
 def _breakable(path: str) -> Markup:
-    """A path that may be broken into lines after each slash."""
+    """Let lines break after each slash of a path."""
     return Markup("/<wbr>").join(path.split("/"))
-
-
-def _policy(style: str, script: str) -> str:
-    """A content security policy: our script and style alone, pictures within the page, no network.
-
-    Whatever slipped in by way of a file name would neither run nor load.
-    """
-    hashes = {
-        f"{name}-src": base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
-        for name, text in (("style", style), ("script", script))
-    }
-    allowed = " ".join(f"{name} 'sha256-{value}';" for name, value in hashes.items())
-    return f"default-src 'none'; img-src data:; {allowed} base-uri 'none'; form-action 'none'"
 
 
 def _as_yaml(config: Mapping[str, Any]) -> str:
     return yaml.safe_dump(dict(config), sort_keys=False, allow_unicode=True) if config else ""
 
 
-def _environments(
-    runs: Sequence[StoredRun], names: Sequence[str]
-) -> list[tuple[str, Mapping[str, str]]]:
+def _environments(runs: Sequence[tuple[StoredRun, str]]) -> list[tuple[str, Mapping[str, str]]]:
     """Each set of versions once, with the names of its runs."""
     groups: dict[str, list[str]] = {}
-    for run, name in zip(runs, names, strict=True):
+    for run, name in runs:
         if run.environment:
             groups.setdefault(json.dumps(run.environment), []).append(name)
     return [("" if len(groups) == 1 else ", ".join(g), json.loads(e)) for e, g in groups.items()]

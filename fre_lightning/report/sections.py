@@ -1,4 +1,4 @@
-"""What a report shows of one run."""
+"""The section of a report on one run."""
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -27,7 +27,7 @@ class Tile(NamedTuple):
 
 
 class RunSection(NamedTuple):
-    """What the page shows of a run."""
+    """The content of a run's section."""
 
     run: StoredRun
     name: str
@@ -44,8 +44,7 @@ def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> RunSec
     """A run's section of a page in `folder` that shows `n_runs` of them."""
     types = list(dict.fromkeys(image.defect_type for image in run.images))
     pictures = make_pictures(run, types, pictures_per_run(n_runs))
-    own_report = run.folder / REPORT
-    link = ""
+    own_report, link = run.folder / REPORT, ""
     if n_runs > 1 and own_report.is_file():
         link = quote(Path(os.path.relpath(own_report, folder)).as_posix())
     return RunSection(
@@ -62,7 +61,6 @@ def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> RunSec
 
 
 def _describe(metrics: Mapping[str, Any]) -> str:
-    """What was run, in a line."""
     if not metrics:
         return ""
     height, width = metrics["image_size"]
@@ -79,11 +77,10 @@ def _tiles(run: StoredRun) -> Iterator[Tile]:
     for name, info in METRICS.items():
         if not info.is_headline or name not in metrics:
             continue
-        kind = name.partition("_")[0]
-        ends = interval(metrics, name)
-        note = f"95 % interval {ends[0]:.3f} to {ends[1]:.3f}" if ends else ""
-        if kind == "pixel":
-            note = f"at {pixel_scope(metrics)}"
+        kind, ends = name.partition("_")[0], interval(metrics, name)
+        note = f"at {pixel_scope(metrics)}" if kind == "pixel" else ""
+        if ends:
+            note = f"95 % interval {ends[0]:.3f} to {ends[1]:.3f}"
         yield Tile(f"{kind.capitalize()} {info.title}", f"{metrics[name]:.3f}", note)
     if run.threshold is None:
         return
@@ -91,6 +88,5 @@ def _tiles(run: StoredRun) -> Iterator[Tile]:
         scores = run.scores(label)
         if scores:
             n_above = sum(score > run.threshold for score in scores)
-            limit = format_number(run.threshold)
-            note = f"{n_above} of {len(scores)} images above {limit}"
+            note = f"{n_above} of {len(scores)} images above {format_number(run.threshold)}"
             yield Tile(title, f"{n_above / len(scores):.1%}".replace("%", " %"), note)

@@ -6,15 +6,17 @@ in units of the view box; the page scales it.
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup, escape
 
 WIDTH, HEIGHT = 380, 280
-_LEFT, _RIGHT, _TOP, _BOTTOM = 48, 12, 24, 44
+_LEFT, _RIGHT, _TOP, _BOTTOM = 48, WIDTH - 12, 24, HEIGHT - 44  # the frame within the axes
 _LEGEND_LINE = 17
 _LONGEST_LABEL = 42  # characters that fit beside a legend's key
+_N_BINS = 36  # of equal width along the axis of a histogram
 _LOG_FROM = 8.0  # scores that spread over a larger ratio are drawn along a logarithmic axis
 _N_COLORS, _N_DASHES = 8, 3  # of the style sheet
 
@@ -41,13 +43,13 @@ class Line(NamedTuple):
 
 
 class Axis(NamedTuple):
-    """From values to positions.
+    """Turns values into positions.
 
     Attributes:
-        low: The value at `start`.
-        high: The value at `end`.
-        start: A position.
-        end: A position; less than `start` on a vertical axis.
+        low: The value at the position `start`.
+        high: The value at the position `end`.
+        start: Where the axis starts.
+        end: Where it ends; less than `start` on a vertical axis.
         is_log: Whether equal ratios are equally far apart.
     """
 
@@ -70,74 +72,54 @@ class Axis(NamedTuple):
             return _round_steps(self.low, self.high, n)
         decades = range(math.floor(math.log10(self.low)), math.ceil(math.log10(self.high)) + 1)
         for digits in ((1, 2, 3, 5, 7), (1, 2, 5), (1, 3), (1,)):
-            values = [digit * 10.0**decade for decade in decades for digit in digits]
+            values = (digit * 10.0**decade for decade in decades for digit in digits)
             within = [value for value in values if self.low <= value <= self.high]
             if len(within) <= 1.5 * n:
                 break
         return within if len(within) > 1 else _round_steps(self.low, self.high, n)
 
 
-def histogram(
-    good: Sequence[float], defective: Sequence[float], threshold: float | None, n_bins: int = 36
-) -> Markup:
+def histogram(good: Sequence[float], defective: Sequence[float], threshold: float | None) -> Markup:
     """Scores of good images upwards and of defective ones downwards, with the threshold.
 
     Args:
         good: Scores.
         defective: Scores; the two together at least one.
         threshold: Above which an image is called defective.
-        n_bins: Of equal width along the axis.
     """
     seen = [*good, *defective, *([] if threshold is None else [threshold])]
     axis = _score_axis(min(seen), max(seen))
-    if axis.is_log:
-        edges = np.geomspace(axis.low, axis.high, n_bins + 1)
-    else:
-        edges = np.linspace(axis.low, axis.high, n_bins + 1)
+    edges = (np.geomspace if axis.is_log else np.linspace)(axis.low, axis.high, _N_BINS + 1)
     edges[0], edges[-1] = axis.low, axis.high
     up, down = (np.histogram(scores, edges)[0] for scores in (good, defective))
-    counts = Axis(
-        -float(max(down.max(), 1)) * 1.08, float(max(up.max(), 1)) * 1.08, HEIGHT - _BOTTOM, _TOP
-    )
-    if not len(defective):
-        counts = counts._replace(low=0.0)
-    if not len(good):
-        counts = counts._replace(high=0.0)
-    parts = [*_grid_y(counts, [t for t in counts.ticks(6) if t == int(t)], signed=False)]
+    lowest = -1.08 * max(down.max(), 1) if len(defective) else 0.0
+    highest = 1.08 * max(up.max(), 1) if len(good) else 0.0
+    counts = Axis(lowest, highest, _BOTTOM, _TOP)
+    parts = _grid_y(counts, [tick for tick in counts.ticks(6) if tick == int(tick)])
     parts += _grid_x(axis, axis.ticks(6), lines=False)
-    for name, heights, sign in (("good", up, 1), ("defective", down, -1)):
+    sides = list(pairwise(axis(edge) for edge in edges))
+    for name, heights in (("good", up), ("defective", -down)):
         bars = [
-            _bar(axis(edges[i]), axis(edges[i + 1]), counts(0), counts(sign * int(height)))
-            for i, height in enumerate(heights)
+            _bar(*x, counts(0), counts(height))
+            for x, height in zip(sides, heights, strict=True)
             if height
         ]
         parts.append(f'<g class="bars {name}">{"".join(bars)}</g>')
-    parts.append(_segment((_LEFT, counts(0)), (WIDTH - _RIGHT, counts(0)), "axis"))
-    if threshold is not None:
-        x = axis(threshold)
-        parts.append(_segment((x, _TOP - 4), (x, HEIGHT - _BOTTOM), "threshold"))
-        anchor = "middle" if _LEFT + 60 < x < WIDTH - 60 else "end" if x > WIDTH / 2 else "start"
-        parts.append(_text(f"threshold {format_number(threshold)}", x, _TOP - 8, anchor, "strong"))
-    names = [
-        (f"good ({len(good)}), upwards", "good"),
-        (f"defective ({len(defective)}), downwards", "defective"),
-    ]
-    scale = "image score (logarithmic)" if axis.is_log else "image score"
-    parts += _axis_titles(scale, "images")
-    parts += [
-        f'<rect class="key {name}" x="{_LEFT}" y="{_legend_y(row) - 8:.1f}" width="18" height="8"/>'
-        + _text(label, _LEFT + 26, _legend_y(row), "start")
-        for row, (label, name) in enumerate(names)
-    ]
-    described = "; ".join(
+    parts.append(_segment(_LEFT, counts(0), _RIGHT, counts(0), "axis"))
+    named = [
         f"{len(scores)} {name} images score "
         f"{format_number(min(scores))} to {format_number(max(scores))}"
         for name, scores in (("good", good), ("defective", defective))
         if len(scores)
-    )
+    ]
     if threshold is not None:
-        described += f"; the threshold is {format_number(threshold)}"
-    return _svg("Image scores", described, parts, n_legend=2)
+        parts += _threshold(axis(threshold), format_number(threshold))
+        named.append(f"the threshold is {format_number(threshold)}")
+    parts += _axis_titles("image score (logarithmic)" if axis.is_log else "image score", "images")
+    labels = (f"good ({len(good)}), upwards", f"defective ({len(defective)}), downwards")
+    key = '<rect class="key {}" x="0" y="0" width="18" height="8"/>'
+    legend = [(key.format(label.partition(" ")[0]), label) for label in labels]
+    return _svg("Image scores", "; ".join(named), parts, legend)
 
 
 def line_chart(
@@ -152,13 +134,15 @@ def line_chart(
         y_label: Of the axis.
         x_limit: Where the axis ends; points beyond it are to be cut off before.
     """
-    x_axis = Axis(0.0, x_limit, _LEFT, WIDTH - _RIGHT)
-    y_axis = Axis(0.0, 1.0, HEIGHT - _BOTTOM, _TOP)
+    x_axis = Axis(0.0, x_limit, _LEFT, _RIGHT)
+    y_axis = Axis(0.0, 1.0, _BOTTOM, _TOP)
     parts = [*_grid_y(y_axis, y_axis.ticks(5)), *_grid_x(x_axis, x_axis.ticks(5))]
     if x_limit == 1:
-        parts.append(_segment((x_axis(0), y_axis(0)), (x_axis(1), y_axis(1)), "chance"))
+        parts.append(_segment(x_axis(0), y_axis(0), x_axis(1), y_axis(1), "chance"))
+    legend = []
     for index, line in enumerate(lines):
-        style = _line_style(index)
+        # Dashes change with every line, so that one which lies on another does not hide it.
+        style = f"c{index % _N_COLORS} d{index % _N_DASHES}"
         points = " ".join(
             f"{x_axis(x):.1f},{y_axis(y):.1f}" for x, y in zip(line.x, line.y, strict=True)
         )
@@ -166,21 +150,19 @@ def line_chart(
         if line.point is not None:
             x, y = x_axis(line.point[0]), y_axis(line.point[1])
             parts.append(f'<circle class="point {style}" cx="{x:.1f}" cy="{y:.1f}" r="4"/>')
-        y = _legend_y(index)
-        parts.append(_segment((_LEFT, y - 4), (_LEFT + 18, y - 4), f"line {style}"))
-        parts.append(_text(_shorten(line.label), _LEFT + 26, y, "start"))
+        legend.append((_segment(0, 4, 18, 4, f"line {style}"), line.label))
     parts += _axis_titles(x_label, y_label)
     described = f"{y_label} over {x_label}: {', '.join(line.label for line in lines)}"
-    return _svg(title, described, parts, n_legend=len(lines))
+    return _svg(title, described, parts, legend)
 
 
 def _score_axis(low: float, high: float) -> Axis:
     """An axis that holds scores with a little room on both sides."""
     if low > 0 and high / low > _LOG_FROM:
         room = (high / low) ** 0.02
-        return Axis(low / room, high * room, _LEFT, WIDTH - _RIGHT, is_log=True)
+        return Axis(low / room, high * room, _LEFT, _RIGHT, is_log=True)
     room = 0.02 * (high - low) or abs(high) * 0.01 or 1.0
-    return Axis(low - room, high + room, _LEFT, WIDTH - _RIGHT)
+    return Axis(low - room, high + room, _LEFT, _RIGHT)
 
 
 def _round_steps(low: float, high: float, n: int) -> list[float]:
@@ -192,32 +174,31 @@ def _round_steps(low: float, high: float, n: int) -> list[float]:
     return [float(f"{i * step:.12g}") for i in range(first, last + 1)]
 
 
-def _grid_y(axis: Axis, ticks: Sequence[float], *, signed: bool = True) -> list[str]:
-    parts = []
-    for value in ticks:
-        y = axis(value)
-        parts.append(_segment((_LEFT, y), (WIDTH - _RIGHT, y), "grid"))
-        label = format_number(value if signed else abs(value))
-        parts.append(_text(label, _LEFT - 6, y + 3.5, "end"))
-    return parts
+def _grid_y(axis: Axis, ticks: Sequence[float]) -> list[str]:
+    lines = [_segment(_LEFT, axis(v), _RIGHT, axis(v), "grid") for v in ticks]
+    return lines + [_text(format_number(abs(v)), _LEFT - 6, axis(v) + 3.5, "end") for v in ticks]
 
 
 def _grid_x(axis: Axis, ticks: Sequence[float], *, lines: bool = True) -> list[str]:
-    bottom, parts = HEIGHT - _BOTTOM, []
-    for value in ticks:
-        x = axis(value)
-        top = _TOP if lines else bottom - 4
-        parts.append(_segment((x, top), (x, bottom), "grid" if lines else "axis"))
-        parts.append(_text(format_number(value), x, bottom + 15, "middle"))
-    return parts
+    top, style = (_TOP, "grid") if lines else (_BOTTOM - 4, "axis")
+    marks = [_segment(axis(v), top, axis(v), _BOTTOM, style) for v in ticks]
+    return marks + [_text(format_number(v), axis(v), _BOTTOM + 15, "middle") for v in ticks]
 
 
 def _axis_titles(x_label: str, y_label: str) -> list[str]:
-    x, y = (_LEFT + WIDTH - _RIGHT) / 2, (_TOP + HEIGHT - _BOTTOM) / 2
+    y = (_TOP + _BOTTOM) / 2
     turned = f'<text class="label" text-anchor="middle" transform="translate(11 {y:.1f}) '
     return [
-        _text(x_label, x, HEIGHT - _BOTTOM + 32, "middle", "label"),
+        _text(x_label, (_LEFT + _RIGHT) / 2, _BOTTOM + 32, "middle", "label"),
         f'{turned}rotate(-90)">{escape(y_label)}</text>',
+    ]
+
+
+def _threshold(x: float, number: str) -> list[str]:
+    anchor = "middle" if _LEFT + 60 < x < WIDTH - 60 else "end" if x > WIDTH / 2 else "start"
+    return [
+        _segment(x, _TOP - 4, x, _BOTTOM, "threshold"),
+        _text(f"threshold {number}", x, _TOP - 8, anchor, "strong"),
     ]
 
 
@@ -227,8 +208,7 @@ def _bar(x1: float, x2: float, y1: float, y2: float) -> str:
     return f'<rect x="{x1 + 0.5:.1f}" y="{top:.1f}" width="{width:.1f}" height="{height:.1f}"/>'
 
 
-def _segment(start: tuple[float, float], end: tuple[float, float], style: str) -> str:
-    (x1, y1), (x2, y2) = start, end
+def _segment(x1: float, y1: float, x2: float, y2: float, style: str) -> str:
     return f'<line class="{style}" x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}"/>'
 
 
@@ -237,22 +217,18 @@ def _text(text: str, x: float, y: float, anchor: str, style: str = "tick") -> st
     return f'<text class="{style}" {position}>{escape(text)}</text>'
 
 
-def _legend_y(row: int) -> float:
-    return HEIGHT + _LEGEND_LINE * (row + 0.5)
-
-
-def _line_style(index: int) -> str:
-    # Dashes change with every line, so that one which lies on another does not hide it.
-    return f"c{index % _N_COLORS} d{index % _N_DASHES}"
-
-
 def _shorten(label: str) -> str:
     """A label that fits, with its end, where the number stands."""
     return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 10]}…{label[-9:]}"
 
 
-def _svg(title: str, description: str, parts: Sequence[str], n_legend: int) -> Markup:
-    height = HEIGHT + _LEGEND_LINE * n_legend + 4
+def _svg(title: str, description: str, parts: list[str], legend: list[tuple[str, str]]) -> Markup:
+    """A chart with a legend below it: keys, 18 wide and 8 high, and labels."""
+    for row, (key, label) in enumerate(legend):
+        y = HEIGHT + _LEGEND_LINE * (row + 0.5)
+        parts.append(f'<g transform="translate({_LEFT} {y - 8:.1f})">{key}</g>')
+        parts.append(_text(_shorten(label), _LEFT + 26, y, "start"))
+    height = HEIGHT + _LEGEND_LINE * len(legend) + 4
     head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" xmlns="http://www.w3.org/2000/svg">'
     about = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"
     return Markup(f"{head}{about}{''.join(parts)}</svg>")

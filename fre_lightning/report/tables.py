@@ -16,11 +16,11 @@ class Cell(NamedTuple):
     """A cell of a table.
 
     Attributes:
-        text: What it shows.
-        note: Smaller, after it.
-        sort: What its column is sorted by; empty cells have none and come last.
+        text: The text.
+        note: Smaller text after it.
+        sort: The value that orders the rows; cells without one come last.
         is_number: Whether it is aligned to the right.
-        link: The id of the section it leads to.
+        link: The id of a section to go to.
         is_padded: Whether it is aligned with numbers that have an interval as their note.
     """
 
@@ -36,7 +36,7 @@ class Table(NamedTuple):
     """A table.
 
     Attributes:
-        groups: Titles above several columns, and how many each spans.
+        groups: Titles above several columns, and the number of these columns.
         header: Titles of the columns.
         rows: As many cells as the header.
         means: Rows below, which are not sorted.
@@ -50,16 +50,15 @@ class Table(NamedTuple):
 
 def results_table(results: ResultsTable) -> Table:
     """A row per run, and the means of each variant over its categories."""
-    runs, variants, metrics = results.runs, results.variants, results.metrics
+    runs, metrics = results.runs, results.metrics
     n_image = sum(name in IMAGE_METRICS for name in metrics)
     n_pixel = len(metrics) - n_image
-    has_variants = any(variants)
-    names = ["category", *(["variant"] if has_variants else [])]
-    groups = [("", len(names)), ("image, with 95 % interval", n_image)]
+    names = ["category", "variant"] if any(results.variants) else ["category"]
     scopes = {_pixel_scope(run.metrics) for run in runs} - {_MISSING}
-    shared_scope = f", at {scopes.pop()}" if len(scopes) == 1 else ""
-    has_scopes = bool(n_pixel) and not shared_scope
-    groups += [(f"pixel{shared_scope}", n_pixel + has_scopes)] if n_pixel else []
+    has_scopes = len(scopes) > 1
+    pixel = f"pixel, at {scopes.pop()}" if len(scopes) == 1 else "pixel"
+    groups = [("", len(names)), ("image, with 95 % interval", n_image)]
+    groups += [(pixel, n_pixel + has_scopes), ("", 3)]
     header = [
         *names,
         *(METRICS[name].title for name in metrics),
@@ -67,10 +66,9 @@ def results_table(results: ResultsTable) -> Table:
         *("components", "trained on", "seconds"),
     ]
     rows = []
-    for index, (run, variant) in enumerate(zip(runs, variants, strict=True)):
+    for index, (run, variant) in enumerate(zip(runs, results.variants, strict=True)):
         link = f"run-{index}" if len(runs) > 1 else ""
-        row = [Cell(run.category, sort=run.category, is_number=False, link=link)]
-        row += [Cell(variant, sort=variant, is_number=False)] if has_variants else []
+        row = [_text_cell(run.category, link), _text_cell(variant)][: len(names)]
         row += [_metric_cell(run.metrics, name) for name in metrics]
         if has_scopes:
             row.append(Cell(_pixel_scope(run.metrics), is_number=False))
@@ -78,38 +76,38 @@ def results_table(results: ResultsTable) -> Table:
         row.append(_number_cell(run.metrics.get("seconds_total"), 1))
         rows.append(row)
     means = _means(results, len(header))
-    return Table([group for group in [*groups, ("", 3)] if group[1]], header, rows, means)
+    return Table([group for group in groups if group[1]], header, rows, means)
 
 
-def differences_table(runs: Sequence[StoredRun], names: Sequence[str]) -> Table | None:
-    """The settings of the resolved configurations in which runs differ, if there are any."""
-    configs = [dict(_flatten(_without_places(run.config))) for run in runs]
+def differences_table(runs: Sequence[tuple[StoredRun, str]]) -> Table | None:
+    """The settings in which runs differ, given with their names; None if there are none.
+
+    Settings are rows, or columns if there are fewer of them than of runs.
+    """
+    configs = [dict(_flatten(run.config)) for run, _ in runs]
     keys = sorted(
         key for key in set().union(*configs) if len({config.get(key) for config in configs}) > 1
     )
     if not keys:
         return None
-    values = [[_plain_cell(config.get(key, _MISSING)) for config in configs] for key in keys]
-    if len(keys) >= len(runs):
-        rows = [[_plain_cell(key), *row] for key, row in zip(keys, values, strict=True)]
-        return Table((), ["setting", *names], rows)
-    columns = zip(*values, strict=True)
-    return Table(
-        (),
-        ["run", *keys],
-        [[_plain_cell(name), *column] for name, column in zip(names, columns, strict=True)],
-    )
+    grid = [["setting", *(name for _, name in runs)]]
+    grid += [[key, *(config.get(key, _MISSING) for config in configs)] for key in keys]
+    if len(keys) < len(runs):
+        grid[0][0] = "run"
+        grid = [list(row) for row in zip(*grid, strict=True)]
+    header, *rows = grid
+    return Table((), header, [[_text_cell(_cut(text)) for text in row] for row in rows])
 
 
 def defect_types_table(run: StoredRun) -> Table:
-    """How well each defect type is told from all good images, and its pixels if there are masks."""
+    """The metrics of each defect type against all good images."""
     pixel = [name for name in PIXEL_METRICS if any(name in k.metrics for k in run.defect_types)]
     header = ["defect type", "images", "image AUROC, with 95 % interval"]
     rows = [
         [
-            Cell(kind.name, sort=kind.name, is_number=False),
+            _text_cell(kind.name),
             _number_cell(kind.n_images),
-            *(_interval_cell(kind.metrics, name) for name in ("image_auroc", *pixel)),
+            *(_metric_cell(kind.metrics, name) for name in ("image_auroc", *pixel)),
         ]
         for kind in run.defect_types
     ]
@@ -117,11 +115,11 @@ def defect_types_table(run: StoredRun) -> Table:
 
 
 def _means(results: ResultsTable, n_columns: int) -> list[list[Cell]]:
-    """A row per variant that several categories were run with."""
+    """A row per variant of several categories."""
     rows = []
-    pairs = list(zip(results.runs, results.variants, strict=True))
+    pairs = {(run.category, v) for run, v in zip(results.runs, results.variants, strict=True)}
     for variant in dict.fromkeys(results.variants):
-        if len({run.category for run, own in pairs if own == variant}) < 2:
+        if sum(own == variant for _, own in pairs) < 2:
             continue
         row = [Cell("mean", is_number=False)]
         row += [Cell(variant, is_number=False)] if any(results.variants) else []
@@ -139,16 +137,13 @@ def _mean_cell(results: ResultsTable, variant: str, name: str) -> Cell:
 
 
 def _metric_cell(metrics: Mapping[str, Any], name: str) -> Cell:
-    return _interval_cell(metrics, name)._replace(is_padded=name in IMAGE_METRICS)
-
-
-def _interval_cell(metrics: Mapping[str, Any], name: str) -> Cell:
     """`0.985 [0.978, 0.991]`; four digits where there is no interval."""
+    is_padded = name in IMAGE_METRICS
     if name not in metrics:
-        return Cell(_MISSING)
+        return Cell(_MISSING, is_padded=is_padded)
     value, ends = metrics[name], interval(metrics, name)
     if ends is None:
-        return Cell(f"{value:.4f}", sort=value)
+        return Cell(f"{value:.4f}", sort=value, is_padded=is_padded)
     return Cell(f"{value:.3f}", f"[{ends[0]:.3f}, {ends[1]:.3f}]", value)
 
 
@@ -156,26 +151,25 @@ def _number_cell(value: float | None, digits: int = 0) -> Cell:
     return Cell(_MISSING) if value is None else Cell(f"{value:.{digits}f}", sort=value)
 
 
-def _plain_cell(text: str) -> Cell:
-    text = text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
-    return Cell(text, sort=text, is_number=False)
+def _text_cell(text: str, link: str = "") -> Cell:
+    return Cell(text, sort=text, is_number=False, link=link)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]}…"
 
 
 def _pixel_scope(metrics: Mapping[str, Any]) -> str:
-    """At which size pixel metrics were computed, and over what."""
     if not any(name in metrics for name in PIXEL_METRICS):
         return _MISSING
     return pixel_scope(metrics).replace(" ", "\N{NO-BREAK SPACE}")
 
 
-def _without_places(config: Mapping[str, Any]) -> dict[str, Any]:
-    """A configuration less where the run wrote to."""
-    return {key: value for key, value in config.items() if key not in {"paths", "logger"}}
-
-
 def _flatten(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Dotted keys and values as text."""
+    """Dotted keys and values as text, but for the places where the run wrote to."""
     for key, value in config.items():
+        if f"{prefix}{key}" in {"paths", "logger"}:
+            continue
         if isinstance(value, Mapping):
             yield from _flatten(value, f"{prefix}{key}.")
         else:

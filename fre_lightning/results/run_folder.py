@@ -1,4 +1,4 @@
-"""The files of a run's folder: their names, and how they are written."""
+"""The files of a run's folder: their names, and functions that write them."""
 
 import csv
 import math
@@ -33,25 +33,20 @@ def write_scores(
 ) -> None:
     """Write a CSV row per test image: path relative to the dataset, label, defect type, score."""
     rows = [
-        {
-            "path": relative_path(sample.path, root).as_posix(),
-            "label": sample.label,
-            "defect_type": sample.defect_type,
-            "score": f"{score:.9g}",
-        }
-        for sample, score in zip(samples, scores, strict=True)
+        (relative_path(s.path, root).as_posix(), str(s.label), s.defect_type, f"{score:.9g}")
+        for s, score in zip(samples, scores, strict=True)
     ]
-    _write_csv(folder / SCORES, ["path", "label", "defect_type", "score"], rows)
+    write_csv(folder / SCORES, ("path", "label", "defect_type", "score"), rows)
 
 
 def write_defect_types(folder: Path, rows: Sequence[Mapping[str, str | float]]) -> None:
     """Write a CSV row per defect type, as `metrics_by_type` gives them; undefined is empty."""
-    texts = [{column: _number(value) for column, value in row.items()} for row in rows]
-    _write_csv(folder / DEFECT_TYPES, list(rows[0]) if rows else ["defect_type"], texts)
+    texts = [[_to_text(value) for value in row.values()] for row in rows]
+    write_csv(folder / DEFECT_TYPES, list(rows[0]) if rows else ["defect_type"], texts)
 
 
 def write_environment(folder: Path) -> None:
-    """Write the versions of this program, of what it computes with, and of the system."""
+    """Write the versions of this program, of its libraries, and of the system."""
     versions = {"fre_lightning": __version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -66,14 +61,13 @@ def write_config(folder: Path, cfg: DictConfig) -> None:
     write_text(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
 
 
-def _write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Write a table of text."""
     with replacing(path) as temporary, temporary.open("w", newline="") as stream:
-        writer = csv.DictWriter(stream, columns)
-        writer.writeheader()
-        writer.writerows(rows)
+        csv.writer(stream).writerows([header, *rows])
 
 
-def _number(value: str | float) -> str:
+def _to_text(value: str | float) -> str:
     if not isinstance(value, float):
         return str(value)
     return "" if math.isnan(value) else f"{value:.6f}"

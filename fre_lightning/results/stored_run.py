@@ -1,15 +1,14 @@
-"""What runs stored, read back."""
+"""The results of a run, read from its folder."""
 
 import csv
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import yaml
-from omegaconf import OmegaConf
 
 from fre_lightning.errors import ReportError
 from fre_lightning.results import run_folder
@@ -17,8 +16,11 @@ from fre_lightning.results import run_folder
 GROUPS = ("model", "reducer", "dataset", "scoring")
 """The configuration groups whose choices tell runs apart."""
 
-_CATEGORY = "dataset.category"
 _RESULTS = (run_folder.METRICS, run_folder.ERROR)
+_NO_RUN = (
+    "There is no run in {}. Give the folder of a run, which holds "
+    f"{run_folder.METRICS}, or that of a sweep."
+)
 
 
 class ScoredImage(NamedTuple):
@@ -36,7 +38,7 @@ class DefectType(NamedTuple):
     Attributes:
         name: The defect type.
         n_images: The number of its images.
-        metrics: By name; those that are not defined are left out.
+        metrics: The defined metrics by name.
     """
 
     name: str
@@ -46,19 +48,19 @@ class DefectType(NamedTuple):
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run as its folder tells it.
+    """The results of a run.
 
     Attributes:
-        folder: Where it is.
-        category: Of the dataset.
-        settings: What tells runs apart: choices of groups and other overrides.
-        metrics: Of `metrics.json`; empty if the run failed.
+        folder: The run's folder.
+        category: The dataset's.
+        settings: Choices of groups and other overrides, which tell runs apart.
+        metrics: The content of `metrics.json`; empty if the run failed.
         images: The test images, as in `scores.csv`.
-        defect_types: How well each is found.
+        defect_types: The metrics of each defect type.
         curves: Lists of rates by name, for each of `image_roc`, `pixel_roc` and `pixel_pro`.
         config: The resolved configuration.
         environment: Versions by name.
-        error: Why the run failed.
+        error: Why the run failed; None if it did not.
     """
 
     folder: Path
@@ -83,58 +85,47 @@ class StoredRun:
 
 
 def find_runs(folder: Path) -> list[Path]:
-    """The run in a folder, or the runs in the folder of a sweep, failed ones among them.
+    """The run in a folder, or all runs in a sweep's folder, failed ones included.
 
     Raises:
         ReportError: If there is none.
     """
-    if _is_run(folder):
+    if any((folder / name).is_file() for name in _RESULTS):
         return [folder]
-    found = {
-        path.parent
-        for name in (run_folder.METRICS, run_folder.ERROR)
-        for path in folder.rglob(name)
-    }
+    found = {path.parent for name in _RESULTS for path in folder.rglob(name)}
     if not found:
-        msg = (
-            f"There is no run in {folder.absolute()}. Give the folder of a run, which holds "
-            f"{run_folder.METRICS}, or that of a sweep."
-        )
-        raise ReportError(msg)
+        raise ReportError(_NO_RUN.format(folder.absolute()))
     return sorted(found, key=lambda path: _natural(path.relative_to(folder).as_posix()))
 
 
 def read_run(folder: Path) -> StoredRun:
-    """Read what a run stored. Files that an older run lacks count as empty.
+    """Read the files of a run. Files that an older run lacks count as empty.
 
     Raises:
-        ReportError: If a file cannot be read as what it should be.
+        ReportError: If there is no run, or a file is damaged.
     """
-    failure = _read_json(folder / run_folder.ERROR)
+    settings = _read(folder / ".hydra/hydra.yaml", _parse_settings)
+    settings.pop("dataset.category", None)
+    failure = _read(folder / run_folder.ERROR, _parse_results)
     if failure:
-        settings = _read_settings(folder, {})
-        return StoredRun(folder, str(failure["category"]), settings, error=str(failure["error"]))
-    metrics = _read_json(folder / run_folder.METRICS)
+        return StoredRun(folder, failure["category"], settings, error=str(failure["error"]))
+    metrics = _read(folder / run_folder.METRICS, _parse_results)
+    if not metrics:
+        raise ReportError(_NO_RUN.format(folder))
+    # The metrics name the groups that were really used.
+    settings |= {group: str(metrics[group]) for group in GROUPS if group in metrics}
     is_tested = bool(metrics.get("n_test"))  # else older files of that name are another run's
-    try:
-        return StoredRun(
-            folder,
-            str(metrics["category"]),
-            _read_settings(folder, metrics),
-            metrics,
-            _read_scores(folder / run_folder.SCORES) if is_tested else (),
-            _read_defect_types(folder / run_folder.DEFECT_TYPES) if is_tested else (),
-            _read_json(folder / run_folder.CURVES) if is_tested else {},
-            _read_yaml(folder / run_folder.CONFIG),
-            _read_json(folder / run_folder.ENVIRONMENT),
-        )
-    except (KeyError, ValueError, csv.Error) as error:
-        msg = f"The files of the run in {folder} are damaged ({type(error).__name__}: {error})."
-        raise ReportError(msg) from error
-
-
-def _is_run(folder: Path) -> bool:
-    return any((folder / name).is_file() for name in _RESULTS)
+    return StoredRun(
+        folder,
+        metrics["category"],
+        settings,
+        metrics,
+        _read(folder / run_folder.SCORES, _parse_scores) if is_tested else (),
+        _read(folder / run_folder.DEFECT_TYPES, _parse_defect_types) if is_tested else (),
+        _read(folder / run_folder.CURVES, _parse_json) if is_tested else {},
+        _read(folder / run_folder.CONFIG, lambda stream: dict(yaml.safe_load(stream) or {})),
+        _read(folder / run_folder.ENVIRONMENT, _parse_json),
+    )
 
 
 def _natural(name: str) -> list[tuple[int, str]]:
@@ -143,37 +134,36 @@ def _natural(name: str) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdigit() else (-1, part) for part in parts]
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def _read(path: Path, parse: Callable[[TextIO], Any]) -> Any:
+    """The content of a file; empty if there is none."""
     if not path.is_file():
         return {}
     try:
-        content = json.loads(path.read_text())
-    except ValueError as error:
-        msg = f"{path} is damaged ({error}). Run again, or leave this run out."
+        with path.open(newline="") as stream:
+            return parse(stream)
+    except (ValueError, LookupError, TypeError, AttributeError, csv.Error, yaml.YAMLError) as error:
+        reason = f"{type(error).__name__}: {error}"
+        msg = f"{path} is damaged ({reason}). Run again, or leave this run out."
         raise ReportError(msg) from error
-    if not isinstance(content, dict):
-        msg = f"{path} is damaged: it holds no object. Run again, or leave this run out."
-        raise ReportError(msg)
-    return content
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text()) if path.is_file() else {}
-    except yaml.YAMLError as error:
-        msg = f"{path} is damaged ({error}). Run again, or leave this run out."
-        raise ReportError(msg) from error
-    return content if isinstance(content, dict) else {}
+def _parse_json(stream: TextIO) -> dict[str, Any]:
+    return dict(json.load(stream))
 
 
-def _read_scores(path: Path) -> list[ScoredImage]:
+def _parse_results(stream: TextIO) -> dict[str, Any]:
+    content = _parse_json(stream)
+    return content | {"category": str(content["category"])}
+
+
+def _parse_scores(stream: TextIO) -> list[ScoredImage]:
     return [
         ScoredImage(row["path"], int(row["label"]), row["defect_type"], float(row["score"]))
-        for row in _read_csv(path)
+        for row in csv.DictReader(stream)
     ]
 
 
-def _read_defect_types(path: Path) -> list[DefectType]:
+def _parse_defect_types(stream: TextIO) -> list[DefectType]:
     ends = {"low": "image_auroc_low", "high": "image_auroc_high"}
     return [
         DefectType(
@@ -181,27 +171,16 @@ def _read_defect_types(path: Path) -> list[DefectType]:
             int(row.pop("n_images")),
             {ends.get(name, name): float(value) for name, value in row.items() if value},
         )
-        for row in _read_csv(path)
+        for row in csv.DictReader(stream)
     ]
 
 
-def _read_csv(path: Path) -> list[dict[str, str]]:
-    if not path.is_file():
-        return []
-    with path.open(newline="") as stream:
-        return list(csv.DictReader(stream))
-
-
-def _read_settings(folder: Path, metrics: Mapping[str, Any]) -> dict[str, str]:
-    """Choices of groups and other overrides; what the metrics name was really used."""
-    settings = {}
-    path = folder / ".hydra/hydra.yaml"
-    if path.is_file():
-        hydra = OmegaConf.load(path).hydra
-        choices = hydra.runtime.choices
-        settings = {group: str(choices[group]) for group in GROUPS if choices.get(group)}
-        for override in hydra.overrides.task:
-            key, _, value = override.partition("=")
-            settings[key.lstrip("+~")] = value
-    settings |= {group: str(metrics[group]) for group in GROUPS if group in metrics}
-    return {key: value for key, value in settings.items() if key != _CATEGORY}
+def _parse_settings(stream: TextIO) -> dict[str, str]:
+    """Choices of groups, and other overrides."""
+    hydra = yaml.safe_load(stream)["hydra"]
+    choices = hydra["runtime"]["choices"]
+    settings = {group: str(choices[group]) for group in GROUPS if choices.get(group)}
+    for override in hydra["overrides"]["task"]:
+        key, _, value = override.partition("=")
+        settings[key.lstrip("+~")] = value
+    return settings

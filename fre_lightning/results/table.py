@@ -1,4 +1,4 @@
-"""The results of several runs as one table: what its columns are called, its means and notes."""
+"""The results of several runs as one table: names of variants, means, notes."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ class ResultsTable:
 
     Attributes:
         runs: One row each.
-        variants: What tells each run from the others of its category; may be empty.
+        variants: The name of each run among those of its category; may be empty.
     """
 
     runs: Sequence[StoredRun]
@@ -61,15 +61,16 @@ class ResultsTable:
 
     @cached_property
     def notes(self) -> list[str]:
-        """What a reader must know besides the numbers, one sentence each."""
+        """Sentences that a reader of the numbers must know."""
         notes = [
             f"{f'{run.category} {variant}'.strip()} failed: {run.error}"
             for run, variant in zip(self.runs, self.variants, strict=True)
             if run.error
         ]
         if any(str(run.metrics.get("weights", "")).startswith("random") for run in self.runs):
-            sentence = "these figures say nothing about a trained backbone."
-            notes.append(f"The weights are random: {sentence}")
+            notes.append(
+                "The weights are random: these figures say nothing about a trained backbone."
+            )
         return notes
 
 
@@ -79,9 +80,9 @@ def tabulate(runs: Sequence[StoredRun]) -> ResultsTable:
 
 
 def name_variants(runs: Sequence[StoredRun]) -> list[str]:
-    """The settings that tell each run from the others of its category.
+    """Name each run by the settings that differ, places excepted, or at last by its folder.
 
-    Places are no such settings, and only the last part of a path is shown.
+    Of a path only the last part is shown; groups need no key: `pca` for `reducer=pca`.
     """
     keys = dict.fromkeys(key for run in runs for key in run.settings if not _is_place(key))
     varying = [
@@ -91,7 +92,7 @@ def name_variants(runs: Sequence[StoredRun]) -> list[str]:
     ]
     names = [
         " ".join(
-            _short(key, run.settings[key].rpartition("/")[2])
+            ("" if key in GROUPS else f"{key}=") + run.settings[key].rpartition("/")[2]
             for key in varying
             if key in run.settings
         )
@@ -106,8 +107,3 @@ def name_variants(runs: Sequence[StoredRun]) -> list[str]:
 
 def _is_place(key: str) -> bool:
     return key in {"dataset", "dataset.root"} or key.startswith(("paths.", "hydra.", "logger"))
-
-
-def _short(key: str, value: str) -> str:
-    """`pca` for `reducer=pca`, whose key is clear without saying."""
-    return value if key in GROUPS else f"{key}={value}"

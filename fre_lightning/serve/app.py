@@ -1,8 +1,5 @@
 """The HTTP interface of a detector."""
 
-import base64
-import hashlib
-import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -13,23 +10,33 @@ from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse
 from PIL import Image
 from pydantic import BaseModel, Field
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from fre_lightning.detector.detector import Detector
-from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.pictures.overlays import Pictures, draw_pictures, encode
-from fre_lightning.serve.guard import Guard
+from fre_lightning.pictures.embedding import content_policy, data_uri
+from fre_lightning.pictures.overlays import draw_pictures, encode
+from fre_lightning.serve.guard import OriginGuard
 from fre_lightning.serve.limits import Gate, Limits, open_image, read_upload
 from fre_lightning.version import __version__
 
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
+_STYLE, _SCRIPT = (_PAGE.split(f"<{tag}>")[1].split(f"</{tag}>")[0] for tag in ("style", "script"))
+_POLICY = f"{content_policy(_STYLE, _SCRIPT)}; connect-src 'self'; frame-ancestors 'none'"
+
 _BINARY = {"schema": {"type": "string", "format": "binary"}}
-_FORM = {
-    "schema": {
-        "type": "object",
-        "properties": {"file": {"type": "string", "format": "binary"}},
-        "required": ["file"],
-    }
+_FORM = {"type": "object", "properties": {"file": _BINARY["schema"]}, "required": ["file"]}
+_BODY = {"image/*": _BINARY, "multipart/form-data": {"schema": _FORM}}
+_INTERFACE: dict[str, Any] = {
+    "openapi_extra": {"requestBody": {"required": True, "content": _BODY}},
+    "responses": {
+        200: {"content": {"image/png": _BINARY}},
+        400: {"description": "The image cannot be decoded, or the host name is not served"},
+        403: {"description": "The request comes from another site's page"},
+        408: {"description": "The upload took too long"},
+        413: {"description": "Too many bytes or pixels"},
+        503: {"description": "Too many requests are waiting"},
+    },
 }
 
 
@@ -50,10 +57,12 @@ class PicturesAnswer(BaseModel):
 
 
 class Answer(BaseModel):
-    """What the detector says of an image."""
+    """The judgement of an image."""
 
     score: float = Field(description="The image score; higher is more anomalous")
-    p_value: float | None = Field(description="The share of normal images that score so high")
+    p_value: float | None = Field(
+        description="The share of normal images that score at least this high"
+    )
     threshold: float | None = Field(description="Above it an image is called defective")
     is_defective: bool | None = Field(description="Null if there is no threshold")
     pixel_threshold: float | None = Field(description="Few normal images' maps exceed it anywhere")
@@ -64,7 +73,7 @@ class Answer(BaseModel):
 
 
 class Health(BaseModel):
-    """What is being served."""
+    """The served detector."""
 
     status: str
     version: str
@@ -74,13 +83,83 @@ class Health(BaseModel):
     false_alarm_rate: float
 
 
+class _Handlers:
+    """Answers requests with a detector, which is used from threads."""
+
+    def __init__(self, detector: Detector, limits: Limits) -> None:
+        self._detector, self._limits = detector, limits
+        self._gate, self._threads = Gate(limits.max_requests), CapacityLimiter(detector.n_threads)
+
+    async def detect(
+        self,
+        request: Request,
+        pictures: Annotated[bool, Query(description="Whether to add data URIs")] = False,
+    ) -> Any:
+        """Judge an image: the request's body, or the file of a form.
+
+        With `Accept: image/png` the answer is the image under its heat map, else JSON.
+        """
+        as_png = request.headers.get("accept", "").lower().startswith("image/png")
+        with self._gate.request():
+            data = await read_upload(request, self._limits.max_upload_bytes)
+            work = partial(self._judge, data, as_png=as_png, with_pictures=pictures)
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def health(self) -> Health:
+        """Describe the served detector."""
+        return Health(
+            status="ok",
+            version=__version__,
+            detector=self._detector.description,
+            image_size=self._detector.image_size,
+            threshold=self._detector.threshold,
+            false_alarm_rate=self._detector.false_alarm_rate,
+        )
+
+    def _judge(self, data: bytes, *, as_png: bool, with_pictures: bool) -> Response | Answer:
+        """Decode, judge and draw.
+
+        Raises:
+            HTTPException: 400 or 413 if it is no image, or too large.
+        """
+        try:
+            image = open_image(data, self._limits.max_pixels)
+            result = self._detector(image)
+            drawn = draw_pictures(image, result) if as_png or with_pictures else None
+        except UnreadableImageError as error:
+            raise HTTPException(400, str(error)) from error
+        if drawn and as_png:
+            flat = Image.alpha_composite(drawn.image.convert("RGBA"), drawn.heat_map)
+            return Response(encode(flat.convert("RGB"), "PNG"), media_type="image/png")
+        pictures = drawn and PicturesAnswer(
+            image=data_uri("image/jpeg", encode(drawn.image, "JPEG")),
+            heat_map=data_uri("image/png", encode(drawn.heat_map, "PNG")),
+        )
+        height, width = result.image_size
+        return Answer(
+            score=result.score,
+            p_value=result.p_value,
+            threshold=result.threshold,
+            is_defective=result.is_defective,
+            pixel_threshold=result.pixel_threshold,
+            box=BoxAnswer(**result.box._asdict()) if result.box else None,
+            width=width,
+            height=height,
+            pictures=pictures,
+        )
+
+
+async def _page() -> HTMLResponse:
+    return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+
 def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | None) -> FastAPI:
     """The application: `/detect`, `/health`, and the page.
 
     Args:
         detector: Judges images; used from threads.
-        limits: What a request may cost.
-        allowed_hosts: The names by which it may be called; None for any.
+        limits: Of requests.
+        allowed_hosts: The host names that requests may use, without ports; None: any.
     """
     # The usual pages of documentation load scripts from elsewhere.
     app = FastAPI(
@@ -90,121 +169,10 @@ def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | No
         docs_url=None,
         redoc_url=None,
     )
-    app.add_middleware(Guard, allowed_hosts=allowed_hosts)
-    gate, threads = Gate(limits.max_requests), CapacityLimiter(detector.n_threads)
-
-    @app.post(
-        "/detect",
-        response_model=Answer,
-        openapi_extra={
-            "requestBody": {
-                "required": True,
-                "content": {"image/*": _BINARY, "multipart/form-data": _FORM},
-            }
-        },
-        responses={
-            200: {"content": {"image/png": _BINARY}},
-            **{
-                status: {"description": text}
-                for status, text in (
-                    (400, "The image cannot be decoded"),
-                    (403, "The request comes from another site's page"),
-                    (408, "The upload took too long"),
-                    (413, "Too many bytes or pixels"),
-                    (503, "Too many requests are waiting"),
-                )
-            },
-        },
-    )
-    async def detect(
-        request: Request,
-        pictures: Annotated[bool, Query(description="Whether to add data URIs")] = False,
-    ) -> Any:
-        """Judge an image: the request's body, or the file of a form.
-
-        With `Accept: image/png` the answer is the image under its heat map, else JSON.
-        """
-        as_png = request.headers.get("accept", "").lower().startswith("image/png")
-        with gate:
-            data = await read_upload(request, limits.max_upload_bytes)
-            work = partial(_judge, detector, data, limits.max_pixels, draw=pictures or as_png)
-            result, drawn = await anyio.to_thread.run_sync(work, limiter=threads)
-            render = partial(_render, result, drawn, as_png=as_png)
-            return await anyio.to_thread.run_sync(render, limiter=threads)
-
-    @app.get("/health")
-    async def health() -> Health:
-        """Say what is being served."""
-        return Health(
-            status="ok",
-            version=__version__,
-            detector=detector.description,
-            image_size=detector.image_size,
-            threshold=detector.threshold,
-            false_alarm_rate=detector.false_alarm_rate,
-        )
-
-    @app.get("/", include_in_schema=False)
-    async def page() -> HTMLResponse:
-        return HTMLResponse(_PAGE, headers={"Content-Security-Policy": page_policy(_PAGE)})
-
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts, www_redirect=False)
+    app.add_middleware(OriginGuard)
+    handlers = _Handlers(detector, limits)
+    app.post("/detect", response_model=Answer, **_INTERFACE)(handlers.detect)
+    app.get("/health")(handlers.health)
+    app.get("/", include_in_schema=False)(_page)
     return app
-
-
-def page_policy(page: str) -> str:
-    """A content security policy that lets a page's own style and script run, and nothing else."""
-
-    def digests(tag: str) -> str:
-        parts = re.findall(f"<{tag}>(.*?)</{tag}>", page, flags=re.DOTALL)
-        hashes = (base64.b64encode(hashlib.sha256(part.encode()).digest()) for part in parts)
-        return " ".join(f"'sha256-{digest.decode()}'" for digest in hashes)
-
-    return (
-        f"default-src 'none'; script-src {digests('script')}; style-src {digests('style')}; "
-        "img-src data:; connect-src 'self'; base-uri 'none'; form-action 'none'; "
-        "frame-ancestors 'none'"
-    )
-
-
-def _judge(
-    detector: Detector, data: bytes, max_pixels: int, *, draw: bool
-) -> tuple[DetectionResult, Pictures | None]:
-    """Decode, judge and draw, in a thread.
-
-    Raises:
-        HTTPException: 400 or 413 for what is no image, or too large a one.
-    """
-    try:
-        image = open_image(data, max_pixels)
-        result = detector(image)
-        return result, draw_pictures(image, result) if draw else None
-    except UnreadableImageError as error:
-        raise HTTPException(400, str(error)) from error
-
-
-def _render(result: DetectionResult, drawn: Pictures | None, *, as_png: bool) -> Response | Answer:
-    if drawn is not None and as_png:
-        flat = Image.alpha_composite(drawn.image.convert("RGBA"), drawn.heat_map).convert("RGB")
-        return Response(encode(flat, "PNG"), media_type="image/png")
-    pictures = None
-    if drawn is not None:
-        image, heat_map = encode(drawn.image, "JPEG"), encode(drawn.heat_map, "PNG")
-        pictures = PicturesAnswer(
-            image=_data_uri("image/jpeg", image), heat_map=_data_uri("image/png", heat_map)
-        )
-    height, width = result.image_size
-    return Answer(
-        score=result.score,
-        p_value=result.p_value,
-        threshold=result.threshold,
-        is_defective=result.is_defective,
-        pixel_threshold=result.pixel_threshold,
-        box=BoxAnswer(**result.box._asdict()) if result.box else None,
-        width=width,
-        height=height,
-        pictures=pictures,
-    )
-
-
-def _data_uri(media_type: str, data: bytes) -> str:
-    return f"data:{media_type};base64,{base64.b64encode(data).decode()}"

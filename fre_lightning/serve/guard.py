@@ -1,6 +1,5 @@
-"""Keeps pages of other sites from using a server that only this computer can reach."""
+"""Protection against pages of other sites, for a server that only this computer can reach."""
 
-from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from fastapi.responses import JSONResponse
@@ -14,22 +13,16 @@ _HEADERS = (
 )
 
 
-class Guard:
-    """Refuses requests under a strange host name, and those of other sites' pages.
+class OriginGuard:
+    """Refuses requests from pages of other sites, which browsers mark with their origin.
 
-    A page can send requests to 127.0.0.1, which browsers mark with its origin; and a site can let
-    its own name lead to 127.0.0.1, which then stands in the Host header.
+    A site could also let its own name lead to 127.0.0.1, and then its origin is the Host header:
+    Starlette's TrustedHostMiddleware refuses such names.
     """
 
-    def __init__(self, app: ASGIApp, allowed_hosts: Sequence[str] | None) -> None:
-        """Wrap an application.
-
-        Args:
-            app: What answers the other requests.
-            allowed_hosts: Names without ports; None for any.
-        """
+    def __init__(self, app: ASGIApp) -> None:
+        """Wrap an application, which answers all other requests."""
         self._app = app
-        self._allowed = None if allowed_hosts is None else {name.lower() for name in allowed_hosts}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
@@ -42,29 +35,15 @@ class Guard:
                 message["headers"] = [*message["headers"], *_HEADERS]
             await send(message)
 
-        reason = self._refusal(Headers(scope=scope))
-        app = self._app if reason is None else JSONResponse({"detail": reason}, 403)
+        headers, app = Headers(scope=scope), self._app
+        origin = headers.get("origin")
+        if origin is not None and _authority(origin) != headers.get("host", "").lower():
+            app = JSONResponse({"detail": "Requests from pages of other sites are refused."}, 403)
         await app(scope, receive, send_with_headers)
-
-    def _refusal(self, headers: Headers) -> str | None:
-        host, origin = headers.get("host", "").lower(), headers.get("origin")
-        if self._allowed is not None and _host_name(host) not in self._allowed:
-            return "This host name is not served; see allowed_hosts."
-        if origin is not None and _authority(origin) != host:
-            return "Requests from pages of other sites are not served."
-        return None
-
-
-def _host_name(host: str) -> str | None:
-    """The name in a Host header, without port and brackets."""
-    try:
-        return urlsplit(f"//{host}").hostname
-    except ValueError:
-        return None
 
 
 def _authority(origin: str) -> str | None:
-    """The host and port of an Origin header; None for `null` and what is none."""
+    """The host and port of an Origin header; None for `null` and for an invalid one."""
     try:
         return urlsplit(origin).netloc.lower() or None
     except ValueError:

@@ -31,11 +31,11 @@ def run(cfg: DictConfig) -> None:
         cfg: As composed from `configs/serve.yaml`.
 
     Raises:
-        FREError: For anything that the user can mend.
+        FREError: For any error that the user can fix.
     """
-    for name in ("max_upload_mb", "max_pixels", "max_waiting"):
-        if cfg[name] < (name != "max_waiting"):
-            msg = f"{name}={cfg[name]} is too small."
+    for name, lowest in (("max_upload_mb", 1), ("max_pixels", 1), ("max_waiting", 0)):
+        if cfg[name] < lowest:
+            msg = f"{name}={cfg[name]} must be at least {lowest}."
             raise ConfigError(msg)
     listener = listen(cfg.host, cfg.port)
     detector = load(
@@ -53,7 +53,7 @@ def run(cfg: DictConfig) -> None:
     app = create_app(detector, limits, find_allowed_hosts(cfg.host, cfg.allowed_hosts))
     log.info("%s, on %s", detector.description, detector.device)
     if not is_loopback(cfg.host):
-        log.warning("Whoever can reach %s can send images: there is no password.", cfg.host)
+        log.warning("All who can reach %s can send images: there is no password.", cfg.host)
     port = listener.getsockname()[1]
     log.info("Open http://%s:%d (Ctrl-C ends it)", _in_url(cfg.host), port)
     settings = uvicorn.Config(
@@ -66,7 +66,7 @@ def run(cfg: DictConfig) -> None:
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """Take a port before anything slow is done.
+    """Take a port; called first, because the rest is slow.
 
     Raises:
         ConfigError: If it is taken, or there is no such address.
@@ -80,10 +80,11 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def find_allowed_hosts(host: str, allowed_hosts: list[str] | None) -> list[str] | None:
-    """The names a server may be called by; None for any."""
-    if allowed_hosts is not None:
-        return list(allowed_hosts)
-    return [*_LOOPBACK_NAMES, host] if is_loopback(host) else None
+    """The host names that requests to a server may use; None: any."""
+    if allowed_hosts is None and not is_loopback(host):
+        return None
+    names = [*_LOOPBACK_NAMES, host] if allowed_hosts is None else allowed_hosts
+    return [_in_url(name) for name in names]
 
 
 def is_loopback(host: str) -> bool:
@@ -95,4 +96,4 @@ def is_loopback(host: str) -> bool:
 
 
 def _in_url(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+    return f"[{host}]" if ":" in host and not host.startswith("[") else host

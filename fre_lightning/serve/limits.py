@@ -1,30 +1,29 @@
-"""What a server refuses: bodies and images that are too large, queues that are too long."""
+"""The limits of a server: the size of bodies and images, the number of requests."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Iterator
+from contextlib import contextmanager
 from io import BytesIO
-from types import TracebackType
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from fastapi import HTTPException, Request
 from PIL import Image
 from starlette.datastructures import UploadFile
+from starlette.types import Message, Receive
 
 from fre_lightning.images.prepare import DAMAGE_ERRORS
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _MAX_READING_SECONDS = 60.0
 
-Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
-
 
 class Limits(NamedTuple):
-    """What a request may cost.
+    """The limits of requests.
 
     Attributes:
-        max_upload_bytes: Of the whole body.
-        max_pixels: Of an image, by its header.
-        max_requests: That are in the house at the same time.
+        max_upload_bytes: Size of the whole body.
+        max_pixels: Pixels of an image, by its header.
+        max_requests: Requests being handled or waiting.
     """
 
     max_upload_bytes: int
@@ -33,28 +32,26 @@ class Limits(NamedTuple):
 
 
 class Gate:
-    """Lets so many requests in, and answers 503 to more; for one event loop."""
+    """Admits a number of requests at the same time, in one event loop."""
 
     def __init__(self, max_requests: int) -> None:
-        """Open it."""
-        self._room = max_requests
+        self._n_free = max_requests
 
-    def __enter__(self) -> None:
-        """Let a request in."""
-        if self._room <= 0:
-            raise HTTPException(
-                503, "Too many requests are waiting. Try again.", {"Retry-After": "1"}
-            )
-        self._room -= 1
+    @contextmanager
+    def request(self) -> Iterator[None]:
+        """Admit a request while the body runs.
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        """Let it out."""
-        self._room += 1
+        Raises:
+            HTTPException: 503 if there are too many.
+        """
+        if self._n_free <= 0:
+            message = "Too many requests are waiting. Try again."
+            raise HTTPException(503, message, {"Retry-After": "1"})
+        self._n_free -= 1
+        try:
+            yield
+        finally:
+            self._n_free += 1
 
 
 async def read_upload(request: Request, max_bytes: int) -> bytes:
@@ -84,14 +81,14 @@ async def _read_file(request: Request) -> bytes:
 
 
 def _limit(request: Request, max_bytes: int) -> Receive:
-    """The request's messages, until they hold too many bytes."""
+    """The source of the request's messages; it raises once they hold too many bytes."""
     too_large = HTTPException(413, f"Uploads may have {max_bytes / 2**20:g} MB.")
     length = request.headers.get("content-length", "0")
     if length.isdecimal() and int(length) > max_bytes:
         raise too_large
     n_bytes = 0
 
-    async def receive() -> MutableMapping[str, Any]:
+    async def receive() -> Message:
         nonlocal n_bytes
         message = await request.receive()
         n_bytes += len(message.get("body", b""))
@@ -106,7 +103,7 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
     """Open an image file by its content; its pixels are not decoded yet.
 
     Raises:
-        HTTPException: 400 if it is no image, 413 if its header tells of too many pixels.
+        HTTPException: 400 if it is no image, 413 if its header gives too many pixels.
     """
     too_large = HTTPException(413, f"Images may have {max_pixels / 1e6:g} million pixels.")
     try:

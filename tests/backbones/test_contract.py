@@ -127,6 +127,12 @@ def test_threads_may_share_it(backbone):
         assert_equal(actual, wanted, 1e-6)
 
 
+def test_prepared_for_export_it_computes_the_same(settings, backbone):
+    prepared = make(settings)
+    prepared.prepare_export()
+    assert_equal(compute(prepared, draw()), compute(backbone, draw()), 1e-4)
+
+
 def test_a_checkpoint_brings_the_weights(settings, backbone):
     others = copy.deepcopy(settings)
     for part in parts_of(others):

@@ -104,7 +104,7 @@ def test_root_without_categories(tmp_path: Path) -> None:
 
 def test_category_without_training_folder(root: Path) -> None:
     (root / "bottle/train/good").rename(root / "bottle/train/ok")
-    with pytest.raises(DatasetError, match=r"no folder train/good \(found: ground_truth, test"):
+    with pytest.raises(DatasetError, match=r"no images in train/good \(found: ground_truth, test"):
         scan(root)
 
 

@@ -15,7 +15,6 @@ from scipy import ndimage
 
 import fre_lightning
 from fre_lightning.detector.checkpoint import PAYLOAD_KEY
-from fre_lightning.detector.result import Box, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.experiment import run
 from fre_lightning.fitted import state_digest
@@ -104,17 +103,6 @@ def test_maps_and_boxes_at_the_size_of_the_image(detector, fitted_run):
     np.testing.assert_array_equal(small.mask, small.anomaly_map > small.pixel_threshold)
     with pytest.raises(dataclasses.FrozenInstanceError):
         small.score = 0.0
-
-
-def test_the_box_of_the_hottest_region():
-    anomaly_map = np.zeros((8, 10))
-    anomaly_map[1:3, 1:3] = 2.0
-    anomaly_map[5, 6], anomaly_map[6, 7] = 1.5, 3.0  # touch at a corner
-    assert hottest_box(anomaly_map, 1.0, (8, 10)) == Box(6, 5, 8, 7)
-    assert hottest_box(anomaly_map, 1.0, (16, 30)) == Box(18, 10, 24, 14)
-    assert hottest_box(anomaly_map, 1.0, (4, 5)) == Box(3, 2, 4, 4)
-    assert hottest_box(anomaly_map, 3.0, (8, 10)) is None
-    assert hottest_box(anomaly_map, None, (8, 10)) is None
 
 
 def test_the_rate_and_the_threshold_can_be_chosen(fitted_run, scores):

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from fre_lightning.datasets import Sample
-from fre_lightning.pictures.panels import ColorScale
+from fre_lightning.pictures.colors import ColorScale
 from fre_lightning.pictures.thumbnails import SIDE, draw_from_dataset, draw_thumbnail
 
 

@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 from PIL import Image
 
 import fre_lightning
@@ -156,14 +155,6 @@ def call(tmp_path, monkeypatch, capsys):
     yield run_main
     logging.root.handlers[:] = handlers
     logging.root.setLevel(level)
-
-
-def test_the_help_explains_every_key(call):
-    code, text = call("--help")
-    assert code == 0
-    cfg = OmegaConf.load(CONFIG_DIR / "predict.yaml")
-    keys = {*cfg, "paths.output_dir"} - {"defaults", "paths"}
-    assert all(f" {key} " in text for key in keys)
 
 
 def test_mistakes_are_told_in_a_line(call, fitted_run):

@@ -4,6 +4,9 @@ A transform of n = a b points along an axis is two products (Cooley and Tukey 19
 a blocks of the input, then, for each of the a residues of the output with its own matrix, which
 holds the twiddle factors, one over the b places in a block. Real and imaginary parts lie on an
 axis of length 2 before the one that is transformed, so that a step is one real product.
+
+`torch.fft` replaces this module once the ONNX exporter supports it: an inverse transform of two
+axes is not supported yet (https://github.com/pytorch/pytorch/issues/164698).
 """
 
 import math

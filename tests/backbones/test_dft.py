@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fre_lightning.export.dft import ModulusOfInverseDFT, PlaneDFT
+from fre_lightning.backbones.dft import ModulusOfInverseDFT, PlaneDFT
 
 
 @pytest.mark.parametrize(("height", "width"), [(36, 48), (7, 30), (1, 2)])

@@ -1,0 +1,71 @@
+"""The base class of file formats: how a recorded graph is written, and how its file is run."""
+
+import importlib.util
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch.export import ExportedProgram
+
+from fre_lightning.errors import ConfigError
+
+Images = NDArray[np.uint8]
+Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
+Runner = Callable[[Images], Outputs]
+"""Maps `(N, H, W, 3)` uint8 images to scores `(N,)` and anomaly maps `(N, h, w)`."""
+
+METADATA_KEY = "fre_lightning"
+"""The key of the description, JSON, in a model file."""
+
+
+class Format(ABC):
+    """A file format.
+
+    Attributes:
+        name: Its name on the command line.
+        files: The names of its files; the first is the one to load.
+        packages: The packages that writing and checking need.
+    """
+
+    name: ClassVar[str]
+    files: ClassVar[tuple[str, ...]]
+    packages: ClassVar[tuple[str, ...]] = ()
+
+    def check_installed(self) -> None:
+        """Check that the packages are installed.
+
+        Raises:
+            ConfigError: If one is missing.
+        """
+        missing = [name for name in self.packages if importlib.util.find_spec(name) is None]
+        if missing:
+            msg = (
+                f"format={self.name} needs {', '.join(missing)}: "
+                f"`pip install {' '.join(missing)}`, or choose format=torch_export."
+            )
+            raise ConfigError(msg)
+
+    @abstractmethod
+    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, object]) -> None:
+        """Write the files into a folder, with a description in them."""
+
+    @abstractmethod
+    def load(self, path: Path) -> Runner:
+        """Load a file, to be run on the CPU in float32."""
+
+
+@contextmanager
+def only_errors(logger_name: str) -> Iterator[None]:
+    """While the body runs, a library logs nothing below an error."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,64 @@
+import csv
+import os
+
+import numpy as np
+import pytest
+
+from fre_lightning.detector.result import Box, DetectionResult
+from fre_lightning.errors import OutputError
+from fre_lightning.predict.table import PredictionTable
+
+
+def make_result(**changes):
+    values = {"score": 1 / 3, "p_value": 0.25, "threshold": 0.3, "is_defective": True}
+    values |= {"pixel_threshold": 0.1, "box": Box(1, 2, 3, 4), "image_size": (8, 9)}
+    return DetectionResult(**values | changes, anomaly_map=np.zeros((2, 2), np.float32))
+
+
+def read(path):
+    with path.open(newline="", encoding="utf-8", errors="surrogateescape") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_a_row_is_on_disk_once_it_is_written(tmp_path):
+    path = tmp_path / "predictions.csv"
+    with PredictionTable(path) as table:
+        assert read(path) == []
+        table.write_result("a, b.png", make_result())
+        (row,) = read(path)
+    box = {"x0": "1", "y0": "2", "x1": "3", "y1": "4"}
+    numbers = {"score": "0.333333333", "p_value": "0.25", "threshold": "0.3"}
+    expected = {"path": "a, b.png", **numbers, "is_defective": "true", **box, "error": ""}
+    assert list(row.items()) == list(expected.items())
+
+
+def test_what_is_not_known_is_empty(tmp_path):
+    nothing = dict.fromkeys(("p_value", "threshold", "is_defective", "pixel_threshold", "box"))
+    with PredictionTable(tmp_path / "t.csv") as table:
+        table.write_result("a", make_result(**nothing))
+        table.write_result("b", make_result(is_defective=False, box=None))
+    first, second = read(tmp_path / "t.csv")
+    assert [key for key, value in first.items() if value] == ["path", "score"]
+    assert (second["is_defective"], second["x0"], second["error"]) == ("false", "", "")
+
+
+def test_an_error_is_one_line(tmp_path):
+    with PredictionTable(tmp_path / "t.csv") as table:
+        table.write_error("a", ValueError("no\n  image,\tat all"))
+    assert len((tmp_path / "t.csv").read_text().splitlines()) == 2
+    (row,) = read(tmp_path / "t.csv")
+    assert {key: value for key, value in row.items() if value} == {
+        "path": "a",
+        "error": "no image, at all",
+    }
+
+
+def test_names_that_are_no_text_come_out_as_they_went_in(tmp_path):
+    with PredictionTable(tmp_path / "t.csv") as table:
+        table.write_error(os.fsdecode(b"\xff.png"), ValueError("x"))
+    assert b"\xff.png" in (tmp_path / "t.csv").read_bytes()
+
+
+def test_a_table_that_cannot_be_written(tmp_path):
+    with pytest.raises(OutputError, match=r"paths\.output_dir"):
+        PredictionTable(tmp_path / "nowhere/t.csv")

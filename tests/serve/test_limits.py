@@ -1,0 +1,82 @@
+"""What one request may cost, and how many of them there may be."""
+
+import asyncio
+from io import BytesIO
+
+import pytest
+from fastapi import HTTPException, Request
+from PIL import Image
+
+from fre_lightning.serve import limits
+from fre_lightning.serve.limits import Gate, open_image, read_upload
+
+
+def refused(status):
+    return pytest.raises(HTTPException, match=rf"^{status}:")
+
+
+def test_a_gate_has_room_for_a_number_of_requests():
+    gate = Gate(2)
+    with gate:
+        with pytest.raises(ZeroDivisionError), gate:
+            raise ZeroDivisionError  # leaves its place as well
+        with gate, refused(503) as refusal, gate:
+            pytest.fail("three are in")
+        assert refusal.value.headers == {"Retry-After": "1"}
+        with gate:
+            pass
+
+
+def upload(parts, max_bytes, **headers):
+    """Read a request whose body comes in parts; None stands for a client that stops sending."""
+    parts = [*parts]
+
+    async def receive():
+        if (part := parts.pop(0)) is None:
+            await asyncio.Event().wait()
+        return {"type": "http.request", "body": part, "more_body": bool(parts)}
+
+    names = [(key.replace("_", "-").encode(), value.encode()) for key, value in headers.items()]
+    request = Request({"type": "http", "headers": names}, receive)
+    return asyncio.run(asyncio.wait_for(read_upload(request, max_bytes), 10))
+
+
+def test_a_body_may_be_as_large_as_the_limit():
+    assert upload([b"abc", b"de"], 5) == b"abcde"
+    with refused(413):
+        upload([b"abc", b"def"], 5)
+    with refused(413):  # said beforehand, so that nothing is read
+        upload([], 5, content_length="6")
+    with refused(413):  # said wrongly
+        upload([b"abcdef"], 5, content_length="3")
+
+
+def test_nothing_is_no_image():
+    with refused(400):
+        upload([b""], 5)
+
+
+def test_a_client_that_stops_sending_is_not_waited_for(monkeypatch):
+    monkeypatch.setattr(limits, "_MAX_READING_SECONDS", 0.01)
+    with refused(408):
+        upload([b"abc", None], 5)
+
+
+def encode(kind, size=(20, 10)):
+    stream = BytesIO()
+    Image.new("L", size).save(stream, kind)
+    return stream.getvalue()
+
+
+def test_an_image_may_have_as_many_pixels_as_the_limit():
+    assert open_image(encode("PNG"), 200).size == (20, 10)
+    with refused(413):
+        open_image(encode("PNG"), 199)
+
+
+def test_formats_that_are_not_served_are_refused_whatever_they_are_called():
+    for kind in ("PNG", "JPEG", "BMP", "TIFF", "WEBP"):
+        assert open_image(encode(kind), 1000).format == kind
+    for data in (encode("GIF"), encode("PPM"), b"", b"text"):
+        with refused(400):
+            open_image(data, 1000)

@@ -1,0 +1,28 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from fre_lightning.errors import OutputError
+from fre_lightning.files import make_output_dir, relative_path, replacing, write_json
+
+
+def test_a_file_is_whole_or_as_it_was(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"é": 1})
+    with pytest.raises(TypeError), replacing(path) as temporary:
+        temporary.write_text("half") + "the rest"
+    assert json.loads(path.read_text(encoding="utf-8")) == {"é": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"paths\.output_dir"):
+        make_output_dir(str(tmp_path / "file/run"))
+    assert make_output_dir(str(tmp_path / "a/b")).is_dir()
+
+
+def test_names_are_kept_within_the_root():
+    assert relative_path(Path("/data/a/b.png"), Path("/data")) == Path("a/b.png")
+    assert relative_path(Path("/other/b.png"), Path("/data")) == Path("b.png")

@@ -88,11 +88,8 @@ class Backbone(nn.Module, ABC):
     def features(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
         """Pooled feature maps `(N, C, h // pool, w // pool)` of each layer; see `forward`."""
         chosen = self.layers if layers is None else layers
-        pools = (self.pools[self.layers.index(layer)] for layer in chosen)
-        return [
-            pool_features(feature_map, pool)
-            for feature_map, pool in zip(self(images, chosen), pools, strict=True)
-        ]
+        maps = zip(chosen, self(images, chosen), strict=True)
+        return [pool_features(each, self.pools[self.layers.index(layer)]) for layer, each in maps]
 
     def accelerate(
         self,

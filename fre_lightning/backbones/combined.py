@@ -12,18 +12,16 @@ class CombinedBackbone(Backbone):
     """Several backbones that get the same images.
 
     Its layers are called `<key>.<layer>`. Features of each backbone are cached as if it were alone.
+
+    Args:
+        name: The combination's name in tables and folders.
+        backbones: At least one, by key.
+
+    Raises:
+        ConfigError: If there are none, or their image sizes differ.
     """
 
     def __init__(self, name: str, backbones: Mapping[str, Backbone]) -> None:
-        """Store the backbones.
-
-        Args:
-            name: The combination's name in tables and folders.
-            backbones: At least one, by key.
-
-        Raises:
-            ConfigError: If there are none, or their image sizes differ.
-        """
         sizes = {part.image_size for part in backbones.values()}
         if len(sizes) != 1:
             listed = ", ".join(f"{key} {list(b.image_size)}" for key, b in backbones.items())

@@ -8,6 +8,7 @@ import importlib.util
 import threading
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def images_per_thread(engine: str, image_size: tuple[int, int]) -> int | None:
 
 def build_engine(
     engine: str,
-    network: nn.Module,
+    network: fx.GraphModule,
     image_size: tuple[int, int],
     *,
     n_threads: int,
@@ -73,7 +74,7 @@ def build_engine(
 
     Args:
         engine: `eager`, `compile` or `openvino`.
-        network: Returns `{layer: output}`, as torchvision's feature extractors do.
+        network: From `keep_layers`.
         image_size: `(H, W)`.
         n_threads: The number of threads that will call the engine at the same time.
         bf16: Whether OpenVINO may compute in bfloat16; for PyTorch autocast decides.
@@ -86,29 +87,29 @@ def build_engine(
     # Convolutions are fastest in this format, on CPUs and on tensor cores.
     folded = fold_batch_norm(network).to(memory_format=torch.channels_last)
     run = torch.compile(folded) if engine == "compile" else folded
-    return lambda images: list(run(images.contiguous(memory_format=torch.channels_last)).values())
+    return lambda images: list(run(images.contiguous(memory_format=torch.channels_last)))
 
 
-def keep_layers(network: nn.Module, layers: Sequence[str]) -> nn.Module:
+def keep_layers(network: fx.GraphModule, layers: Sequence[str]) -> fx.GraphModule:
     """The part of a feature extractor that some of its layers need; parameters are shared.
 
     Args:
         network: Returns `{layer: output}`.
         layers: Some of its layers.
+
+    Returns:
+        A network that returns the tuple of their outputs.
     """
-    if not isinstance(network, fx.GraphModule):
-        return network
     kept = fx.GraphModule(network, copy.deepcopy(network.graph))
     output = next(node for node in kept.graph.nodes if node.op == "output")
-    outputs = output.args[0]
-    output.args = ({layer: outputs[layer] for layer in layers},)
+    output.args = (tuple(output.args[0][layer] for layer in layers),)
     kept.graph.eliminate_dead_code()
     kept.delete_all_unused_submodules()
     kept.recompile()
     return kept.eval()
 
 
-def fold_batch_norm(network: nn.Module) -> nn.Module:
+def fold_batch_norm(network: fx.GraphModule) -> fx.GraphModule:
     """A copy of a network in which batch normalisation is part of the convolution before it.
 
     Both are folded: calls in the graph of a traced network, and layers of `nn.Sequential`s, as
@@ -120,57 +121,36 @@ def fold_batch_norm(network: nn.Module) -> nn.Module:
     folded = copy.deepcopy(network)
     for module in list(folded.modules()):
         module.training = False  # lost by the deep copy of a traced network
-    for module in list(folded.modules()):
         if isinstance(module, nn.Sequential):
             _fold_sequential(module)
-    if isinstance(folded, fx.GraphModule):
-        _fold_graph(folded)
+    calls = [node for node in folded.graph.nodes if node.op == "call_module"]
+    for node in calls:
+        source = node.args[0]
+        if source not in calls or len(source.users) != 1:
+            continue
+        first, second = folded.get_submodule(source.target), folded.get_submodule(node.target)
+        n_uses = sum(call.target in {source.target, node.target} for call in calls)
+        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d) and n_uses == 2:
+            folded.set_submodule(source.target, fuse_conv_bn_eval(first, second))
+            node.replace_all_uses_with(source)
+            folded.graph.erase_node(node)
+    folded.recompile()
     return folded
 
 
 def _fold_sequential(layers: nn.Sequential) -> None:
-    for index in range(len(layers) - 1):
-        first, second = layers[index], layers[index + 1]
+    for index, (first, second) in enumerate(pairwise(layers)):
         if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-            layers[index] = fuse_conv_bn_eval(first, second)
+            layers[index] = fuse_conv_bn_eval(first.eval(), second.eval())
             layers[index + 1] = nn.Identity()
 
 
-def _fold_graph(network: fx.GraphModule) -> None:
-    calls = [node for node in network.graph.nodes if node.op == "call_module"]
-    for node in calls:
-        source = node.args[0]
-        if not isinstance(source, fx.Node) or source.op != "call_module":
-            continue
-        first = network.get_submodule(str(source.target))
-        second = network.get_submodule(str(node.target))
-        if not isinstance(first, nn.Conv2d) or not isinstance(second, nn.BatchNorm2d):
-            continue
-        n_uses = sum(call.target in {source.target, node.target} for call in calls)
-        if len(source.users) == 1 and n_uses == 2:
-            network.set_submodule(str(source.target), fuse_conv_bn_eval(first, second))
-            node.replace_all_uses_with(source)
-            network.graph.erase_node(node)
-    network.recompile()
-
-
-class _Outputs(nn.Module):
-    """A feature extractor that returns its maps as a tuple."""
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.network(images).values())
-
-
-def _convert(network: nn.Module, image_size: tuple[int, int]) -> Any:
+def _convert(network: fx.GraphModule, image_size: tuple[int, int]) -> Any:
     """The `openvino.Model` of a network, for any number of images."""
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)  # of torch, about OpenVINO's tracing
         return import_openvino().convert_model(
-            _Outputs(fold_batch_norm(network)).eval(),
+            fold_batch_norm(network),
             example_input=torch.zeros(1, 3, *image_size),
             input=[-1, 3, *image_size],
         )

@@ -12,7 +12,16 @@ from fre_lightning.threads import end_threads, intra_op_threads, start_threads
 
 
 class Extractor:
-    """Computes pooled features of batches of images on all cores, or on a GPU."""
+    """Computes pooled features of batches of images on all cores, or on a GPU, until `close`.
+
+    Args:
+        backbone: On `device` already.
+        layers: Some of its layers.
+        device: The device of the images.
+        n_threads: The number of CPU threads.
+        precision: The trainer's precision.
+        cache_dir: See `Backbone.accelerate`.
+    """
 
     def __init__(
         self,
@@ -23,16 +32,6 @@ class Extractor:
         precision: str,
         cache_dir: Path | None = None,
     ) -> None:
-        """Build the backbone's engine and start the threads; `close` ends them.
-
-        Args:
-            backbone: On `device` already.
-            layers: Some of its layers.
-            device: The device of the images.
-            n_threads: The number of CPU threads.
-            precision: The trainer's precision.
-            cache_dir: See `Backbone.accelerate`.
-        """
         backbone.accelerate(n_threads, precision, layers, cache_dir)
         self._function = partial(backbone.features, layers=layers)
         self._parallel: ImageParallel | None = None
@@ -59,19 +58,17 @@ class ImageParallel:
     Threads that share an operation wait for each other at its end: cores idle on small maps, and
     all of them wait if another program, or our decoders, takes one. Threads with images of their
     own wait for none.
+
+    Args:
+        function: Maps `(n, ...)` images to tensors `(n, ...)`, independently of each other; called
+            from several threads.
+        n_threads: The number of threads.
+        images_per_thread: The largest n.
     """
 
     def __init__(
         self, function: Callable[[Tensor], list[Tensor]], n_threads: int, images_per_thread: int
     ) -> None:
-        """Start the threads.
-
-        Args:
-            function: Maps `(n, ...)` images to tensors `(n, ...)`, independently of each other;
-                called from several threads.
-            n_threads: The number of threads.
-            images_per_thread: The largest n.
-        """
         self._function = function
         self._images_per_thread = images_per_thread
         self._pool = start_threads(n_threads, "compute")

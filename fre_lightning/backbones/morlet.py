@@ -21,17 +21,16 @@ _NEGLIGIBLE = 1e-15
 
 
 class MorletBank(nn.Module):
-    """The Morlet wavelets of one scale in all orientations, for spectra of one resolution."""
+    """The Morlet wavelets of one scale in all orientations, for spectra of one resolution.
+
+    Args:
+        sides: `(H, W)` of the grid at full resolution.
+        n_orientations: L.
+        source: The input signals are sampled every 2^source pixels.
+        j: The scale; the result is sampled every 2^j pixels.
+    """
 
     def __init__(self, sides: Sequence[int], n_orientations: int, source: int, j: int) -> None:
-        """Build the filters.
-
-        Args:
-            sides: `(H, W)` of the grid at full resolution.
-            n_orientations: L.
-            source: The input signals are sampled every 2^source pixels.
-            j: The scale; the result is sampled every 2^j pixels.
-        """
         super().__init__()
         self.sides = [side >> j for side in sides]
         reach = _reach(j, n_orientations)

@@ -47,7 +47,8 @@ def load_or_convert(
     path = cache_dir / "openvino" / f"{hashlib.sha256(about.encode()).hexdigest()[:16]}.zip"
     if path.is_file():
         try:
-            return _read(path)
+            with zipfile.ZipFile(path) as archive:
+                return import_openvino().Core().read_model(*map(archive.read, _PARTS))
         except (OSError, zipfile.BadZipFile, KeyError, RuntimeError) as error:
             log.warning("%s is damaged (%s): converting the network again.", path, error)
     model = convert()
@@ -57,11 +58,6 @@ def load_or_convert(
     except OSError as error:
         log.warning("The converted network cannot be kept in %s (%s).", path.parent, error)
     return model
-
-
-def _read(path: Path) -> Any:
-    with zipfile.ZipFile(path) as archive:
-        return import_openvino().Core().read_model(*(archive.read(part) for part in _PARTS))
 
 
 def _write(path: Path, model: Any) -> None:

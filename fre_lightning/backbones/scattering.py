@@ -34,6 +34,15 @@ class Scattering(Backbone):
     there are the luminance channels only.
 
     Images are reflected at their borders. Cells tile the image: H // 2^J rows, whatever H is.
+
+    Args:
+        name: Its name in tables and folders.
+        image_size: One number, or `[H, W]`.
+        n_scales: J; a cell of the grid is 2^J pixels wide.
+        n_orientations: L.
+        colour: Whether there are colour channels as well.
+        pool: Cells that are averaged along each side.
+        compression: See `ChannelStandardizer`; it is not applied here.
     """
 
     def __init__(
@@ -46,17 +55,6 @@ class Scattering(Backbone):
         pool: int,
         compression: str,
     ) -> None:
-        """Build the filters.
-
-        Args:
-            name: Its name in tables and folders.
-            image_size: One number, or `[H, W]`.
-            n_scales: J; a cell of the grid is 2^J pixels wide.
-            n_orientations: L.
-            colour: Whether there are colour channels as well.
-            pool: Cells that are averaged along each side.
-            compression: See `ChannelStandardizer`; it is not applied here.
-        """
         super().__init__(name, "order2", pool, image_size, compression)
         _check(n_scales, n_orientations, self.image_size)
         self.n_scales = n_scales
@@ -196,16 +194,9 @@ def _check(n_scales: int, n_orientations: int, image_size: tuple[int, int]) -> N
 def _padded_side(side: int, cell: int) -> int:
     """The smallest multiple of `cell`, one cell longer at both ends, that suits an FFT."""
     n_cells = -(-side // cell) + 2
-    while not _is_smooth(n_cells):
+    while pow(2 * 3 * 5 * 7, n_cells, n_cells):  # a prime factor above 7
         n_cells += 1
     return n_cells * cell
-
-
-def _is_smooth(n: int) -> bool:
-    for prime in (2, 3, 5, 7):
-        while n % prime == 0:
-            n //= prime
-    return n == 1
 
 
 def _reflection(side: int, padded: int) -> Tensor:

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from contextlib import nullcontext
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -32,9 +31,23 @@ class TorchvisionBackbone(Backbone):
 
     Its features are never compressed, so there is no parameter `compression`.
 
+    Args:
+        name: Torchvision's, for example `resnet18`.
+        layers: A layer, for example `layer3` or `features.6`; or several, from the shallowest to
+            the deepest.
+        pool: Kernel and stride of the average pooling, or one number for each layer.
+        image_size: One number or `[height, width]`.
+        weights: A name of torchvision's such as IMAGENET1K_V1, downloaded at first use; a `.pth` or
+            `.safetensors` file; or `random`.
+        seed: The seed of random weights.
+        engine: `eager`, `compile`, `openvino`, or `auto`: see `resolve_engine`.
+        tf32: Whether NVIDIA GPUs may round inputs of convolutions to 11 bits, torch's default.
+
+    Raises:
+        BackboneError: If torchvision has no such network, or the network no such layer.
+
     Attributes:
-        network: The part of the network that the layers need; it keeps torchvision's names of
-            parameters.
+        network: The part that the layers need; parameters keep torchvision's names.
     """
 
     pixel_mean: Tensor
@@ -51,24 +64,6 @@ class TorchvisionBackbone(Backbone):
         engine: str,
         tf32: bool,
     ) -> None:
-        """Build the network; `load_weights` fills it.
-
-        Args:
-            name: The network's name in torchvision, for example `resnet18`.
-            layers: A layer, for example `layer3` or `features.6`; or several, from the shallowest
-                to the deepest.
-            pool: Kernel and stride of the average pooling, or one number for each layer.
-            image_size: One number or `[height, width]`.
-            weights: A name of torchvision's such as IMAGENET1K_V1, downloaded at first use; a
-                `.pth` or `.safetensors` file; or `random`.
-            seed: The seed of random weights.
-            engine: `eager`, `compile`, `openvino`, or `auto`: see `resolve_engine`.
-            tf32: Whether convolutions on NVIDIA GPUs may round their inputs to 11 bits, torch's
-                default.
-
-        Raises:
-            BackboneError: If torchvision has no such network, or the network no such layer.
-        """
         super().__init__(name, layers, pool, image_size)
         self.weights = weights
         self.seed = seed
@@ -94,17 +89,15 @@ class TorchvisionBackbone(Backbone):
     @property
     def weights_label(self) -> str:
         """The weights' name, file name, or `random` with its seed."""
-        if self.weights == RANDOM:
-            return f"random (seed {self.seed})"
-        return Path(self.weights).name
+        is_random = self.weights == RANDOM
+        return f"random (seed {self.seed})" if is_random else Path(self.weights).name
 
     def load_weights(self) -> None:
         """Load the weights named in the constructor, see `load_state`."""
-        if self.weights == RANDOM:
-            return
-        state = load_state(self.name, self.weights, self.network.state_dict())
-        self.network.load_state_dict(state)
-        self._engines = {}
+        if self.weights != RANDOM:
+            state = load_state(self.name, self.weights, self.network.state_dict())
+            self.network.load_state_dict(state)
+            self._engines = {}
 
     def engine_on(self, device: str) -> str:
         """The engine on a type of device, see `resolve_engine`."""
@@ -151,23 +144,21 @@ class TorchvisionBackbone(Backbone):
         """Feature maps `(N, C, h, w)` of some layers of `(N, 3, H, W)` uint8 images."""
         chosen = self.layers if layers is None else tuple(layers)
         normalized = images.float().sub_(self.pixel_mean).div_(self.pixel_std)
-        run = self._engines.get(chosen) or partial(self._run_plainly, chosen)
         flags = torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32)
         with flags if images.is_cuda else nullcontext():
-            feature_maps = run(normalized)
+            if chosen in self._engines:
+                feature_maps = self._engines[chosen](normalized)
+            else:
+                outputs = self.network(normalized)
+                feature_maps = [outputs[layer] for layer in chosen]
         for layer, feature_map in zip(chosen, feature_maps, strict=True):
             if feature_map.ndim != 4:
                 msg = (
-                    f"The output of {self.name}'s layer {layer} has shape "
-                    f"{tuple(feature_map.shape)}: FRE needs a map of (N, C, h, w). "
-                    "Choose model.layers before the network's pooling and classifier."
+                    f"{self.name}'s layer {layer} gives {tuple(feature_map.shape)}; FRE needs a map "
+                    "(N, C, h, w). Choose model.layers before the network's pooling and classifier."
                 )
                 raise BackboneError(msg)
         return feature_maps
-
-    def _run_plainly(self, layers: Sequence[str], images: Tensor) -> list[Tensor]:
-        outputs = self.network(images)
-        return [outputs[layer] for layer in layers]
 
 
 def _build(name: str) -> nn.Module:
@@ -181,7 +172,7 @@ def _build(name: str) -> nn.Module:
     return network.eval()
 
 
-def _cut(network: nn.Module, layers: Sequence[str]) -> nn.Module:
+def _cut(network: nn.Module, layers: Sequence[str]) -> fx.GraphModule:
     """The part of a network that ends at some layers; it returns `{layer: output}`."""
     known = [name for name, _ in network.named_modules() if name]
     for layer in layers:
@@ -193,7 +184,8 @@ def _cut(network: nn.Module, layers: Sequence[str]) -> nn.Module:
             )
             raise BackboneError(msg)
     try:
-        extractor: nn.Module = create_feature_extractor(network, {name: name for name in layers})
+        names = {layer: layer for layer in layers}
+        extractor: fx.GraphModule = create_feature_extractor(network, names)
     except (ValueError, fx.proxy.TraceError) as error:
         msg = f"{type(network).__name__} cannot be cut at {', '.join(layers)}: {error}"
         raise BackboneError(msg) from error

@@ -13,7 +13,6 @@ from torchvision.models import get_model_weights
 from fre_lightning.errors import BackboneError
 
 RANDOM = "random"
-_FILE_SUFFIXES = (".pth", ".pt", ".safetensors")
 
 
 def load_state(name: str, weights: str, needed: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -30,15 +29,19 @@ def load_state(name: str, weights: str, needed: Mapping[str, Tensor]) -> dict[st
     Raises:
         BackboneError: If the weights cannot be downloaded or read, or belong to another network.
     """
-    if weights.endswith(_FILE_SUFFIXES):
-        state: Mapping[str, Tensor] = _read(Path(weights).expanduser())
-    else:
-        state = _download(name, weights)
-    _check_fit(needed, state, f"model.weights={weights}", name)
+    is_file = weights.endswith((".pth", ".pt", ".safetensors"))
+    state = _read(Path(weights).expanduser()) if is_file else _download(name, weights)
+    misfit = _find_misfit(needed, state)
+    if misfit:
+        msg = (
+            f"model.weights={weights} does not fit {name}: {misfit}. "
+            f"It looks like weights of another network; give a file of torchvision's {name}."
+        )
+        raise BackboneError(msg)
     return {key: state.get(key, value) for key, value in needed.items()}
 
 
-def _read(path: Path) -> dict[str, Tensor]:
+def _read(path: Path) -> Mapping[str, Tensor]:
     """A state dict from a file, without running any code that the file may hold."""
     if not path.is_file():
         msg = f"There is no weights file {path}. Correct model.weights, or see the README's list."
@@ -87,22 +90,15 @@ def _download(name: str, weights: str) -> Mapping[str, Tensor]:
     return state
 
 
-def _check_fit(
-    needed: Mapping[str, Tensor], state: Mapping[str, Tensor], source: str, name: str
-) -> None:
-    """Reject a state dict that lacks a tensor of `needed`, or has one of another shape."""
+def _find_misfit(needed: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:
+    """Whether a state dict lacks a tensor of `needed`, or has one of another shape."""
     missing = [k for k in needed if k not in state and not k.endswith("num_batches_tracked")]
     if missing:
-        msg = (
-            f"{source} does not fit {name}: {len(missing)} of the {len(needed)} tensors that the "
-            f"chosen layers need are missing, {missing[0]} the first. "
-            f"It looks like weights of another network; give a file of torchvision's {name}."
+        return (
+            f"{len(missing)} of the {len(needed)} tensors that the chosen layers need are missing, "
+            f"{missing[0]} the first"
         )
-        raise BackboneError(msg)
     for key, value in needed.items():
         if key in state and state[key].shape != value.shape:
-            msg = (
-                f"{source} does not fit {name}: {key} is {tuple(state[key].shape)} where the "
-                f"network has {tuple(value.shape)}. Give a file of torchvision's {name}."
-            )
-            raise BackboneError(msg)
+            return f"{key} is {tuple(state[key].shape)} where it has {tuple(value.shape)}"
+    return None

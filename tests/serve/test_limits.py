@@ -17,13 +17,13 @@ def refused(status):
 
 def test_a_gate_has_room_for_a_number_of_requests():
     gate = Gate(2)
-    with gate:
-        with pytest.raises(ZeroDivisionError), gate:
+    with gate.request():
+        with pytest.raises(ZeroDivisionError), gate.request():
             raise ZeroDivisionError  # leaves its place as well
-        with gate, refused(503) as refusal, gate:
+        with gate.request(), refused(503) as refusal, gate.request():
             pytest.fail("three are in")
         assert refusal.value.headers == {"Retry-After": "1"}
-        with gate:
+        with gate.request():
             pass
 
 

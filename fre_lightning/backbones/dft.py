@@ -21,20 +21,18 @@ class AxisDFT(nn.Module):
     """`y[m] = sum_n x[n] exp(+-2 pi i n m / n_out)` along the axis before the last.
 
     There may be several times as many inputs as outputs; they fold onto each other.
+
+    Args:
+        n_in: Number of inputs, a multiple of `n_out`.
+        n_out: Number of outputs, and the period.
+        sign: Of the exponent: -1 forwards, 1 backwards.
+        is_real: Whether the input has no imaginary part.
     """
 
     blocks: Tensor
     residues: Tensor
 
     def __init__(self, n_in: int, n_out: int, *, sign: int, is_real: bool = False) -> None:
-        """Build the matrices.
-
-        Args:
-            n_in: Number of inputs, a multiple of `n_out`.
-            n_out: Number of outputs, and the period.
-            sign: Of the exponent: -1 forwards, 1 backwards.
-            is_real: Whether the input has no imaginary part.
-        """
         super().__init__()
         n_blocks = _divisor_near_root(n_out)
         n_places = n_out // n_blocks
@@ -85,10 +83,12 @@ class PlaneDFT(nn.Module):
 
 
 class ModulusOfInverseDFT(nn.Module):
-    """The modulus of the signals that belong to spectra, sampled as sparsely as is asked for."""
+    """The modulus of the signals that belong to spectra, sampled as sparsely as is asked for.
+
+    The sides of a spectrum are multiples of those of the signal.
+    """
 
     def __init__(self, n_rows: int, n_columns: int, height: int, width: int) -> None:
-        """Build the transforms; the spectrum's sides are multiples of the signal's."""
         super().__init__()
         self.over_rows = AxisDFT(n_rows, height, sign=1)
         self.over_columns = AxisDFT(n_columns, width, sign=1)

@@ -15,21 +15,20 @@ _NEGLIGIBLE = 1e-6
 
 
 class RealMorletBank(nn.Module):
-    """The same as `MorletBank`, for spectra from `PlaneDFT`."""
+    """The same as `MorletBank`, for spectra from `PlaneDFT`.
+
+    Args:
+        sides: `(H, W)` of the padded grid.
+        n_orientations: L.
+        source: Spectra belong to signals sampled every 2^source pixels.
+        j: The scale; results are sampled every 2^j pixels.
+    """
 
     filters: Tensor
     rows: Tensor
     columns: Tensor
 
     def __init__(self, sides: Sequence[int], n_orientations: int, source: int, j: int) -> None:
-        """Build the filters.
-
-        Args:
-            sides: `(H, W)` of the padded grid.
-            n_orientations: L.
-            source: Spectra belong to signals sampled every 2^source pixels.
-            j: The scale; results are sampled every 2^j pixels.
-        """
         super().__init__()
         height, width = (side >> j for side in sides)
         bins = [torch.arange(-(side >> source) // 2, (side >> source) // 2) for side in sides]

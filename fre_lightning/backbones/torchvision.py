@@ -154,7 +154,7 @@ class TorchvisionBackbone(Backbone):
         for layer, feature_map in zip(chosen, feature_maps, strict=True):
             if feature_map.ndim != 4:
                 msg = (
-                    f"{self.name}'s layer {layer} gives {tuple(feature_map.shape)}; FRE needs maps "
+                    f"{self.name}'s {layer} gives {tuple(feature_map.shape)}: FRE needs a map, "
                     "(N, C, h, w). Choose model.layers before the network's pooling and classifier."
                 )
                 raise BackboneError(msg)

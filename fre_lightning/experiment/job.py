@@ -29,7 +29,7 @@ from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.files import make_output_dir, write_json
 from fre_lightning.metrics.by_type import metrics_by_type
-from fre_lightning.metrics.curves import AUPRO_LIMIT, curve_points
+from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
 from fre_lightning.report import write_report
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
@@ -115,7 +115,7 @@ def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root
     run_folder.write_scores(folder, batches.samples, module.scores.tolist(), root)
     run_folder.write_defect_types(folder, metrics_by_type(module.scores, types, pixel.values))
     curves = {
-        "image_roc": curve_points(*module.image_metrics.counts()),
+        "image_roc": curve_points(*count(module.scores, module.labels)),
         "pixel_roc": curve_points(kinds.defects, kinds.good),
         "pixel_pro": curve_points(kinds.by_region, kinds.good, AUPRO_LIMIT),
     }

@@ -12,6 +12,7 @@ from fre_lightning.experiment import tensorboard
 from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.module import FREModule
+from fre_lightning.metrics.curves import count
 from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
 from fre_lightning.pictures.thumbnails import gallery_order, write_thumbnails
 from fre_lightning.results import run_folder
@@ -30,8 +31,8 @@ def draw_pictures(
     samples, root = batches.samples, datamodule.dataset.files_root
     n_threads, scores, model = datamodule.n_threads, module.scores, module.model
     artist = PanelArtist(module.error_maps, model.anomaly_maps_of, model.image_size)
-    metrics = (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
-    counts = {name: metric.counts() for name, metric in metrics}
+    pixels = module.pixel_metrics.total.kinds()
+    counts = {"image": count(scores, module.labels), "pixel": (pixels.defects, pixels.good)}
     for logger in trainer.loggers:
         if isinstance(logger, TensorBoardLogger):
             # Once and with the final metrics: only so has the HParams tab columns.

@@ -94,6 +94,8 @@ class Detector:
         n_threads: CPU threads that decode, and that compute.
 
     Attributes:
+        description: Backbone, weights and reducer, for a log.
+        device: The model's.
         image_size: `(H, W)` that images are resized to.
         pixel_threshold: The anomaly map's value that few normal images exceed, or None.
     """
@@ -101,6 +103,8 @@ class Detector:
     def __init__(
         self, model: FREModel, false_alarm_rate: float, threshold: float | None, n_threads: int
     ) -> None:
+        self.description = model.description
+        self.device = model.device
         self.image_size = model.image_size
         self.false_alarm_rate = false_alarm_rate
         self.n_threads = n_threads
@@ -116,16 +120,6 @@ class Detector:
         self._model = model
         self._lock = threading.Lock()
         model.accelerate(n_threads)
-
-    @property
-    def description(self) -> str:
-        """Backbone, weights and reducer, for a log."""
-        return self._model.description
-
-    @property
-    def device(self) -> torch.device:
-        """The model's device."""
-        return self._model.device
 
     def __call__(self, image: ImageLike) -> DetectionResult:
         """Judge an image.
@@ -179,8 +173,7 @@ class Detector:
             return []
         pixels = torch.stack([image.pixels for image in images])
         with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
-            scored = self._model(pixels.to(self._model.device))
-            scores, maps = scored.scores.cpu(), scored.anomaly_maps.float().cpu()
+            scores, maps = (part.float().cpu() for part in self._model(pixels.to(self.device)))
         if not scores.isfinite().all():
             msg = "The detector's score of an image is not a finite number. Fit it again."
             raise FeatureError(msg)

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from tqdm import tqdm
 
 from fre_lightning.config import build
@@ -27,7 +27,7 @@ from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
-from fre_lightning.files import make_output_dir, write_json
+from fre_lightning.files import make_output_dir, write_json, write_text
 from fre_lightning.metrics.by_type import metrics_by_type
 from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
 from fre_lightning.report import write_report
@@ -80,7 +80,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if batches:
             trainer.test(module, tqdm(batches, "Scoring", disable=None), verbose=False)
     with watch("write"):
-        run_folder.write_config(output_dir, cfg)
+        write_text(output_dir / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
         run_folder.write_environment(output_dir)
         if batches:
             _write_scores(output_dir, module, batches, datamodule.dataset.files_root)
@@ -88,7 +88,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     write_json(output_dir / run_folder.METRICS, summary)
     print_metrics(summary, output_dir)
     if batches:
-        draw_pictures(cfg, output_dir, trainer, module, batches, datamodule, summary)
+        draw_pictures(cfg, output_dir, module, batches.samples, datamodule, summary)
     if cfg.report:
         write_report(output_dir / run_folder.REPORT, [output_dir])
         log.info("Report: %s", output_dir / run_folder.REPORT)

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from hydra.errors import InstantiationException
-from torch import Tensor
 
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
@@ -180,23 +179,21 @@ class Detector:
         p = [None] * len(images)
         if len(self._normal_scores):
             p = p_values(scores, self._normal_scores).tolist()
-        sizes = (image.size for image in images)
-        return [*map(self._result, scores.tolist(), p, maps, sizes)]
-
-    def _result(
-        self, score: float, p_value: float | None, anomaly_map: Tensor, size: tuple[int, int]
-    ) -> DetectionResult:
-        array = anomaly_map.numpy().copy()  # not a view that would keep the batch in memory
-        return DetectionResult(
-            score=score,
-            p_value=p_value,
-            threshold=self.threshold,
-            is_defective=None if self.threshold is None else score > self.threshold,
-            anomaly_map=array,
-            pixel_threshold=self.pixel_threshold,
-            box=hottest_box(array, self.pixel_threshold, size),
-            image_size=size,
-        )
+        # Not views of the maps, which would keep the batch in memory.
+        arrays, sizes = (one.numpy().copy() for one in maps), (image.size for image in images)
+        return [
+            DetectionResult(
+                score=score,
+                p_value=p_value,
+                threshold=self.threshold,
+                is_defective=None if self.threshold is None else score > self.threshold,
+                anomaly_map=array,
+                pixel_threshold=self.pixel_threshold,
+                box=hottest_box(array, self.pixel_threshold, size),
+                image_size=size,
+            )
+            for score, p_value, array, size in zip(scores.tolist(), p, arrays, sizes, strict=True)
+        ]
 
 
 def _find_device(name: str | None) -> torch.device:

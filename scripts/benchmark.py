@@ -36,7 +36,7 @@ from fre_lightning.experiment import run
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.loader import ImageLoader
 from fre_lightning.reducers import PCA
-from fre_lightning.reducers.cross_fit import draw_folds, held_out_error_maps
+from fre_lightning.reducers.cross_fit import draw_folds, held_out_errors
 from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.threads import default_n_threads
 
@@ -279,7 +279,7 @@ def measure_scaling() -> dict[str, float]:
         matrix = FeatureMatrix([features + 0.01 * torch.randn(n, d, generator=generator)])
         fit = best_seconds(lambda matrix=matrix: PCA(0.97).fit(matrix), n_times=2)
         start = time.perf_counter()
-        held_out_error_maps(find_subspace(matrix), 0.97, (d, 1, 1), draw_folds(n, 10))
+        held_out_errors(find_subspace(matrix), 0.97, torch.zeros(d).long(), draw_folds(n, 10))
         folds = time.perf_counter() - start
         table.add_row(str(n), str(d), f"{fit:.3f}", f"{folds:.3f}")
         numbers |= {f"pca_seconds_{n}x{d}": fit, f"folds_seconds_{n}x{d}": folds}

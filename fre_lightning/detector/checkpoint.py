@@ -35,14 +35,12 @@ class Checkpoint(NamedTuple):
         n_train: The number of images that the model was fitted on.
         state_dict: The model's parameters and buffers.
         false_alarm_rate: The run's; a detector's default.
-        versions: The versions of `fre_lightning` and `torch` that wrote it.
     """
 
     config: Mapping[str, Any]
     n_train: int
     state_dict: Mapping[str, Tensor]
     false_alarm_rate: float
-    versions: Mapping[str, str]
 
 
 def describe(
@@ -81,9 +79,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if state_digest(state_dict) != about["weights_sha256"]:
             msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
             raise CheckpointError(msg)
-        return Checkpoint(
-            config, about["n_train"], state_dict, about["false_alarm_rate"], about["versions"]
-        )
+        return Checkpoint(config, about["n_train"], state_dict, about["false_alarm_rate"])
     except CheckpointError:
         raise
     except Exception as error:  # torch raises all kinds on damaged files

@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 import torch
 from hydra.errors import InstantiationException
-from torch import Tensor
 
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
@@ -94,6 +93,8 @@ class Detector:
         n_threads: CPU threads that decode, and that compute.
 
     Attributes:
+        description: Backbone, weights and reducer, for a log.
+        device: The model's.
         image_size: `(H, W)` that images are resized to.
         pixel_threshold: The anomaly map's value that few normal images exceed, or None.
     """
@@ -101,6 +102,8 @@ class Detector:
     def __init__(
         self, model: FREModel, false_alarm_rate: float, threshold: float | None, n_threads: int
     ) -> None:
+        self.description = model.description
+        self.device = model.device
         self.image_size = model.image_size
         self.false_alarm_rate = false_alarm_rate
         self.n_threads = n_threads
@@ -116,16 +119,6 @@ class Detector:
         self._model = model
         self._lock = threading.Lock()
         model.accelerate(n_threads)
-
-    @property
-    def description(self) -> str:
-        """Backbone, weights and reducer, for a log."""
-        return self._model.description
-
-    @property
-    def device(self) -> torch.device:
-        """The model's device."""
-        return self._model.device
 
     def __call__(self, image: ImageLike) -> DetectionResult:
         """Judge an image.
@@ -179,31 +172,28 @@ class Detector:
             return []
         pixels = torch.stack([image.pixels for image in images])
         with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
-            scored = self._model(pixels.to(self._model.device))
-            scores, maps = scored.scores.cpu(), scored.anomaly_maps.float().cpu()
+            scores, maps = (part.float().cpu() for part in self._model(pixels.to(self.device)))
         if not scores.isfinite().all():
             msg = "The detector's score of an image is not a finite number. Fit it again."
             raise FeatureError(msg)
         p = [None] * len(images)
         if len(self._normal_scores):
             p = p_values(scores, self._normal_scores).tolist()
-        sizes = (image.size for image in images)
-        return [*map(self._result, scores.tolist(), p, maps, sizes)]
-
-    def _result(
-        self, score: float, p_value: float | None, anomaly_map: Tensor, size: tuple[int, int]
-    ) -> DetectionResult:
-        array = anomaly_map.numpy().copy()  # not a view that would keep the batch in memory
-        return DetectionResult(
-            score=score,
-            p_value=p_value,
-            threshold=self.threshold,
-            is_defective=None if self.threshold is None else score > self.threshold,
-            anomaly_map=array,
-            pixel_threshold=self.pixel_threshold,
-            box=hottest_box(array, self.pixel_threshold, size),
-            image_size=size,
-        )
+        # Not views of the maps, which would keep the batch in memory.
+        arrays, sizes = (one.numpy().copy() for one in maps), (image.size for image in images)
+        return [
+            DetectionResult(
+                score=score,
+                p_value=p_value,
+                threshold=self.threshold,
+                is_defective=None if self.threshold is None else score > self.threshold,
+                anomaly_map=array,
+                pixel_threshold=self.pixel_threshold,
+                box=hottest_box(array, self.pixel_threshold, size),
+                image_size=size,
+            )
+            for score, p_value, array, size in zip(scores.tolist(), p, arrays, sizes, strict=True)
+        ]
 
 
 def _find_device(name: str | None) -> torch.device:

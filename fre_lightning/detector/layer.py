@@ -12,7 +12,7 @@ from fre_lightning.features.shifts import CellShifts
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
-from fre_lightning.reducers.cross_fit import held_out_channel_errors, held_out_error_maps
+from fre_lightning.reducers.cross_fit import held_out_errors
 from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.scoring.rule import error_map
 
@@ -82,10 +82,10 @@ class Branch(nn.Module):
             subspace = reducer.fit(features, device)
             if folds is not None:
                 requested = reducer.n_components_requested
-                held_out = held_out_error_maps(
+                held_out = held_out_errors(
                     subspace,
                     reducer.n_components if isinstance(requested, str) else requested,
-                    (n_channels, height, width),
+                    torch.arange(height * width).repeat(n_channels),
                     folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
                 )
                 maps.append(held_out[:n_maps].view(-1, tiles_per_subspace, height, width))
@@ -93,12 +93,14 @@ class Branch(nn.Module):
 
     def _channel_errors(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
         """Mean squared held-out error of each standardised channel, `(C,)`."""
-        n_tiles, n_channels = rows.row_shape[:2]
+        n_tiles, n_channels, height, width = rows.row_shape
+        channels = torch.arange(n_channels).repeat_interleave(height * width)
         tile_folds = folds.repeat_interleave(n_tiles // self.tiling.n_subspaces)
         errors = []
         for shards in self._split(rows):
             subspace = find_subspace(FeatureMatrix(shards, self.standardizer), device)
-            errors.append(held_out_channel_errors(subspace, _NOISE_SHARE, n_channels, tile_folds))
+            sums = held_out_errors(subspace, _NOISE_SHARE, channels, tile_folds)
+            errors.append(sums.mean(dim=0) / (height * width))
         return torch.stack(errors).mean(dim=0)
 
     def forward(self, features: Tensor) -> Tensor:

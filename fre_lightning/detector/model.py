@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,18 +15,6 @@ from fre_lightning.features.shifts import CellShifts
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Calibration, Scoring
-
-
-class Scored(NamedTuple):
-    """The model's output for some images.
-
-    Attributes:
-        scores: `(N,)` float32, image scores.
-        anomaly_maps: `(N, H, W)` float32.
-    """
-
-    scores: Tensor
-    anomaly_maps: Tensor
 
 
 class FREModel(nn.Module):
@@ -143,10 +130,10 @@ class FREModel(nn.Module):
         with full_precision():
             return self.scoring.anomaly_map(error_maps, self.backbone.image_size, self.tiling)
 
-    def forward(self, images: Tensor) -> Scored:
-        """Score `(N, 3, H, W)` uint8 images."""
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores `(N,)` and anomaly maps `(N, H, W)`, float32, of `(N, 3, H, W)` uint8 images."""
         maps = self.error_maps_of([layer.float() for layer in self.features_of(images)])
-        return Scored(self.scoring.image_score(maps), self.anomaly_maps_of(maps))
+        return self.scoring.image_score(maps), self.anomaly_maps_of(maps)
 
     def fit(
         self, layers: Sequence[CachedRows], device: torch.device, shifts: CellShifts | None

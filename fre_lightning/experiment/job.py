@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, open_dict
+from omegaconf import DictConfig, OmegaConf, open_dict
 from tqdm import tqdm
 
 from fre_lightning.config import build
@@ -27,9 +27,9 @@ from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
-from fre_lightning.files import make_output_dir, write_json
+from fre_lightning.files import make_output_dir, write_json, write_text
 from fre_lightning.metrics.by_type import metrics_by_type
-from fre_lightning.metrics.curves import AUPRO_LIMIT, curve_points
+from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
 from fre_lightning.report import write_report
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
@@ -80,7 +80,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if batches:
             trainer.test(module, tqdm(batches, "Scoring", disable=None), verbose=False)
     with watch("write"):
-        run_folder.write_config(output_dir, cfg)
+        write_text(output_dir / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
         run_folder.write_environment(output_dir)
         if batches:
             _write_scores(output_dir, module, batches, datamodule.dataset.files_root)
@@ -88,7 +88,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     write_json(output_dir / run_folder.METRICS, summary)
     print_metrics(summary, output_dir)
     if batches:
-        draw_pictures(cfg, output_dir, trainer, module, batches, datamodule, summary)
+        draw_pictures(cfg, output_dir, module, batches.samples, datamodule, summary)
     if cfg.report:
         write_report(output_dir / run_folder.REPORT, [output_dir])
         log.info("Report: %s", output_dir / run_folder.REPORT)
@@ -115,7 +115,7 @@ def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root
     run_folder.write_scores(folder, batches.samples, module.scores.tolist(), root)
     run_folder.write_defect_types(folder, metrics_by_type(module.scores, types, pixel.values))
     curves = {
-        "image_roc": curve_points(*module.image_metrics.counts()),
+        "image_roc": curve_points(*count(module.scores, module.labels)),
         "pixel_roc": curve_points(kinds.defects, kinds.good),
         "pixel_pro": curve_points(kinds.by_region, kinds.good, AUPRO_LIMIT),
     }

@@ -19,7 +19,7 @@ from fre_lightning.experiment.batches import FeatureBatch
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.metrics.by_type import PixelMetricsByType
-from fre_lightning.metrics.image import ImageMetrics
+from fre_lightning.metrics.image import image_metrics
 from fre_lightning.metrics.info import METRICS
 from fre_lightning.reducers import GradientReducer
 
@@ -43,8 +43,10 @@ class FREModule(LightningModule):
 
     Attributes:
         scores: `(N,)` image scores of the test images; empty before a test.
-        error_maps: `(N, h, w)`, normalised and fused; empty before a test.
         metrics: The metrics that are defined.
+        labels: `(N,)` int64, 1 for defective test images. Like the next two, a test sets it.
+        error_maps: `(N, h, w)`, normalised and fused.
+        pixel_metrics: Their histograms.
     """
 
     def __init__(
@@ -58,10 +60,7 @@ class FREModule(LightningModule):
         super().__init__()
         self.automatic_optimization = False
         self.model = model
-        self.image_metrics = ImageMetrics()
-        self.pixel_metrics = PixelMetricsByType()
         self.scores = torch.empty(0)
-        self.error_maps = torch.empty(0)
         self.metrics: dict[str, float] = {}
         self._train_rows = train_rows
         self._shifts = shifts
@@ -128,29 +127,26 @@ class FREModule(LightningModule):
 
     def on_test_start(self) -> None:
         """Forget an earlier test."""
-        self._batches: list[tuple[Tensor, Tensor]] = []
+        self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
         self.pixel_metrics = PixelMetricsByType()
-        self.image_metrics.reset()
 
     def test_step(self, batch: FeatureBatch) -> None:
         """Score some test images."""
         error_maps = self.model.error_maps_of(batch.features)
         scores = self.model.scoring.image_score(error_maps)
-        self.image_metrics.update(scores, batch.labels)
         if batch.masks is not None:
             for start in range(0, len(scores), _MAPS_AT_A_TIME):
                 some = slice(start, start + _MAPS_AT_A_TIME)
                 maps = self.model.anomaly_maps_of(error_maps[some])
                 self.pixel_metrics.update(maps, batch.masks[some], batch.types[some])
-        self._batches.append((scores.cpu(), error_maps.cpu()))
+        self._batches.append((scores.cpu(), batch.labels.cpu(), error_maps.cpu()))
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics that are defined."""
-        scores, error_maps = zip(*self._batches, strict=True)
-        self.scores, self.error_maps = torch.cat(scores), torch.cat(error_maps)
-        values = self.image_metrics.compute() | self.image_metrics.intervals()
+        parts = map(torch.cat, zip(*self._batches, strict=True))
+        self.scores, self.labels, self.error_maps = parts
         self.pixel_metrics.close()
-        values |= self.pixel_metrics.total.compute()
+        values = image_metrics(self.scores, self.labels) | self.pixel_metrics.total.compute()
         self.metrics = {name: value for name, value in values.items() if not math.isnan(value)}
         undefined = [name for name in METRICS if math.isnan(values[name])]
         if undefined:

@@ -1,17 +1,18 @@
 """Pictures of a test: in TensorBoard, as heat maps, as thumbnails of the report."""
 
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 from omegaconf import DictConfig
 from pytorch_lightning.loggers import TensorBoardLogger
 
+from fre_lightning.datasets import Sample
 from fre_lightning.experiment import tensorboard
-from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.module import FREModule
+from fre_lightning.metrics.curves import count
 from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
 from fre_lightning.pictures.thumbnails import gallery_order, write_thumbnails
 from fre_lightning.results import run_folder
@@ -20,34 +21,33 @@ from fre_lightning.results import run_folder
 def draw_pictures(
     cfg: DictConfig,
     output_dir: Path,
-    trainer: pl.Trainer,
     module: FREModule,
-    batches: FeatureBatches,
+    samples: Sequence[Sample],
     datamodule: AnomalyDataModule,
     summary: dict[str, Any],
 ) -> None:
     """Draw a test in TensorBoard, as heat maps and as thumbnails, as the configuration says."""
-    samples, root = batches.samples, datamodule.dataset.files_root
-    n_threads, scores, model = datamodule.n_threads, module.scores, module.model
-    artist = PanelArtist(module.error_maps, model.anomaly_maps_of, model.image_size)
-    metrics = (("image", module.image_metrics), ("pixel", module.pixel_metrics.total))
-    counts = {name: metric.counts() for name, metric in metrics}
-    for logger in trainer.loggers:
+    scores, model, n_threads = module.scores, module.model, datamodule.n_threads
+    to_maps, size = model.anomaly_maps_of, model.image_size
+    artist = PanelArtist(samples, module.error_maps, to_maps, size, n_threads)
+    pixels = module.pixel_metrics.total.kinds()
+    counts = {"image": count(scores, module.labels), "pixel": (pixels.defects, pixels.good)}
+    for logger in module.loggers:
         if isinstance(logger, TensorBoardLogger):
             # Once and with the final metrics: only so has the HParams tab columns.
             final = {f"final/{name}": value for name, value in module.metrics.items()}
             logger.log_hyperparams(_hyperparameters(cfg, summary), final)
             tensorboard.log_curves(logger, counts)
-            tensorboard.log_panels(logger, samples, scores, artist, n_threads)
+            tensorboard.log_panels(logger, scores, artist)
             logger.finalize("success")
     if cfg.heatmaps:
-        write_heatmaps(output_dir / run_folder.HEATMAPS, samples, root, artist, n_threads)
+        write_heatmaps(output_dir / run_folder.HEATMAPS, datamodule.dataset.files_root, artist)
     thumbnails = output_dir / run_folder.THUMBNAILS
     shutil.rmtree(thumbnails, ignore_errors=True)  # an earlier run's are known by number, too
     if cfg.report:
-        labels = [sample.label for sample in samples]
+        labels = module.labels.tolist()
         order = gallery_order(labels, scores.tolist(), summary.get("threshold"))
-        write_thumbnails(thumbnails, samples, order, artist, n_threads)
+        write_thumbnails(thumbnails, order, artist)
 
 
 def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import torch
 from omegaconf import DictConfig
 
 from fre_lightning.experiment.batches import FeatureBatches
@@ -46,8 +45,7 @@ def _decisions(rate: float, module: FREModule) -> dict[str, Any]:
         return {}
     values = {"threshold": thresholds.image, "pixel_threshold": thresholds.pixel}
     if len(module.scores):
-        labels = torch.cat(module.image_metrics.labels).cpu()
-        values |= decision_metrics(module.scores, labels, thresholds.image)
+        values |= decision_metrics(module.scores, module.labels, thresholds.image)
     return values
 
 

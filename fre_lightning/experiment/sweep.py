@@ -55,9 +55,9 @@ def _write(folder: Path, runs: list[Path], *, report: bool) -> None:
     from fre_lightning.report import write_report
     from fre_lightning.results.stored_run import read_run
     from fre_lightning.results.sweep_table import print_results, write_results
-    from fre_lightning.results.table import tabulate
+    from fre_lightning.results.table import ResultsTable
 
-    table = tabulate([read_run(path) for path in dict.fromkeys(runs)])
+    table = ResultsTable([read_run(path) for path in dict.fromkeys(runs)])
     write_results(folder, table)
     print_results(table, folder)
     if report:

@@ -18,18 +18,13 @@ MAX_PANELS = 12
 _MAX_CURVE_BINS = 127  # what TensorBoard shows of a PR curve
 
 
-def log_panels(
-    logger: TensorBoardLogger,
-    samples: Sequence[Sample],
-    scores: Tensor,
-    artist: PanelArtist,
-    n_threads: int,
-) -> None:
+def log_panels(logger: TensorBoardLogger, scores: Tensor, artist: PanelArtist) -> None:
     """Log a few heat maps; event files are never pruned, so at most `MAX_PANELS`, as JPEGs."""
     writer = logger.experiment._get_file_writer()  # add_image encodes slowly, as PNG
+    samples = artist.samples
 
     def add(index: int) -> None:
-        panel = artist.draw(index, samples[index])
+        panel = artist.draw(index)
         encoded, (width, height) = encode(panel, "JPEG"), panel.size
         image = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=encoded
@@ -38,7 +33,7 @@ def log_panels(
         writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
 
     # Decoding and encoding take the time; the writer takes events from any thread.
-    with thread_pool(n_threads) as pool:
+    with thread_pool(artist.n_threads) as pool:
         list(pool.map(add, choose_panels(samples, scores)))
 
 

@@ -1,7 +1,6 @@
 """Pixel metrics, as a `torchmetrics.Metric`: AUROC, average precision, F1, AUPRO and AUPIMO.
 
-As with image metrics, `compute` returns plain floats, NaN where undefined. `counts` and
-`kinds` give what `fre_lightning.metrics.curves` draws curves from.
+`compute` returns plain floats, NaN where undefined: without defects or without good pixels.
 """
 
 from typing import Any
@@ -84,13 +83,8 @@ class PixelMetrics(Metric):
         self._update_count += other._update_count
 
     def kinds(self) -> PixelKinds:
-        """The pixels of each kind in each bin, `(K,)` int64 on the CPU."""
+        """The pixels of each kind in each bin, by ascending score, `(K,)` int64 on the CPU."""
         return PixelKinds(*self.histogram()[1].cpu().T.contiguous())
-
-    def counts(self) -> tuple[Tensor, Tensor]:
-        """Defect and good pixels in each bin, by ascending score, `(K,)` each."""
-        kinds = self.kinds()
-        return kinds.defects, kinds.good
 
     def compute(self) -> dict[str, float]:
         """Each of `PIXEL_METRICS`."""

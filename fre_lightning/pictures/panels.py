@@ -43,9 +43,11 @@ class PanelArtist:
     """Draws the panels of test images on one colour scale.
 
     Args:
+        samples: The images.
         error_maps: `(N, h, w)`, normalised.
         to_anomaly_maps: Turns error maps `(n, h, w)` into anomaly maps `(n, H, W)`.
         image_size: `(H, W)`.
+        n_threads: The number of images to be drawn at a time.
 
     Attributes:
         scale: The colour scale.
@@ -53,10 +55,14 @@ class PanelArtist:
 
     def __init__(
         self,
+        samples: Sequence[Sample],
         error_maps: Tensor,
         to_anomaly_maps: Callable[[Tensor], Tensor],
         image_size: tuple[int, int],
+        n_threads: int,
     ) -> None:
+        self.samples = samples
+        self.n_threads = n_threads
         self._error_maps = error_maps
         self._to_anomaly_maps = to_anomaly_maps
         self._image_size = image_size
@@ -66,26 +72,24 @@ class PanelArtist:
         """The anomaly map `(H, W)` of the test image `index`, at the model's image size."""
         return self._to_anomaly_maps(self._error_maps[index][None])[0]
 
-    def draw(self, index: int, sample: Sample) -> Image.Image:
+    def draw(self, index: int) -> Image.Image:
         """The panel of the test image `index`."""
-        mask = None
+        sample, mask = self.samples[index], None
         if sample.mask_path is not None:
             mask = read_mask(sample.mask_path, sample.path, self._image_size)
         image = read_image(sample.path, self._image_size)
         return draw_panel(image, mask, self.anomaly_map(index), self.scale)
 
 
-def write_heatmaps(
-    folder: Path, samples: Sequence[Sample], root: Path, artist: PanelArtist, n_threads: int
-) -> None:
-    """Write a PNG per test image, in folders named as the dataset's own."""
+def write_heatmaps(folder: Path, root: Path, artist: PanelArtist) -> None:
+    """Write a PNG per test image, in folders named as the dataset's own, at `root`."""
+    n_images = len(artist.samples)
 
     def write(index: int) -> None:
-        path = folder / relative_path(samples[index].path, root).with_suffix(".png")
+        path = folder / relative_path(artist.samples[index].path, root).with_suffix(".png")
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
-            artist.draw(index, samples[index]).save(temporary, format="png", compress_level=1)
+            artist.draw(index).save(temporary, format="png", compress_level=1)
 
-    with thread_pool(n_threads) as pool:
-        written = pool.map(write, range(len(samples)))
-        list(tqdm(written, "Heat maps", len(samples), disable=None))
+    with thread_pool(artist.n_threads) as pool:
+        list(tqdm(pool.map(write, range(n_images)), "Heat maps", n_images, disable=None))

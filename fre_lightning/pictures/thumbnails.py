@@ -70,24 +70,19 @@ def gallery_order(
     return sorted(keys, key=keys.__getitem__)
 
 
-def write_thumbnails(
-    folder: Path,
-    samples: Sequence[Sample],
-    order: Sequence[int],
-    artist: PanelArtist,
-    n_threads: int,
-) -> None:
+def write_thumbnails(folder: Path, order: Sequence[int], artist: PanelArtist) -> None:
     """Write the pictures of the first `MAX_PICTURES` images of `order` that can still be read."""
     folder.mkdir(parents=True, exist_ok=True)
     chosen = order[:MAX_PICTURES]
 
     def write(index: int) -> None:
-        encoded = draw_thumbnail(samples[index], artist.anomaly_map(index), artist.scale)
+        sample, anomaly_map = artist.samples[index], artist.anomaly_map(index)
+        encoded = draw_thumbnail(sample, anomaly_map, artist.scale)
         if encoded is not None:
             with replacing(thumbnail_path(folder, index)) as temporary:
                 temporary.write_bytes(encoded)
 
-    with thread_pool(n_threads) as pool:
+    with thread_pool(artist.n_threads) as pool:
         list(tqdm(pool.map(write, chosen), "Thumbnails", len(chosen), disable=None))
 
 

@@ -20,46 +20,25 @@ def draw_folds(n_samples: int, n_folds: int, seed: int = 0) -> Tensor:
     return torch.empty_like(order).scatter_(0, order, torch.arange(n_samples) % n_folds)
 
 
-def held_out_error_maps(
-    subspace: Subspace, n_components: float, feature_shape: tuple[int, int, int], folds: Tensor
+@torch.no_grad()
+def held_out_errors(
+    subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
 ) -> Tensor:
-    """Error map of each training image under the subspace of the images of the other folds.
+    """Squared error of each training image under the subspace of the images of the other folds.
 
     Args:
         subspace: The subspace of all `(N, D)` training features.
         n_components: A share of the variance, or a number; a refit of lower rank takes its rank.
-        feature_shape: `(C, h, w)` with C * h * w = D.
+        groups: `(D,)` int64, a group from 0 to G - 1 of each feature, for example its position.
         folds: `(N,)` int64, the fold of each image.
 
     Returns:
-        `(N, h, w)` float32, on the CPU.
+        `(N, G)` float32 on the CPU, the sum over each group.
 
     Raises:
         FeatureError: If the images of the other folds do not vary.
         ConfigError: If `n_components` is neither a share nor a number.
     """
-    _, height, width = feature_shape
-    positions = torch.arange(subspace.features.shape[1]) % (height * width)
-    return _squared_errors(subspace, n_components, positions, folds).view(-1, height, width)
-
-
-def held_out_channel_errors(
-    subspace: Subspace, n_components: float, n_channels: int, folds: Tensor
-) -> Tensor:
-    """Squared error of each channel, `(C,)` float32: the mean over images and positions.
-
-    Arguments and errors are those of `held_out_error_maps`.
-    """
-    n_positions = subspace.features.shape[1] // n_channels
-    channels = torch.arange(subspace.features.shape[1]) // n_positions
-    return _squared_errors(subspace, n_components, channels, folds).mean(dim=0) / n_positions
-
-
-@torch.no_grad()
-def _squared_errors(
-    subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
-) -> Tensor:
-    """Sums over groups of columns, `(N, G)` float32; `groups` `(D,)` is the group of each."""
     sums = torch.zeros(len(folds), int(groups.max()) + 1, dtype=torch.float64)
     if subspace.in_sample_space:
         # Residuals are combinations of images: one (N, N) by (N, D) product gives all of them.

@@ -3,7 +3,7 @@
 import math
 from collections import Counter
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from fre_lightning.pictures.embedding import data_uri
 from fre_lightning.pictures.thumbnails import (
@@ -17,31 +17,24 @@ from fre_lightning.results.run_folder import THUMBNAILS
 from fre_lightning.results.stored_run import ScoredImage, StoredRun
 
 
-class Picture(NamedTuple):
-    """A test image in the gallery.
-
-    Attributes:
-        image: Its path, label, defect type and score.
-        uri: Its picture; None if there is none.
-        type_index: Index of its defect type among the run's.
-        mistake: `false alarm`, `missed` or nothing.
-    """
+class _Picture(NamedTuple):
+    """A test image in the gallery."""
 
     image: ScoredImage
-    uri: str | None
-    type_index: int
-    mistake: str
+    uri: str | None  # of its picture; None if there is none
+    type_index: int  # of its defect type among the run's
+    mistake: str  # `false alarm`, `missed` or nothing
 
 
-def pictures_per_run(n_runs: int) -> int:
-    """The number of pictures of each run on a page of several runs."""
-    return math.ceil(MAX_PICTURES / max(1, n_runs))
+def make_gallery(run: StoredRun, n_runs: int) -> dict[str, Any]:
+    """The hardest test images of one of `n_runs` runs on a page.
 
-
-def make_pictures(run: StoredRun, types: Sequence[str], n_pictures: int) -> list[Picture]:
-    """The pictures of the hardest test images of a run."""
+    Returns:
+        `pictures`, and `filters`: key, title and number of pictures of each button.
+    """
+    types = list(dict.fromkeys(image.defect_type for image in run.images))
     labels, scores = [i.label for i in run.images], [i.score for i in run.images]
-    order = gallery_order(labels, scores, run.threshold)[:n_pictures]
+    order = gallery_order(labels, scores, run.threshold)[: math.ceil(MAX_PICTURES / n_runs)]
     encoded = _read_thumbnails(run, order)
     pictures = []
     for index in order:
@@ -49,23 +42,18 @@ def make_pictures(run: StoredRun, types: Sequence[str], n_pictures: int) -> list
         is_wrong = is_mistake(image.label, image.score, run.threshold)
         mistake = ("false alarm", "missed")[image.label] if is_wrong else ""
         uri = data_uri("image/webp", encoded[index]) if index in encoded else None
-        pictures.append(Picture(image, uri, types.index(image.defect_type), mistake))
-    return pictures
-
-
-def make_filters(pictures: Sequence[Picture], types: Sequence[str]) -> list[tuple[str, str, int]]:
-    """Key, title and number of pictures of each button."""
-    n_mistakes = sum(bool(picture.mistake) for picture in pictures)
+        pictures.append(_Picture(image, uri, types.index(image.defect_type), mistake))
     n_defective = sum(picture.image.label for picture in pictures)
     counts = Counter(picture.type_index for picture in pictures if picture.image.label)
     kinds = [(f"type-{i}", types[i], n) for i, n in sorted(counts.items())]
     filters = [
-        ("mistake", "Mistakes", n_mistakes),
+        ("mistake", "Mistakes", sum(bool(picture.mistake) for picture in pictures)),
         ("good", "Good", len(pictures) - n_defective),
         ("defective", "Defective", n_defective),
         *(kinds if len(kinds) > 1 else []),
     ]
-    return [("all", "All", len(pictures)), *(f for f in filters if f[2])]
+    filters = [("all", "All", len(pictures)), *(f for f in filters if f[2])]
+    return {"pictures": pictures, "filters": filters}
 
 
 def _read_thumbnails(run: StoredRun, order: Sequence[int]) -> dict[int, bytes]:

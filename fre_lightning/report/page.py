@@ -17,7 +17,7 @@ from fre_lightning.report.charts import comparison_charts
 from fre_lightning.report.sections import describe_run
 from fre_lightning.report.tables import differences_table, results_table
 from fre_lightning.results.stored_run import GROUPS, StoredRun, read_run
-from fre_lightning.results.table import tabulate
+from fre_lightning.results.table import ResultsTable
 
 _FEW_RUNS = 3  # are shown unfolded
 
@@ -40,7 +40,7 @@ def write_report(path: Path, folders: Sequence[Path]) -> None:
 
 def _render(runs: Sequence[StoredRun], folder: Path) -> str:
     """The HTML of a page in `folder`."""
-    table = tabulate(runs)
+    table = ResultsTable(runs)
     names = [f"{r.category} {v}".strip() for r, v in zip(runs, table.variants, strict=True)]
     finished = [(run, name) for run, name in zip(runs, names, strict=True) if run.error is None]
     style, script = (

@@ -1,63 +1,36 @@
 """The section of a report on one run."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
-
-from markupsafe import Markup
 
 from fre_lightning.metrics.info import METRICS, interval
 from fre_lightning.report.charts import run_charts
-from fre_lightning.report.gallery import Picture, make_filters, make_pictures, pictures_per_run
+from fre_lightning.report.gallery import make_gallery
 from fre_lightning.report.svg import format_number
-from fre_lightning.report.tables import Table, defect_types_table
+from fre_lightning.report.tables import defect_types_table
 from fre_lightning.results.console import pixel_scope
 from fre_lightning.results.run_folder import REPORT
 from fre_lightning.results.stored_run import StoredRun
 
 
-class Tile(NamedTuple):
-    """A headline number."""
-
-    title: str
-    value: str
-    note: str
-
-
-class RunSection(NamedTuple):
-    """The content of a run's section."""
-
-    run: StoredRun
-    name: str
-    about: str
-    link: str
-    tiles: Sequence[Tile]
-    charts: Sequence[tuple[str, Markup]]
-    defect_types: Table
-    pictures: Sequence[Picture]
-    filters: Sequence[tuple[str, str, int]]
-
-
-def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> RunSection:
-    """A run's section of a page in `folder` that shows `n_runs` of them."""
-    types = list(dict.fromkeys(image.defect_type for image in run.images))
-    pictures = make_pictures(run, types, pictures_per_run(n_runs))
+def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> dict[str, Any]:
+    """A run's section of a page in `folder` that shows `n_runs` of them, for the template."""
     own_report, link = run.folder / REPORT, ""
     if n_runs > 1 and own_report.is_file():
         link = quote(Path(os.path.relpath(own_report, folder)).as_posix())
-    return RunSection(
-        run,
-        name,
-        _describe(run.metrics),
-        link,
-        list(_tiles(run)),
-        run_charts(run),
-        defect_types_table(run),
-        pictures,
-        make_filters(pictures, types),
-    )
+    return {
+        "run": run,
+        "name": name,
+        "about": _describe(run.metrics),
+        "link": link,
+        "tiles": list(_tiles(run)),
+        "charts": run_charts(run),
+        "defect_types": defect_types_table(run),
+        **make_gallery(run, n_runs),
+    }
 
 
 def _describe(metrics: Mapping[str, Any]) -> str:
@@ -72,7 +45,8 @@ def _describe(metrics: Mapping[str, Any]) -> str:
     )
 
 
-def _tiles(run: StoredRun) -> Iterator[Tile]:
+def _tiles(run: StoredRun) -> Iterator[tuple[str, str, str]]:
+    """Headline numbers: title, value and note of each."""
     metrics = run.metrics
     for name, info in METRICS.items():
         if not info.is_headline or name not in metrics:
@@ -81,7 +55,7 @@ def _tiles(run: StoredRun) -> Iterator[Tile]:
         note = f"at {pixel_scope(metrics)}" if kind == "pixel" else ""
         if ends:
             note = f"95 % interval {ends[0]:.3f} to {ends[1]:.3f}"
-        yield Tile(f"{kind.capitalize()} {info.title}", f"{metrics[name]:.3f}", note)
+        yield f"{kind.capitalize()} {info.title}", f"{metrics[name]:.3f}", note
     if run.threshold is None:
         return
     for title, label in (("Defects found", 1), ("False alarms", 0)):
@@ -89,4 +63,4 @@ def _tiles(run: StoredRun) -> Iterator[Tile]:
         if scores:
             n_above = sum(score > run.threshold for score in scores)
             note = f"{n_above} of {len(scores)} images above {format_number(run.threshold)}"
-            yield Tile(title, f"{n_above / len(scores):.1%}".replace("%", " %"), note)
+            yield title, f"{n_above / len(scores):.1%}".replace("%", " %"), note

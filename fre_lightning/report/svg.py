@@ -113,8 +113,11 @@ def histogram(good: Sequence[float], defective: Sequence[float], threshold: floa
         if len(scores)
     ]
     if threshold is not None:
-        parts += _threshold(axis(threshold), format_number(threshold))
-        named.append(f"the threshold is {format_number(threshold)}")
+        x, number = axis(threshold), format_number(threshold)
+        anchor = "middle" if _LEFT + 60 < x < WIDTH - 60 else "end" if x > WIDTH / 2 else "start"
+        parts.append(_segment(x, _TOP - 4, x, _BOTTOM, "threshold"))
+        parts.append(_text(f"threshold {number}", x, _TOP - 8, anchor, "strong"))
+        named.append(f"the threshold is {number}")
     parts += _axis_titles("image score (logarithmic)" if axis.is_log else "image score", "images")
     labels = (f"good ({len(good)}), upwards", f"defective ({len(defective)}), downwards")
     key = '<rect class="key {}" x="0" y="0" width="18" height="8"/>'
@@ -194,14 +197,6 @@ def _axis_titles(x_label: str, y_label: str) -> list[str]:
     ]
 
 
-def _threshold(x: float, number: str) -> list[str]:
-    anchor = "middle" if _LEFT + 60 < x < WIDTH - 60 else "end" if x > WIDTH / 2 else "start"
-    return [
-        _segment(x, _TOP - 4, x, _BOTTOM, "threshold"),
-        _text(f"threshold {number}", x, _TOP - 8, anchor, "strong"),
-    ]
-
-
 def _bar(x1: float, x2: float, y1: float, y2: float) -> str:
     top, height = min(y1, y2), abs(y2 - y1)
     width = max(x2 - x1 - 1, 0.5)
@@ -217,17 +212,14 @@ def _text(text: str, x: float, y: float, anchor: str, style: str = "tick") -> st
     return f'<text class="{style}" {position}>{escape(text)}</text>'
 
 
-def _shorten(label: str) -> str:
-    """A label that fits, with its end, where the number stands."""
-    return label if len(label) <= _LONGEST_LABEL else f"{label[: _LONGEST_LABEL - 10]}…{label[-9:]}"
-
-
 def _svg(title: str, description: str, parts: list[str], legend: list[tuple[str, str]]) -> Markup:
     """A chart with a legend below it: keys, 18 wide and 8 high, and labels."""
     for row, (key, label) in enumerate(legend):
         y = HEIGHT + _LEGEND_LINE * (row + 0.5)
         parts.append(f'<g transform="translate({_LEFT} {y - 8:.1f})">{key}</g>')
-        parts.append(_text(_shorten(label), _LEFT + 26, y, "start"))
+        cut = f"{label[: _LONGEST_LABEL - 10]}…{label[-9:]}"  # its end is the number
+        shown = label if len(label) <= _LONGEST_LABEL else cut
+        parts.append(_text(shown, _LEFT + 26, y, "start"))
     height = HEIGHT + _LEGEND_LINE * len(legend) + 4
     head = f'<svg viewBox="0 0 {WIDTH} {height}" role="img" xmlns="http://www.w3.org/2000/svg">'
     about = f"<title>{escape(title)}</title><desc>{escape(description)}</desc>"

@@ -132,8 +132,9 @@ def _mean_cell(results: ResultsTable, variant: str, name: str) -> Cell:
     mean, has_interval = results.mean(variant, name), name in IMAGE_METRICS
     if mean is None:
         return Cell(_MISSING, is_padded=has_interval)
-    note = "" if mean.is_complete else f"{mean.n} of {len(results.categories)}"
-    return Cell(f"{mean.value:.{3 if has_interval else 4}f}", note, is_padded=has_interval)
+    (value, n), n_all = mean, len(results.categories)
+    note = "" if n == n_all else f"{n} of {n_all}"
+    return Cell(f"{value:.{3 if has_interval else 4}f}", note, is_padded=has_interval)
 
 
 def _metric_cell(metrics: Mapping[str, Any], name: str) -> Cell:

@@ -7,10 +7,8 @@ from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from omegaconf import DictConfig, OmegaConf
-
 from fre_lightning.datasets import Sample
-from fre_lightning.files import relative_path, replacing, write_json, write_text
+from fre_lightning.files import relative_path, replacing, write_json
 from fre_lightning.version import __version__
 
 METRICS = "metrics.json"
@@ -54,11 +52,6 @@ def write_environment(folder: Path) -> None:
         except PackageNotFoundError:
             versions[package] = "not installed"
     write_json(folder / ENVIRONMENT, versions | {"platform": platform.platform()})
-
-
-def write_config(folder: Path, cfg: DictConfig) -> None:
-    """Write the configuration with all interpolations resolved."""
-    write_text(folder / CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -71,7 +71,8 @@ def _arrange(
             mean = table.mean(variant, name) if name in METRICS else None
             if mean is None:
                 return ""
-            return f"{mean.value:.4f}" + ("" if mean.is_complete else f" ({mean.n})")
+            value, n = mean
+            return f"{value:.4f}" + ("" if n == len(table.categories) else f" ({n})")
         metrics = known.get((category, variant), {})
         if name not in metrics:
             return ""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from statistics import fmean
-from typing import NamedTuple
 
 from fre_lightning.metrics.info import METRICS
 from fre_lightning.results.stored_run import GROUPS, StoredRun
@@ -12,31 +11,38 @@ from fre_lightning.results.stored_run import GROUPS, StoredRun
 MEAN = "mean"
 
 
-class Mean(NamedTuple):
-    """A mean over the categories that have a value.
-
-    Attributes:
-        value: The mean.
-        n: The number of these categories.
-        is_complete: Whether these are all categories.
-    """
-
-    value: float
-    n: int
-    is_complete: bool
-
-
 @dataclass(frozen=True)
 class ResultsTable:
-    """Runs by category and variant.
-
-    Attributes:
-        runs: One row each.
-        variants: The name of each run among those of its category; may be empty.
-    """
+    """Runs by category and variant, a row each."""
 
     runs: Sequence[StoredRun]
-    variants: Sequence[str]
+
+    @cached_property
+    def variants(self) -> list[str]:
+        """The name of each run among those of its category; may be empty.
+
+        It is the settings that differ, places excepted, or at last the folder. Of a path only the
+        last part is shown; groups need no key: `pca` for `reducer=pca`.
+        """
+        keys = dict.fromkeys(key for run in self.runs for key in run.settings if not _is_place(key))
+        varying = [
+            key
+            for key in keys
+            if len({r.settings.get(key) for r in self.runs if not (r.error and key in GROUPS)}) > 1
+        ]
+        names = [
+            " ".join(
+                ("" if key in GROUPS else f"{key}=") + run.settings[key].rpartition("/")[2]
+                for key in varying
+                if key in run.settings
+            )
+            for run in self.runs
+        ]
+        pairs = [(run.category, name) for run, name in zip(self.runs, names, strict=True)]
+        return [
+            name if pairs.count(pair) == 1 else f"{name} {run.folder.name}".strip()
+            for run, name, pair in zip(self.runs, names, pairs, strict=True)
+        ]
 
     @property
     def metrics(self) -> list[str]:
@@ -48,16 +54,14 @@ class ResultsTable:
         """The categories, each once."""
         return list(dict.fromkeys(run.category for run in self.runs))
 
-    def mean(self, variant: str, name: str) -> Mean | None:
-        """The mean of a metric over the categories that a variant was run on."""
+    def mean(self, variant: str, name: str) -> tuple[float, int] | None:
+        """The mean of a variant's metric over the categories that have it, and their number."""
         values = {
             run.category: run.metrics[name]
             for run, own in zip(self.runs, self.variants, strict=True)
             if own == variant and name in run.metrics
         }
-        if not values:
-            return None
-        return Mean(fmean(values.values()), len(values), len(values) == len(self.categories))
+        return (fmean(values.values()), len(values)) if values else None
 
     @cached_property
     def notes(self) -> list[str]:
@@ -71,37 +75,6 @@ class ResultsTable:
             reason = "these figures say nothing about a trained backbone"
             notes.append(f"The weights are random: {reason}.")
         return notes
-
-
-def tabulate(runs: Sequence[StoredRun]) -> ResultsTable:
-    """Name the variants of runs, and put both into a table."""
-    return ResultsTable(runs, name_variants(runs))
-
-
-def name_variants(runs: Sequence[StoredRun]) -> list[str]:
-    """Name each run by the settings that differ, places excepted, or at last by its folder.
-
-    Of a path only the last part is shown; groups need no key: `pca` for `reducer=pca`.
-    """
-    keys = dict.fromkeys(key for run in runs for key in run.settings if not _is_place(key))
-    varying = [
-        key
-        for key in keys
-        if len({run.settings.get(key) for run in runs if not (run.error and key in GROUPS)}) > 1
-    ]
-    names = [
-        " ".join(
-            ("" if key in GROUPS else f"{key}=") + run.settings[key].rpartition("/")[2]
-            for key in varying
-            if key in run.settings
-        )
-        for run in runs
-    ]
-    pairs = [(run.category, name) for run, name in zip(runs, names, strict=True)]
-    return [
-        name if pairs.count(pair) == 1 else f"{name} {run.folder.name}".strip()
-        for run, name, pair in zip(runs, names, pairs, strict=True)
-    ]
 
 
 def _is_place(key: str) -> bool:

@@ -7,7 +7,8 @@ from sklearn.metrics import roc_auc_score
 
 from fre_lightning.metrics import curves
 from fre_lightning.metrics.bootstrap import bootstrap_interval
-from fre_lightning.metrics.image import ImageMetrics
+from fre_lightning.metrics.image import image_metrics
+from fre_lightning.metrics.info import IMAGE_METRICS
 
 
 def random_scores(n):
@@ -38,14 +39,11 @@ def test_any_statistic_of_counts_works(statistic):
 
 def test_image_metrics_report_intervals_around_their_values():
     scores, labels = random_scores(80)
-    metric = ImageMetrics()
-    metric.update(scores[:50], labels[:50])
-    metric.update(scores[50:], labels[50:])
-    values, ends = metric.compute(), metric.intervals()
-    for name, value in values.items():
-        assert ends[f"{name}_low"] < value < ends[f"{name}_high"]
+    values = image_metrics(scores, labels)
+    for name in IMAGE_METRICS:
+        assert values[f"{name}_low"] < values[name] < values[f"{name}_high"]
     expected = bootstrap_interval(scores, labels, curves.auroc)
-    assert (ends["image_auroc_low"], ends["image_auroc_high"]) == expected
+    assert (values["image_auroc_low"], values["image_auroc_high"]) == expected
 
 
 def test_the_seed_decides():

@@ -134,7 +134,8 @@ def test_the_tie_bound_bounds_what_bins_cost(spread):
     maps = 100 * (1 + spread * torch.sigmoid(maps_for(masks)))
     metric = PixelMetrics()
     value = values_of(metric, (maps, masks))["pixel_auroc"]
-    bound = auroc_tie_bound(*metric.counts()).item()
+    kinds = metric.kinds()
+    bound = auroc_tie_bound(kinds.defects, kinds.good).item()
     error = abs(value - roc_auc_score(masks.flatten(), maps.flatten()))
     assert error <= bound
     assert error <= 1e-4 or spread < 0.1
@@ -147,7 +148,8 @@ def test_counts_are_of_the_pixels_in_each_bin():
     for batch in zip(maps.split(2), masks.split(2), strict=True):
         metric.update(*batch)
     assert torch.equal(metric.histogram()[0], bins.unique())
-    for number, defects, good in zip(bins.unique(), *metric.counts(), strict=True):
+    kinds = metric.kinds()
+    for number, defects, good in zip(bins.unique(), kinds.defects, kinds.good, strict=True):
         assert defects == ((bins == number) & masks).sum()
         assert good == ((bins == number) & ~masks).sum()
 
@@ -157,7 +159,7 @@ def test_the_range_may_be_as_wide_as_can_be():
     metric = PixelMetrics()
     metric.update(scores.view(1, 2, 3))
     assert torch.equal(metric.histogram()[0], score_bins(scores))
-    assert metric.counts()[1].tolist() == [1] * 6
+    assert metric.kinds().good.tolist() == [1] * 6
 
 
 def test_the_state_does_not_grow_with_the_images():

@@ -5,14 +5,11 @@ from sklearn.decomposition import PCA
 
 from fre_lightning.errors import FeatureError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers.cross_fit import (
-    draw_folds,
-    held_out_channel_errors,
-    held_out_error_maps,
-)
+from fre_lightning.reducers.cross_fit import draw_folds, held_out_errors
 from fre_lightning.reducers.subspace import find_subspace
 
 SHAPE = (4, 3, 2)
+POSITIONS = torch.arange(24) % 6
 
 
 def make_features(n):
@@ -42,7 +39,7 @@ def test_refits_are_those_of_scikit_learn(n, n_components):
     features, folds = make_features(n), draw_folds(n, 4)
     matrix = FeatureMatrix([torch.from_numpy(features[:7]), torch.from_numpy(features[7:])])
     subspace = find_subspace(matrix)
-    maps = held_out_error_maps(subspace, n_components, SHAPE, folds)
+    maps = held_out_errors(subspace, n_components, POSITIONS, folds).view(-1, *SHAPE[1:])
     as_read = features.astype(np.float32).astype(np.float64)
     expected = refit_plainly(as_read, folds.numpy(), n_components)
     np.testing.assert_allclose(maps.numpy(), expected, rtol=1e-3, atol=1e-4 * expected.max())
@@ -52,7 +49,8 @@ def test_refits_are_those_of_scikit_learn(n, n_components):
 def test_channel_errors_are_those_of_scikit_learn(n):
     features, folds = make_features(n).astype(np.float32), draw_folds(n, 4)
     subspace = find_subspace(FeatureMatrix([torch.from_numpy(features)]))
-    errors = held_out_channel_errors(subspace, 0.97, SHAPE[0], folds)
+    channels = torch.arange(24) // 6
+    errors = held_out_errors(subspace, 0.97, channels, folds).mean(dim=0) / 6
     expected = square_errors(features.astype(np.float64), folds.numpy(), 0.97).mean(axis=(0, 2, 3))
     np.testing.assert_allclose(errors.numpy(), expected, rtol=1e-3)
 
@@ -60,7 +58,7 @@ def test_channel_errors_are_those_of_scikit_learn(n):
 def test_held_out_images_have_larger_errors_than_those_trained_on():
     features = torch.from_numpy(make_features(16))
     subspace = find_subspace(FeatureMatrix([features]))
-    maps = held_out_error_maps(subspace, 0.97, SHAPE, draw_folds(16, 4))
+    maps = held_out_errors(subspace, 0.97, POSITIONS, draw_folds(16, 4))
     pca = PCA(0.97, svd_solver="full").fit(features)
     error = features.numpy() - pca.inverse_transform(pca.transform(features))
     assert maps.sum() > 2 * (error**2).sum()
@@ -78,4 +76,4 @@ def test_a_fold_that_leaves_nothing_to_learn_from():
     features[0] += 1
     subspace = find_subspace(FeatureMatrix([features]))
     with pytest.raises(FeatureError, match="same features"):
-        held_out_error_maps(subspace, 0.97, SHAPE, torch.tensor([0, 1, 1, 1]))
+        held_out_errors(subspace, 0.97, POSITIONS, torch.tensor([0, 1, 1, 1]))

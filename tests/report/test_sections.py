@@ -34,8 +34,8 @@ def make_run(folder=Path("run"), **changes):
 def tiles(run):
     section = describe_run(run, "name", Path(), 1)
     return {
-        tile.title: (tile.value.replace("\N{NO-BREAK SPACE}", " "), tile.note)
-        for tile in section.tiles
+        title: (value.replace("\N{NO-BREAK SPACE}", " "), note)
+        for title, value, note in section["tiles"]
     }
 
 
@@ -54,11 +54,11 @@ def test_numbers_that_are_missing_are_left_out():
     left = tiles(make_run(threshold=None, image_auroc=None))
     assert list(left) == ["Pixel AUROC"]
     failed = describe_run(StoredRun(Path("x"), "part", {}, error="no"), "name", Path(), 1)
-    assert (failed.about, list(failed.tiles), list(failed.charts)) == ("", [], [])
+    assert (failed["about"], failed["tiles"], failed["charts"]) == ("", [], [])
 
 
 def test_a_line_says_what_was_run():
-    about = describe_run(make_run(), "name", Path(), 1).about
+    about = describe_run(make_run(), "name", Path(), 1)["about"]
     for words in ("m l1+l2 (w) at 32", "pca with 7 components", "on 9 good", "on 5 images"):
         assert words in about
 
@@ -67,7 +67,7 @@ def test_a_run_among_several_is_linked_to_its_own_report(tmp_path):
     folder = tmp_path / "sweep/0 a%"
     folder.mkdir(parents=True)
     run = make_run(folder)
-    assert describe_run(run, "name", tmp_path, 2).link == ""
+    assert describe_run(run, "name", tmp_path, 2)["link"] == ""
     (folder / "report.html").touch()
-    assert describe_run(run, "name", tmp_path, 2).link == "sweep/0%20a%25/report.html"
-    assert describe_run(run, "name", tmp_path, 1).link == ""
+    assert describe_run(run, "name", tmp_path, 2)["link"] == "sweep/0%20a%25/report.html"
+    assert describe_run(run, "name", tmp_path, 1)["link"] == ""

@@ -30,7 +30,7 @@ def texts(row):
 def test_results_show_intervals_and_pixel_scope():
     ends = {"image_auroc_low": 0.9782, "image_auroc_high": 0.9914}
     runs = [make_run(image_auroc=0.98512, pixel_auroc=0.9, seconds_total=1.25, **ends)]
-    table = results_table(ResultsTable(runs, [""]))
+    table = results_table(ResultsTable(runs))
     groups = [(name.replace("\N{NO-BREAK SPACE}", " "), span) for name, span in table.groups]
     assert groups[1:3] == [
         ("image, with 95 % interval", 1),
@@ -48,7 +48,7 @@ def test_sizes_that_differ_stand_in_every_row():
         make_run("b", pixel_auroc=0.8, pixel_metrics_size=[64, 64]),
         make_run("c"),
     ]
-    table = results_table(ResultsTable(runs, ["", "", ""]))
+    table = results_table(ResultsTable(runs))
     column = table.header.index("computed at")
     shown = [row[column].text.replace("\N{NO-BREAK SPACE}", " ") for row in table.rows]
     assert shown[0] == "32x48, over all 7 test images"
@@ -63,7 +63,7 @@ def test_means_say_over_how_many_categories():
         make_run("c", error="lost"),
         make_run("a", settings={"reducer": "ae"}, image_auroc=0.5),
     ]
-    table = results_table(ResultsTable(runs, ["pca", "pca", "pca", "ae"]))
+    table = results_table(ResultsTable(runs))
     (mean,) = table.means  # one category has no mean
     assert texts(mean)[:3] == ["mean", "pca", "0.850 2 of 3"]
     failed = table.rows[2]
@@ -73,7 +73,7 @@ def test_means_say_over_how_many_categories():
 
 def test_a_sweep_of_which_nothing_is_left():
     runs = [make_run(error="x"), make_run("b", error="y")]
-    table = results_table(ResultsTable(runs, ["", ""]))
+    table = results_table(ResultsTable(runs))
     assert len(table.rows) == 2
     assert sum(span for _, span in table.groups) == len(table.header)
 

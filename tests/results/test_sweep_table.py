@@ -7,14 +7,14 @@ from fre_lightning.metrics.curves import auroc
 from fre_lightning.metrics.info import METRICS, MetricInfo
 from fre_lightning.results.stored_run import StoredRun
 from fre_lightning.results.sweep_table import print_results, write_results
-from fre_lightning.results.table import tabulate
+from fre_lightning.results.table import ResultsTable
 
 ENDS = {"image_auroc_low": 0.85, "image_auroc_high": 0.96}
 
 
 def make_table(*runs):
     """Of runs `(category, reducer, metrics or error)`."""
-    return tabulate(
+    return ResultsTable(
         [
             StoredRun(
                 Path(str(i)),
@@ -90,7 +90,7 @@ def test_several_variants_are_printed_without_intervals(tmp_path, capsys):
 
 
 def ablation(categories, n_variants):
-    return tabulate(
+    return ResultsTable(
         [
             StoredRun(
                 Path(f"{category}{i}"),

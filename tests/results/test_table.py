@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from fre_lightning.results.stored_run import StoredRun
-from fre_lightning.results.table import Mean, name_variants, tabulate
+from fre_lightning.results.table import ResultsTable
 
 
 def make_run(category="a", folder="0", settings=None, error=None, **metrics):
@@ -15,13 +15,13 @@ def test_a_variant_is_what_runs_differ_in():
         make_run("a", settings={"reducer": "tae", "dataset.root": "/y", "seed": "0"}),
         make_run("b", settings={"reducer": "tae", "model.weights": "/far/away.pth"}),
     ]
-    assert name_variants(runs) == ["pca seed=0", "tae seed=0", "tae model.weights=away.pth"]
-    assert name_variants(runs[:1]) == [""]
+    assert ResultsTable(runs).variants == ["pca seed=0", "tae seed=0", "tae model.weights=away.pth"]
+    assert ResultsTable(runs[:1]).variants == [""]
 
 
 def test_runs_that_cannot_be_told_apart_are_named_by_folder():
     runs = [make_run(folder="x/first"), make_run(folder="x/second"), make_run("b")]
-    assert name_variants(runs) == ["first", "second", ""]
+    assert ResultsTable(runs).variants == ["first", "second", ""]
 
 
 def test_means_are_over_the_categories_that_have_a_value():
@@ -31,16 +31,16 @@ def test_means_are_over_the_categories_that_have_a_value():
         make_run("bottle", settings={"reducer": "tae"}, image_auroc=0.8),
         make_run("cable", settings={"reducer": "tae"}, error="DatasetError: no folder"),
     ]
-    table = tabulate(runs)
+    table = ResultsTable(runs)
     assert table.categories == ["bottle", "cable"]
     assert table.metrics == ["image_auroc", "pixel_aupro"]
-    assert table.mean("pca", "image_auroc") == Mean((0.9 + 0.7) / 2, 2, is_complete=True)
-    assert table.mean("tae", "image_auroc") == Mean(0.8, 1, is_complete=False)
-    assert table.mean("pca", "pixel_aupro") == Mean(0.5, 1, is_complete=False)
+    assert table.mean("pca", "image_auroc") == ((0.9 + 0.7) / 2, 2)
+    assert table.mean("tae", "image_auroc") == (0.8, 1)
+    assert table.mean("pca", "pixel_aupro") == (0.5, 1)
     assert table.mean("tae", "pixel_aupro") is None
     assert table.notes == ["cable tae failed: DatasetError: no folder"]
 
 
 def test_random_weights_are_noted():
-    table = tabulate([make_run(image_auroc=0.5, weights="random (seed 0)")])
+    table = ResultsTable([make_run(image_auroc=0.5, weights="random (seed 0)")])
     assert "random" in table.notes[0]

@@ -5,7 +5,7 @@ from sklearn import decomposition
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers.cross_fit import held_out_error_maps
+from fre_lightning.reducers.cross_fit import held_out_errors
 from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.scoring import Calibration
 
@@ -22,8 +22,9 @@ def draw_features(n):
 def calibrate(n, scoring):
     calibration = Calibration(4)
     subspace = find_subspace(FeatureMatrix([draw_features(n)]))
-    maps = held_out_error_maps(subspace, 0.97, SHAPE, calibration.draw_folds(n))
-    calibration.fit([maps], scoring)
+    positions = torch.arange(24) % 6
+    maps = held_out_errors(subspace, 0.97, positions, calibration.draw_folds(n))
+    calibration.fit([maps.view(n, *SHAPE[1:])], scoring)
     return calibration
 
 

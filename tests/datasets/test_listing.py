@@ -2,13 +2,16 @@ from pathlib import Path
 
 import pytest
 
+from fre_lightning.datasets import Sample
 from fre_lightning.datasets.listing import (
+    attach_masks,
     list_images,
     list_images_below,
     sub_folders,
     walk_images,
 )
 from fre_lightning.errors import DatasetError
+from tests.datasets.files import save_images, save_masks
 
 IMAGES = ("a/z.bmp", "a.JPG", "a.b/y.jpeg", "b.png", "sub/c.tiff", "sub/deep/d.webp")
 
@@ -56,3 +59,32 @@ def test_a_folder_that_is_missing_or_cannot_be_listed(folder: Path) -> None:
     assert len(list_images_below(folder)) == 6
     with pytest.raises(DatasetError, match=r"loop cannot be listed \(Too many levels"):
         list_images(folder / "loop")
+
+
+def find_mask(root: Path, image: Path, mask_dir: Path) -> Path | None:
+    (sample,) = attach_masks([Sample(image, "dent")], [mask_dir], root)
+    return sample.mask_path
+
+
+def test_a_name_that_ends_in_mask_goes_before_the_bare_stem(tmp_path: Path) -> None:
+    save_masks(tmp_path, "1.png", "1_mask.bmp", "2.tif")
+    assert find_mask(tmp_path, Path("1.png"), tmp_path) == tmp_path / "1_mask.bmp"
+    assert find_mask(tmp_path, Path("2.jpg"), tmp_path) == tmp_path / "2.tif"
+
+
+def test_the_rest_of_a_sample_stays_and_a_good_one_gets_no_mask(tmp_path: Path) -> None:
+    save_masks(tmp_path, "1.png")
+    good, defective = Sample(Path("b/1.png")), Sample(Path("a/1.png"), "dent")
+    expected = [good, Sample(Path("a/1.png"), "dent", tmp_path / "1.png")]
+    assert attach_masks([good, defective], [tmp_path] * 2, tmp_path) == expected
+
+
+def test_an_image_is_not_its_own_mask(tmp_path: Path) -> None:
+    save_images(tmp_path, "1.png")
+    with pytest.raises(DatasetError, match=r"1\.png has no mask: among the 1 masks"):
+        find_mask(tmp_path, tmp_path / "1.png", tmp_path)
+
+
+def test_a_folder_that_is_missing_holds_no_masks(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=rf"among the 0 .*nor 1\.png.*move {tmp_path} away"):
+        find_mask(tmp_path, Path("1.png"), tmp_path / "none")

@@ -1,5 +1,6 @@
 import csv
 import os
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def read(path):
 
 def test_a_row_is_on_disk_once_it_is_written(tmp_path):
     path = tmp_path / "predictions.csv"
-    with PredictionTable(path) as table:
+    with closing(PredictionTable(path)) as table:
         assert read(path) == []
         table.write_result("a, b.png", make_result())
         (row,) = read(path)
@@ -34,7 +35,7 @@ def test_a_row_is_on_disk_once_it_is_written(tmp_path):
 
 def test_what_is_not_known_is_empty(tmp_path):
     nothing = dict.fromkeys(("p_value", "threshold", "is_defective", "pixel_threshold", "box"))
-    with PredictionTable(tmp_path / "t.csv") as table:
+    with closing(PredictionTable(tmp_path / "t.csv")) as table:
         table.write_result("a", make_result(**nothing))
         table.write_result("b", make_result(is_defective=False, box=None))
     first, second = read(tmp_path / "t.csv")
@@ -43,7 +44,7 @@ def test_what_is_not_known_is_empty(tmp_path):
 
 
 def test_an_error_is_one_line(tmp_path):
-    with PredictionTable(tmp_path / "t.csv") as table:
+    with closing(PredictionTable(tmp_path / "t.csv")) as table:
         table.write_error("a", ValueError("no\n  image,\tat all"))
     assert len((tmp_path / "t.csv").read_text().splitlines()) == 2
     (row,) = read(tmp_path / "t.csv")
@@ -54,7 +55,7 @@ def test_an_error_is_one_line(tmp_path):
 
 
 def test_names_that_are_no_text_come_out_as_they_went_in(tmp_path):
-    with PredictionTable(tmp_path / "t.csv") as table:
+    with closing(PredictionTable(tmp_path / "t.csv")) as table:
         table.write_error(os.fsdecode(b"\xff.png"), ValueError("x"))
     assert b"\xff.png" in (tmp_path / "t.csv").read_bytes()
 

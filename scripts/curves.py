@@ -78,7 +78,7 @@ def load_splits(
     cfg: DictConfig,
 ) -> tuple[AnomalyDataModule, list[CachedRows], list[CachedRows]]:
     """A dataset, and each layer's features of its training and its test images."""
-    datamodule = build(cfg.datamodule, dataset=build(cfg.dataset))
+    datamodule = build(cfg.datamodule, _partial_=True)(build(cfg.dataset))
     datamodule.setup()
     model, trainer = build_model(cfg), make_trainer(cfg)
     cache = FeatureCache(cfg.paths.cache_dir)

@@ -37,27 +37,20 @@ def fetch(source: Source, part: Path) -> None:
     Raises:
         requests.RequestException: If the archive, or the rest of it, cannot be downloaded.
     """
-    if not _request(source, part):
-        part.unlink()
-        _request(source, part)
-
-
-def _request(source: Source, part: Path) -> bool:
-    """Download what `part` lacks; False if the server would send another part of the archive."""
     start = part.stat().st_size if part.is_file() else 0
     headers = {"Accept-Encoding": "identity"} | ({"Range": f"bytes={start}-"} if start else {})
     with requests.get(source.url, headers=headers, stream=True, timeout=_TIMEOUT) as response:
-        content_range = response.headers.get("Content-Range", "")
-        if start and response.status_code == requests.codes.requested_range_not_satisfiable:
-            return content_range == f"bytes */{start}"  # that is, there is nothing left to send
+        span, status = response.headers.get("Content-Range", ""), response.status_code
+        if start and status in (206, 416) and not span.startswith(f"bytes {start}-"):
+            if span != f"bytes */{start}":  # else all of it is here
+                part.unlink()
+                fetch(source, part)
+            return
         response.raise_for_status()
-        if start and response.status_code != requests.codes.partial_content:
+        if start and status != requests.codes.partial_content:
             say("The server cannot resume downloads, so this one starts again.")
             start = 0
-        elif start and not content_range.startswith(f"bytes {start}-"):
-            return False
         _write(source, part, response, start)
-    return True
 
 
 def _write(source: Source, part: Path, response: requests.Response, start: int) -> None:

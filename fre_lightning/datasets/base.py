@@ -43,19 +43,22 @@ class Splits(NamedTuple):
     has_masks: bool
 
 
+@dataclass(eq=False)
 class AnomalyDataset(ABC):
     """A dataset on disk. Its constructor stores its arguments; `scan` looks at the disk.
 
     Args:
-        root: The folder that holds the dataset.
+        root: The folder that holds the dataset; text becomes a path.
         category: Name of the part or material, in tables and folders.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
     """
 
-    def __init__(self, root: str | Path, category: str, skip_unreadable: bool) -> None:
-        self.root = Path(root).expanduser()
-        self.category = category
-        self.skip_unreadable = skip_unreadable
+    root: Path
+    category: str
+    skip_unreadable: bool
+
+    def __post_init__(self) -> None:
+        self.root = Path(self.root).expanduser()
 
     @property
     def files_root(self) -> Path:

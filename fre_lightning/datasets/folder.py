@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits
@@ -15,6 +16,7 @@ log = logging.getLogger(__name__)
 _MASK_DIRS = ("masks", "ground_truth")
 
 
+@dataclass(eq=False)
 class Folder(AnomalyDataset):
     """Your images, sorted into folders; only good ones are needed.
 
@@ -45,23 +47,15 @@ class Folder(AnomalyDataset):
         seed: Seed of the random split.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        category: str | None,
-        skip_unreadable: bool,
-        good_dir: str | None,
-        defect_dirs: str | Sequence[str] | None,
-        mask_dir: str | None,
-        test_fraction: float,
-        seed: int,
-    ) -> None:
-        super().__init__(root, category or Path(root).expanduser().resolve().name, skip_unreadable)
-        self.good_dir = good_dir
-        self.defect_dirs = [defect_dirs] if isinstance(defect_dirs, str) else defect_dirs
-        self.mask_dir = mask_dir
-        self.test_fraction = test_fraction
-        self.seed = seed
+    good_dir: str | None
+    defect_dirs: str | Sequence[str] | None
+    mask_dir: str | None
+    test_fraction: float
+    seed: int
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.category = self.category or self.root.resolve().name
 
     def scan(self) -> Splits:
         """List the samples of both splits."""
@@ -74,17 +68,14 @@ class Folder(AnomalyDataset):
         good_dir, mask_root = self._find_good_dir(), self._find_mask_root()
         good = self._list_good(good_dir)
         refuse_loose_images(self.root / "test")
-        test_good = list_images_below(self.root / "test" / GOOD)
+        test_good = [Sample(path) for path in list_images_below(self.root / "test" / GOOD)]
         if not test_good:
             good, test_good = split_good(good, self.test_fraction, self.seed)
         defective = self._list_defective(good_dir, mask_root)
         text = "%s: %d good images to learn from, %d good and %d defective ones to test on"
         log.info(text, self.root, len(good), len(test_good), len(defective))
-        return Splits(
-            [Sample(path) for path in good],
-            [*(Sample(path) for path in test_good), *defective],
-            has_masks=mask_root is not None and bool(defective),
-        )
+        has_masks = mask_root is not None and bool(defective)
+        return Splits(good, [*test_good, *defective], has_masks)
 
     def _find_good_dir(self) -> Path:
         if self.good_dir is not None:
@@ -114,7 +105,7 @@ class Folder(AnomalyDataset):
         msg = f"dataset.{setting}={name} is not a folder: {_describe(self.root)}. Correct the name."
         raise DatasetError(msg)
 
-    def _list_good(self, good_dir: Path) -> list[Path]:
+    def _list_good(self, good_dir: Path) -> list[Sample]:
         # The sub-folders of the root are defect types; the sub-folders of a good folder are good.
         at_root = good_dir.resolve() == self.root.resolve()
         good = list_images(good_dir) if at_root else list_images_below(good_dir)
@@ -124,7 +115,7 @@ class Folder(AnomalyDataset):
                 f"{_describe(self.root)}. Put defect-free images there (png, jpg, bmp, tif, webp)."
             )
             raise DatasetError(msg)
-        return good
+        return [Sample(path) for path in good]
 
     def _list_defective(self, good_dir: Path, mask_root: Path | None) -> list[Sample]:
         folders = self._find_defect_dirs(good_dir, mask_root)
@@ -142,7 +133,8 @@ class Folder(AnomalyDataset):
 
     def _find_defect_dirs(self, good_dir: Path, mask_root: Path | None) -> list[Path]:
         if self.defect_dirs is not None:
-            return [self._require(name, "defect_dirs") for name in self.defect_dirs]
+            names = [self.defect_dirs] if isinstance(self.defect_dirs, str) else self.defect_dirs
+            return [self._require(name, "defect_dirs") for name in names]
         test_dir = self.root / "test"
         taken = {good_dir, *good_dir.parents, test_dir, test_dir / GOOD}
         if mask_root is not None:

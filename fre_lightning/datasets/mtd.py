@@ -1,5 +1,6 @@
 """Magnetic Tile Defects in its published layout."""
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
@@ -9,6 +10,7 @@ from fre_lightning.datasets.split import split_good
 from fre_lightning.errors import DatasetError
 
 
+@dataclass(eq=False)
 class MTD(AnomalyDataset):
     """Magnetic Tile Defects (Huang, Qiu and Yuan, 2020).
 
@@ -35,32 +37,20 @@ class MTD(AnomalyDataset):
 
     defect_types: ClassVar = ("blowhole", "break", "crack", "fray", "uneven")
 
-    def __init__(
-        self,
-        root: str | Path,
-        category: str,
-        skip_unreadable: bool,
-        test_fraction: float,
-        seed: int,
-    ) -> None:
-        super().__init__(root, category, skip_unreadable)
-        self.test_fraction = test_fraction
-        self.seed = seed
+    test_fraction: float
+    seed: int
 
     def scan(self) -> Splits:
         """List the samples of both splits."""
         root = self._find_root()
-        train, test_good = split_good(_list_photos(root, "free"), self.test_fraction, self.seed)
+        good = [Sample(path) for path in _list_photos(root, "free")]
+        train, test_good = split_good(good, self.test_fraction, self.seed)
         defective = [
             Sample(path, defect_type, _find_mask(path))
             for defect_type in self.defect_types
             for path in _list_photos(root, defect_type)
         ]
-        return Splits(
-            [Sample(path) for path in train],
-            [*(Sample(path) for path in test_good), *defective],
-            has_masks=True,
-        )
+        return Splits(train, [*test_good, *defective], has_masks=True)
 
     def _find_root(self) -> Path:
         """The folder with `MT_Free` in it: the root or, from an unpacked archive, a sub-folder."""

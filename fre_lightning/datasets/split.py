@@ -1,22 +1,22 @@
 """The random split of good images for datasets that come without one."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
+from fre_lightning.datasets.base import Sample
 from fre_lightning.errors import ConfigError
 
 
 def split_good(
-    paths: Sequence[Path], test_fraction: float, seed: int
-) -> tuple[list[Path], list[Path]]:
+    samples: Sequence[Sample], test_fraction: float, seed: int
+) -> tuple[list[Sample], list[Sample]]:
     """Split good images at random, the same way for the same seed and number of images.
 
     The first `round(test_fraction * N)` of a random permutation are for testing, but never all.
 
     Args:
-        paths: The `N` good images, in an order that does not depend on the machine.
+        samples: The `N` good images, sorted by path.
         test_fraction: The share for testing, in [0, 1).
         seed: Seed of the permutation.
 
@@ -32,7 +32,7 @@ def split_good(
     if seed < 0:
         msg = f"dataset.seed must not be negative; got {seed}."
         raise ConfigError(msg)
-    order = np.random.default_rng(seed).permutation(len(paths))
-    n_test = min(round(test_fraction * len(paths)), len(paths) - 1)
-    test, train = (sorted(paths[i] for i in part) for part in (order[:n_test], order[n_test:]))
+    order = np.random.default_rng(seed).permutation(len(samples))
+    n_test = min(round(test_fraction * len(samples)), len(samples) - 1)
+    train, test = ([samples[i] for i in sorted(part)] for part in (order[n_test:], order[:n_test]))
     return train, test

@@ -3,6 +3,7 @@
 import json
 import shutil
 import zlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,7 @@ _LEAST = {"image_size": 32, "n_train": 1, "n_test_good": 0, "n_test_defective": 
 """The settings that determine the images, and their least values."""
 
 
+@dataclass(eq=False)
 class Synthetic(AnomalyDataset):
     """Drawn photographs of parts with drawn defects, in MVTec layout.
 
@@ -48,23 +50,11 @@ class Synthetic(AnomalyDataset):
         seed: Seed of all images.
     """
 
-    def __init__(
-        self,
-        root: str | Path,
-        category: str,
-        skip_unreadable: bool,
-        image_size: int,
-        n_train: int,
-        n_test_good: int,
-        n_test_defective: int,
-        seed: int,
-    ) -> None:
-        super().__init__(root, category, skip_unreadable)
-        self.image_size = image_size
-        self.n_train = n_train
-        self.n_test_good = n_test_good
-        self.n_test_defective = n_test_defective
-        self.seed = seed
+    image_size: int
+    n_train: int
+    n_test_good: int
+    n_test_defective: int
+    seed: int
 
     @property
     def files_root(self) -> Path:

@@ -61,7 +61,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)
     output_dir = make_output_dir(cfg.paths.output_dir)
-    datamodule: AnomalyDataModule = build(cfg.datamodule, dataset=build(cfg.dataset))
+    # As an argument of `build`, a dataclass would become a dictionary.
+    datamodule: AnomalyDataModule = build(cfg.datamodule, _partial_=True)(build(cfg.dataset))
     datamodule.setup()
     model = restore_model(checkpoint) if checkpoint else build_model(cfg)
     trainer = make_trainer(cfg)

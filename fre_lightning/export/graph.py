@@ -6,10 +6,10 @@ import warnings
 import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram
+from torch.nn import functional as F
 
 from fre_lightning.detector.model import FREModel
 from fre_lightning.export.lanczos import LanczosResize
-from fre_lightning.export.reducer import ExportedReducer
 from fre_lightning.reducers import Reducer
 
 INPUT = "images"
@@ -17,15 +17,14 @@ OUTPUTS = ("score", "anomaly_map")
 
 
 class DetectorGraph(nn.Module):
-    """A detector for images as other programs hold them: `(N, H, W, 3)` uint8, RGB."""
+    """A detector for images as other programs hold them: `(N, H, W, 3)` uint8, RGB.
+
+    Args:
+        model: From `exportable`.
+        resize: Resizes images to the model's size; None if they have it.
+    """
 
     def __init__(self, model: FREModel, resize: LanczosResize | None) -> None:
-        """Hold the parts.
-
-        Args:
-            model: From `exportable`.
-            resize: Resizes images to the model's size; None if they have it.
-        """
         super().__init__()
         self.model = model
         self.resize = resize
@@ -40,6 +39,34 @@ class DetectorGraph(nn.Module):
         planes = self.resize(images) if self.resize else images.permute(0, 3, 1, 2)
         scores, anomaly_maps = self.model(planes)
         return scores, anomaly_maps
+
+
+class ExportedReducer(nn.Module):
+    """The reconstruction of a fitted reducer, always computed in float32.
+
+    The encoder is not transposed, because some formats would then store it both ways.
+
+    Args:
+        reducer: Fitted.
+        dtype: To store its k x D matrices in, each once: float32, or float16.
+    """
+
+    def __init__(self, reducer: Reducer, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.tied = reducer.tied
+        for name in ("mean", "encoder_bias", "decoder_bias"):
+            self.register_buffer(name, getattr(reducer, name))
+        self.register_buffer("encoder", reducer.encoder_weight.to(dtype))
+        if not self.tied:
+            self.register_buffer("decoder", reducer.decoder_weight.to(dtype))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Reconstruct `(N, D)` features."""
+        encoder = self.get_buffer("encoder").float()
+        decoder = encoder if self.tied else self.get_buffer("decoder").float()
+        centred = features - self.get_buffer("mean")
+        encoded = F.linear(centred, encoder, self.get_buffer("encoder_bias"))
+        return encoded @ decoder + self.get_buffer("decoder_bias")
 
 
 def exportable(model: FREModel, *, half_reducer: bool) -> FREModel:

@@ -12,13 +12,14 @@ from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ConfigError
 from fre_lightning.export.base import Format
+from fre_lightning.export.comparison import check_parity, compare_latency, reference, resized
 from fre_lightning.export.description import describe, file_facts, print_report
-from fre_lightning.export.formats import FORMATS
 from fre_lightning.export.graph import DetectorGraph, exportable, record
 from fre_lightning.export.lanczos import LanczosResize
-from fre_lightning.export.latency import compare_latency
-from fre_lightning.export.parity import check_parity, reference, resized
+from fre_lightning.export.onnx import Onnx
+from fre_lightning.export.openvino import OpenVINO
 from fre_lightning.export.samples import load_samples
+from fre_lightning.export.torch_export import TorchExport
 from fre_lightning.files import make_output_dir, write_json
 from fre_lightning.images.resizing import parse_image_size
 from fre_lightning.scoring.threshold import check_rate
@@ -26,6 +27,9 @@ from fre_lightning.scoring.threshold import check_rate
 log = logging.getLogger(__name__)
 
 _REPORT = "export.json"
+
+FORMATS: dict[str, Format] = {kind.name: kind() for kind in (Onnx, OpenVINO, TorchExport)}
+"""The file formats, by their name on the command line."""
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:

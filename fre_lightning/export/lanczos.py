@@ -27,28 +27,24 @@ class LanczosResize(nn.Module):
     digits, each small enough for float32 to add without rounding.
 
     With a fixed input size the weights are constants of the graph, else the graph computes them.
+
+    Args:
+        image_size: `(h, w)`.
+        input_size: `(H, W)` of all images; None: any size.
     """
 
     def __init__(self, image_size: tuple[int, int], input_size: tuple[int, int] | None) -> None:
-        """Store the sizes.
-
-        Args:
-            image_size: `(h, w)`.
-            input_size: `(H, W)` of all images; None: any size.
-        """
         super().__init__()
         self.image_size = image_size
         self.input_size = input_size
         self.uses_torch = PREPROCESSING.startswith("torch")
         self.reverses = pillow_reverses()
         if input_size is not None:
-            lengths = [torch.tensor([side]) for side in input_size]
-            by_torch, columns_first = self._order(*lengths)
+            by_torch, columns_first = self._order(*map(torch.tensor, input_size))
             self.columns_first = bool(columns_first)
-            for name, digits in zip(
-                ("rows", "columns"), self._digits(input_size, by_torch), strict=True
-            ):
-                self.register_buffer(name, digits, persistent=False)
+            rows, columns = self._digits(input_size, by_torch)
+            self.register_buffer("rows", rows, persistent=False)
+            self.register_buffer("columns", columns, persistent=False)
 
     def _order(self, n_rows: Tensor, n_columns: Tensor) -> tuple[Tensor, Tensor]:
         """Whether torch resizes images of a size, and whether columns are filtered first."""

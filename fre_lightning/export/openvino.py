@@ -53,16 +53,11 @@ def _store_transposes_once(model: Any) -> None:
     from openvino import opset13 as operators
 
     kept: list[Any] = []
-    for product in model.get_ordered_ops():
-        if product.get_type_name() != "MatMul":
-            continue
+    for product in (op for op in model.get_ordered_ops() if op.get_type_name() == "MatMul"):
         left, right = (product.input_value(i) for i in (0, 1))
         matrix = right.get_node()
-        if (
-            matrix.get_type_name() != "Constant"
-            or matrix.data.ndim != 2
-            or matrix.data.size < 2**12
-        ):
+        is_constant = matrix.get_type_name() == "Constant"
+        if not is_constant or matrix.data.ndim != 2 or matrix.data.size < 2**12:
             continue
         other = next((m for m in kept if np.array_equal(m.data.T, matrix.data)), None)
         if other is None:

@@ -2,9 +2,7 @@
 
 import glob
 import logging
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,19 +20,9 @@ log = logging.getLogger(__name__)
 _DRAWN_SIDES = (300, 260)
 
 
-class Samples(NamedTuple):
-    """Decoded images.
-
-    Attributes:
-        source: Their origin, for the report.
-        images: `(H, W, 3)` uint8 each, RGB.
-    """
-
-    source: str
-    images: list[NDArray[np.uint8]]
-
-
-def load_samples(images: str | None, checkpoint: Path, n_images: int) -> Samples:
+def load_samples(
+    images: str | None, checkpoint: Path, n_images: int
+) -> tuple[str, list[NDArray[np.uint8]]]:
     """Load images to compare on.
 
     Args:
@@ -42,6 +30,9 @@ def load_samples(images: str | None, checkpoint: Path, n_images: int) -> Samples
             its `config.yaml` names a dataset that exists, else for drawn images.
         checkpoint: A run's folder or its file.
         n_images: At most this many, evenly spread.
+
+    Returns:
+        Their origin, for the report, and the images: `(H, W, 3)` uint8 each, RGB.
 
     Raises:
         ConfigError: If a folder or glob holds no images.
@@ -57,9 +48,9 @@ def load_samples(images: str | None, checkpoint: Path, n_images: int) -> Samples
         source, paths = "the run's test images", _test_images(folder / "config.yaml")
     if not paths:
         log.warning("The run's test images are missing. Using drawn ones; images=FOLDER is better.")
-        return Samples("drawn", list(_draw(n_images)))
+        return "drawn", [_draw(index) for index in range(n_images)]
     n_images = min(n_images, len(paths))
-    return Samples(source, [_decode(paths[i * len(paths) // n_images]) for i in range(n_images)])
+    return source, [_decode(paths[i * len(paths) // n_images]) for i in range(n_images)]
 
 
 def _find_images(images: str) -> list[Path]:
@@ -93,11 +84,10 @@ def _decode(path: Path) -> NDArray[np.uint8]:
         raise UnreadableImageError(msg) from error
 
 
-def _draw(n_images: int) -> Iterable[NDArray[np.uint8]]:
-    """Draw parts with defects, which have the structure that noise lacks."""
+def _draw(index: int) -> NDArray[np.uint8]:
+    """Draw a part, which has the structure that noise lacks."""
     height, width = _DRAWN_SIDES
-    for index in range(n_images):
-        category = ("fabric", "gear", "leather", "metal")[index % 4]
-        drawing = Synthetic(Path(), category, False, height, 0, 0, 0, seed=0)
-        image, _ = drawing.draw("test", "good", index)
-        yield np.ascontiguousarray(image[:, :width])
+    category = ("fabric", "gear", "leather", "metal")[index % 4]
+    drawing = Synthetic(Path(), category, False, height, 0, 0, 0, seed=0)
+    image, _ = drawing.draw("test", "good", index)
+    return np.ascontiguousarray(image[:, :width])

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +14,7 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from fre_lightning.errors import CacheError
-from fre_lightning.features.shards import Manifest, ShardWriter, read_manifest, remove_unfinished
+from fre_lightning.features.shards import Manifest, ShardWriter, read_manifest
 
 log = logging.getLogger(__name__)
 
@@ -91,8 +92,6 @@ class FeatureCache:
                 ]
                 return _compute_missing(folders, manifests, compute)
         except OSError as error:
-            for folder in folders:
-                remove_unfinished(folder)
             msg = (
                 f"The feature cache {self.cache_dir} cannot be written: {error}. The unfinished "
                 "entry was removed. Free some space, or choose another place with "
@@ -116,10 +115,15 @@ def _compute_missing(
         for index, manifest in enumerate(manifests)
         if manifest.n_done < manifest.n_items
     }
-    if writers:
-        compute(writers)
+    try:
+        if writers:
+            compute(writers)
         for writer in writers.values():
             writer.close()
+    except OSError:
+        for index in writers:
+            shutil.rmtree(folders[index], ignore_errors=True)
+        raise
     return [
         _open(folder, manifest, was_computed=index in writers)
         for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True))

@@ -140,14 +140,3 @@ def _verify(path: Path, shard: Shard) -> None:
         msg = f"the checksum of {path.name} is wrong"
         raise ValueError(msg)
     _verified.add((str(path), status.st_mtime_ns))
-
-
-def remove_unfinished(folder: Path) -> None:
-    """Remove an entry unless it is complete."""
-    try:
-        content = json.loads((folder / _MANIFEST).read_text())
-        is_complete = content["shards"][-1]["stop"] == content["n_items"]
-    except (OSError, ValueError, LookupError):
-        is_complete = False
-    if not is_complete:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -10,23 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.reading import DECODING_ERRORS, read_image, to_8_bit
+from fre_lightning.images.reading import read_image, to_8_bit
 from fre_lightning.images.resizing import resize
 
 ImageLike = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
 """A path, a Pillow image, an array `(H, W)` or `(H, W, 3)`, or a tensor `(3, H, W)`."""
-
-DAMAGE_ERRORS = (
-    *DECODING_ERRORS,
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    LookupError,
-    MemoryError,
-    RuntimeError,
-    TypeError,
-)
-"""All errors of Pillow on damaged files; none of them may end a job or a server."""
 
 
 class PreparedImage(NamedTuple):
@@ -62,7 +50,7 @@ def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImag
     image = _to_pillow(image)
     try:
         pixels = resize(np.array(to_8_bit(image)), image_size)
-    except DAMAGE_ERRORS as error:
+    except Exception as error:  # damage makes Pillow raise anything; none may end a server
         msg = f"The image cannot be decoded ({error or type(error).__name__})."
         raise UnreadableImageError(msg) from error
     return PreparedImage(pixels.expand(3, -1, -1), (image.height, image.width))
@@ -73,12 +61,10 @@ def _prepare_file(path: Path, image_size: tuple[int, int]) -> PreparedImage:
         with Image.open(path) as header:
             size = header.height, header.width
         return PreparedImage(read_image(path, image_size), size)
-    except UnreadableImageError as error:
-        reason: object = error.__cause__ or error
-    except DAMAGE_ERRORS as error:
-        reason = error
-    msg = f"{path} cannot be read as an image ({str(reason) or type(reason).__name__})."
-    raise UnreadableImageError(msg) from None
+    except Exception as error:  # as above
+        reason = (isinstance(error, UnreadableImageError) and error.__cause__) or error
+        msg = f"{path} cannot be read as an image ({str(reason) or type(reason).__name__})."
+        raise UnreadableImageError(msg) from error
 
 
 def _to_pillow(image: object) -> Image.Image:

@@ -2,11 +2,5 @@
 
 from fre_lightning.cli import run_command
 
-
-def main() -> None:
-    """Run the command line."""
-    run_command("predict", "fre_lightning.predict.job")
-
-
 if __name__ == "__main__":
-    main()
+    run_command("predict", "fre_lightning.predict.job")

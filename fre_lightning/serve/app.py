@@ -1,5 +1,6 @@
 """The HTTP interface of a detector."""
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,7 +18,7 @@ from fre_lightning.errors import UnreadableImageError
 from fre_lightning.pictures.embedding import content_policy, data_uri
 from fre_lightning.pictures.overlays import draw_pictures, encode
 from fre_lightning.serve.guard import OriginGuard
-from fre_lightning.serve.limits import Gate, Limits, open_image, read_upload
+from fre_lightning.serve.limits import Limits, open_image, read_upload
 from fre_lightning.version import __version__
 
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -88,7 +89,8 @@ class _Handlers:
 
     def __init__(self, detector: Detector, limits: Limits) -> None:
         self._detector, self._limits = detector, limits
-        self._gate, self._threads = Gate(limits.max_requests), CapacityLimiter(detector.n_threads)
+        self._places = asyncio.Semaphore(limits.max_requests)
+        self._threads = CapacityLimiter(detector.n_threads)
 
     async def detect(
         self,
@@ -100,7 +102,10 @@ class _Handlers:
         With `Accept: image/png` the answer is the image under its heat map, else JSON.
         """
         as_png = request.headers.get("accept", "").lower().startswith("image/png")
-        with self._gate.request():
+        if self._places.locked():
+            message = "Too many requests are waiting. Try again."
+            raise HTTPException(503, message, {"Retry-After": "1"})
+        async with self._places:
             data = await read_upload(request, self._limits.max_upload_bytes)
             work = partial(self._judge, data, as_png=as_png, with_pictures=pictures)
             return await anyio.to_thread.run_sync(work, limiter=self._threads)

@@ -18,10 +18,12 @@ class OriginGuard:
 
     A site could also let its own name lead to 127.0.0.1, and then its origin is the Host header:
     Starlette's TrustedHostMiddleware refuses such names.
+
+    Args:
+        app: The application, which answers all other requests.
     """
 
     def __init__(self, app: ASGIApp) -> None:
-        """Wrap an application, which answers all other requests."""
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

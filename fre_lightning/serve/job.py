@@ -37,6 +37,7 @@ def run(cfg: DictConfig) -> None:
         if cfg[name] < lowest:
             msg = f"{name}={cfg[name]} must be at least {lowest}."
             raise ConfigError(msg)
+    hosts = find_allowed_hosts(cfg.host, cfg.allowed_hosts)
     listener = listen(cfg.host, cfg.port)
     detector = load(
         cfg.checkpoint,
@@ -50,7 +51,7 @@ def run(cfg: DictConfig) -> None:
         max_pixels=int(cfg.max_pixels),
         max_requests=detector.n_threads + cfg.max_waiting,
     )
-    app = create_app(detector, limits, find_allowed_hosts(cfg.host, cfg.allowed_hosts))
+    app = create_app(detector, limits, hosts)
     log.info("%s, on %s", detector.description, detector.device)
     if not is_loopback(cfg.host):
         log.warning("All who can reach %s can send images: there is no password.", cfg.host)
@@ -80,10 +81,18 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def find_allowed_hosts(host: str, allowed_hosts: list[str] | None) -> list[str] | None:
-    """The host names that requests to a server may use; None: any."""
+    """The host names that requests to a server may use; None: any.
+
+    Raises:
+        ConfigError: If a name has a `*` where Starlette accepts none.
+    """
     if allowed_hosts is None and not is_loopback(host):
         return None
     names = [*_LOOPBACK_NAMES, host] if allowed_hosts is None else allowed_hosts
+    for name in names:
+        if name != "*" and "*" in name.removeprefix("*."):
+            msg = f"allowed_hosts={name}: a * stands alone or at the start, as in *.example.org."
+            raise ConfigError(msg)
     return [_in_url(name) for name in names]
 
 

@@ -61,32 +61,30 @@ def test_a_folder_that_is_missing_or_cannot_be_listed(folder: Path) -> None:
         list_images(folder / "loop")
 
 
-def find(root: Path, image: Path, mask_dir: Path) -> Path | None:
+def find_mask(root: Path, image: Path, mask_dir: Path) -> Path | None:
     (sample,) = attach_masks([Sample(image, "dent")], [mask_dir], root)
     return sample.mask_path
 
 
 def test_a_name_that_ends_in_mask_goes_before_the_bare_stem(tmp_path: Path) -> None:
     save_masks(tmp_path, "1.png", "1_mask.bmp", "2.tif")
-    assert find(tmp_path, Path("1.png"), tmp_path) == tmp_path / "1_mask.bmp"
-    assert find(tmp_path, Path("2.jpg"), tmp_path) == tmp_path / "2.tif"
+    assert find_mask(tmp_path, Path("1.png"), tmp_path) == tmp_path / "1_mask.bmp"
+    assert find_mask(tmp_path, Path("2.jpg"), tmp_path) == tmp_path / "2.tif"
 
 
-def test_the_rest_of_a_sample_stays(tmp_path: Path) -> None:
+def test_the_rest_of_a_sample_stays_and_a_good_one_gets_no_mask(tmp_path: Path) -> None:
     save_masks(tmp_path, "1.png")
-    samples = [Sample(Path("a/1.png"), "dent"), Sample(Path("a/2.png"))]
-    assert attach_masks(samples, [tmp_path] * 2, tmp_path) == [
-        Sample(Path("a/1.png"), "dent", tmp_path / "1.png"),
-        Sample(Path("a/2.png")),  # good images have none
-    ]
+    good, defective = Sample(Path("b/1.png")), Sample(Path("a/1.png"), "dent")
+    expected = [good, Sample(Path("a/1.png"), "dent", tmp_path / "1.png")]
+    assert attach_masks([good, defective], [tmp_path] * 2, tmp_path) == expected
 
 
 def test_an_image_is_not_its_own_mask(tmp_path: Path) -> None:
     save_images(tmp_path, "1.png")
     with pytest.raises(DatasetError, match=r"1\.png has no mask: among the 1 masks"):
-        find(tmp_path, tmp_path / "1.png", tmp_path)
+        find_mask(tmp_path, tmp_path / "1.png", tmp_path)
 
 
 def test_a_folder_that_is_missing_holds_no_masks(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=rf"among the 0 .*nor 1\.png.*move {tmp_path} away"):
-        find(tmp_path, Path("1.png"), tmp_path / "none")
+        find_mask(tmp_path, Path("1.png"), tmp_path / "none")

@@ -9,7 +9,7 @@ from torch import nn
 from torch.export import Dim
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.export.formats import FORMATS
+from fre_lightning.export.job import FORMATS
 
 SIZE = 12
 ABOUT = {"threshold": 0.25, "words": "as-nothing-else-would-be"}

@@ -18,9 +18,8 @@ from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ExportError, FREError
 from fre_lightning.experiment import run as train
-from fre_lightning.export import formats
-from fre_lightning.export.formats import FORMATS
-from fre_lightning.export.job import run
+from fre_lightning.export.job import FORMATS, run
+from fre_lightning.export.torch_export import TorchExport
 from fre_lightning.images.resizing import resize
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
@@ -229,13 +228,13 @@ def test_a_file_that_misses_the_tolerance_is_not_left_behind(make_config, make_e
 
 def test_a_wrong_network_is_found_out(make_config, make_export, tmp_path, monkeypatch):
     train(make_config(model=RESNET))
-    load = formats.TorchExport.load
+    load = TorchExport.load
 
     def spoilt(self, path):
         exported = load(self, path)
         return lambda images: exported(images[:, ::-1].copy())  # upside down
 
-    monkeypatch.setattr(formats.TorchExport, "load", spoilt)
+    monkeypatch.setattr(TorchExport, "load", spoilt)
     with pytest.raises(ExportError, match="No file is left behind"):
         run(make_export("format=torch_export", "resize=false"))
     assert list((tmp_path / "exported").iterdir()) == []

@@ -1,16 +1,15 @@
 """The command line of exports."""
 
+import runpy
 import sys
 
 import pytest
-
-from fre_lightning.export.__main__ import main
 
 
 def test_help_names_formats_inputs_and_settings(monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["fre_lightning.export", "--help"])
     with pytest.raises(SystemExit) as stop:
-        main()
+        runpy.run_module("fre_lightning.export", run_name="__main__")
     assert not stop.value.code
     text = capsys.readouterr().out
     for word in (
@@ -28,6 +27,6 @@ def test_what_is_missing_is_named(monkeypatch, capsys, tmp_path):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "argv", ["fre_lightning.export", "hydra.run.dir=run"])
     with pytest.raises(SystemExit) as stop:
-        main()
+        runpy.run_module("fre_lightning.export", run_name="__main__")
     assert stop.value.code == 2
     assert "checkpoint=..." in capsys.readouterr().out

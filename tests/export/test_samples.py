@@ -21,9 +21,9 @@ def folder(tmp_path: Path) -> Path:
     [("", [1, 2, 4]), ("*", [1]), ("**/*.png", [1, 2, 4]), ("sub/b.png", [2])],
 )
 def test_images_of_folders_and_globs(folder: Path, images: str, expected: list[int]) -> None:
-    samples = load_samples(str(folder / images), folder, 10)
-    assert [np.unique(image).tolist() for image in samples.images] == [[i] for i in expected]
-    assert samples.images[0].shape == (3, 4, 3)
+    _, samples = load_samples(str(folder / images), folder, 10)
+    assert [np.unique(image).tolist() for image in samples] == [[i] for i in expected]
+    assert samples[0].shape == (3, 4, 3)
 
 
 def test_no_images(folder: Path) -> None:

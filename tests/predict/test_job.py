@@ -2,6 +2,7 @@
 
 import csv
 import logging
+import runpy
 import shutil
 import signal
 import subprocess
@@ -17,7 +18,6 @@ from PIL import Image
 import fre_lightning
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, DatasetError, OutputError
-from fre_lightning.predict.__main__ import main
 from fre_lightning.predict.heatmaps import heatmap_name
 from fre_lightning.predict.job import run
 from fre_lightning.predict.table import COLUMNS
@@ -146,7 +146,7 @@ def call(tmp_path, monkeypatch, capsys):
     def run_main(*arguments):
         monkeypatch.setattr(sys, "argv", ["predict", *arguments])
         try:
-            main()
+            runpy.run_module("fre_lightning.predict", run_name="__main__")
             code = 0
         except SystemExit as stop:
             code = stop.code or 0

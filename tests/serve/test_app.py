@@ -222,6 +222,11 @@ def test_addresses():
     assert [is_loopback(h) for h in ("127.0.0.1", "127.8.0.1", "::1", "localhost")] == [True] * 4
     assert [is_loopback(host) for host in ("0.0.0.0", "::", "example.org")] == [False] * 3
     assert find_allowed_hosts("0.0.0.0", None) is None
+    for name in ("*", "*.example.org"):
+        assert find_allowed_hosts("0.0.0.0", [name]) == [name]
+    for name in ("*camera", "camera.*", "*.*.org", "**"):
+        with pytest.raises(ConfigError, match="stands alone or at the start"):
+            find_allowed_hosts("0.0.0.0", [name])
     assert find_allowed_hosts("0.0.0.0", ["camera", "fe80::1"]) == ["camera", "[fe80::1]"]
     with listen("127.0.0.1", 0) as taken, pytest.raises(ConfigError, match="another host or port"):
         listen("127.0.0.1", taken.getsockname()[1])

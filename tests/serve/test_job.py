@@ -22,6 +22,7 @@ from fre_lightning.serve.job import run
         ("max_upload_mb=0", ConfigError, "max_upload_mb"),
         ("max_waiting=-1", ConfigError, "max_waiting"),
         ("port=70000", ConfigError, "70000"),
+        ("allowed_hosts=[camera,cam*]", ConfigError, r"cam\*.*stands alone"),
     ],
 )
 def test_mistakes(fitted_run, override, error, words):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from fre_lightning.export.reducer import ExportedReducer
+from fre_lightning.export.graph import ExportedReducer
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers import PCA, Autoencoder
 

@@ -1,0 +1,154 @@
+"""An exported file compared with PyTorch: the differences of scores and maps, and the time."""
+
+import platform
+import time
+from collections.abc import Sequence
+from itertools import groupby
+from statistics import median
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from omegaconf import DictConfig
+
+from fre_lightning.detector.model import FREModel
+from fre_lightning.errors import ExportError
+from fre_lightning.export.base import Images, Outputs, Runner
+from fre_lightning.images.resizing import resize
+
+_BATCH = 3
+_N_WARM_UP = 2
+
+
+def reference(model: FREModel) -> Runner:
+    """PyTorch's own way from decoded images of any size to scores and maps."""
+
+    def run(images: Images) -> Outputs:
+        with torch.inference_mode():
+            pixels = [resize(image, model.image_size) for image in images]
+            scores, anomaly_maps = model(torch.stack(pixels))
+        return scores.numpy(), anomaly_maps.numpy()
+
+    return run
+
+
+def resized(images: Sequence[Images], size: tuple[int, int]) -> list[Images]:
+    """Resize `(H, W, 3)` images as training images are resized."""
+    return [np.ascontiguousarray(resize(image, size).permute(1, 2, 0).numpy()) for image in images]
+
+
+def check_parity(
+    cfg: DictConfig,
+    expected: Runner,
+    exported: Runner,
+    images: Sequence[Images],
+    sizes: tuple[tuple[int, int], tuple[int, int] | None],
+) -> dict[str, Any]:
+    """Compare a file with PyTorch: on images of one size, then on their own sizes as well.
+
+    Args:
+        cfg: Its tolerances.
+        expected: PyTorch.
+        exported: The file.
+        images: `(H, W, 3)` each, of any sizes.
+        sizes: `(h, w)` of the model's images, and `(H, W)` of the file's; None: any size.
+
+    Returns:
+        Differences and tolerances.
+
+    Raises:
+        ExportError: If a difference is larger than its tolerance.
+    """
+    model_size, file_size = sizes
+    tolerance = cfg.half_tolerance if cfg.half_reducer else cfg.tolerance
+    parts = {"": (resized(images, file_size or model_size), tolerance)}
+    if file_size is None:
+        parts["from_any_size_"] = (list(images), max(tolerance, cfg.resize_tolerance))
+    report: dict[str, Any] = {}
+    for part, (part_images, limit) in parts.items():
+        score, anomaly_map = largest_differences(expected, exported, part_images)
+        if max(score, anomaly_map) > limit:
+            what = "the file's own resize of images" if part else "the file"
+            half = "half_tolerance" if cfg.half_reducer else "tolerance"
+            msg = (
+                f"With {what}, scores differ from PyTorch's by up to {score:.2g} of their value "
+                f"and maps by {anomaly_map:.2g} of their maximum; "
+                f"{'resize_tolerance' if part else half}={limit:g} allows less. No file is left "
+                f"behind. Try {'half_reducer=false' if cfg.half_reducer else 'another format'}, "
+                "or allow more if that suits you."
+            )
+            raise ExportError(msg)
+        report |= {
+            f"{part}score_difference": score,
+            f"{part}map_difference": anomaly_map,
+            f"{part}tolerance": limit,
+        }
+    return report
+
+
+def largest_differences(
+    expected: Runner, actual: Runner, images: Sequence[Images]
+) -> tuple[float, float]:
+    """Run both on images `(H, W, 3)`, in batches of up to three neighbours of one size.
+
+    Returns:
+        The largest difference of scores, relative to the expected score, and of maps, relative to
+        the highest value of each; infinite if one is not a number or shapes differ.
+    """
+    largest = np.zeros(2)
+    for batch in _batches(images):
+        (scores, maps), (actual_scores, actual_maps) = expected(batch), actual(batch)
+        if actual_scores.shape != scores.shape or actual_maps.shape != maps.shape:
+            return float("inf"), float("inf")
+        highest = maps.max(axis=(1, 2), keepdims=True)
+        parts = _relative(actual_scores - scores, scores), _relative(actual_maps - maps, highest)
+        largest = np.maximum(largest, parts)
+    score, anomaly_map = np.nan_to_num(largest, nan=np.inf, posinf=np.inf).tolist()
+    return score, anomaly_map
+
+
+def _relative(difference: NDArray[np.float32], scale: NDArray[np.float32]) -> np.floating:
+    tiny = np.finfo(np.float32).tiny
+    return np.max(np.abs(difference) / np.maximum(np.abs(scale), tiny))
+
+
+def _batches(images: Sequence[Images]) -> list[Images]:
+    """Batches of three; the last image is alone, so that both kinds of batch are tried."""
+    runs = [np.stack([*run]) for _, run in groupby(images[:-1], np.shape)]
+    batches = [run[start : start + _BATCH] for run in runs for start in range(0, len(run), _BATCH)]
+    return [*batches, images[-1][None]]
+
+
+def compare_latency(
+    cfg: DictConfig, expected: Runner, exported: Runner, image: Images
+) -> dict[str, Any]:
+    """Time PyTorch and a file, from decoded images to maps, for one image and for a batch.
+
+    Args:
+        cfg: Its `latency_batch` and `latency_repeats`.
+        expected: PyTorch.
+        exported: The file.
+        image: `(H, W, 3)`.
+
+    Returns:
+        The settings and the medians in milliseconds.
+    """
+    report: dict[str, Any] = {
+        "image_size": list(image.shape[:2]),
+        "batch": cfg.latency_batch,
+        "n_threads": torch.get_num_threads(),
+        "machine": platform.processor() or platform.machine(),
+    }
+    for name, n in (("single", 1), ("batch", cfg.latency_batch)):
+        images = image[None].repeat(n, axis=0)
+        milliseconds: dict[str, list[float]] = {"pytorch": [], "exported": []}
+        for _ in range(_N_WARM_UP + cfg.latency_repeats):
+            # They take turns, so that a busy machine is fair.
+            for times, run in zip(milliseconds.values(), (expected, exported), strict=True):
+                start = time.perf_counter()
+                run(images)
+                times.append(1000 * (time.perf_counter() - start))
+        for who, times in milliseconds.items():
+            report[f"{who}_{name}_ms"] = round(median(times[_N_WARM_UP:]), 2)
+    return report

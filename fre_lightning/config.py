@@ -21,8 +21,10 @@ def _published(published: Any, other: Any, *, _root_: DictConfig) -> Any:
 
 
 def _settings(name: str) -> str:
-    """Resolve `${settings:predict}`: the lines of `configs/predict.yaml`, for `--help`."""
-    _, settings = (CONFIG_DIR / f"{name}.yaml").read_text(encoding="utf-8").split("\n\n", 1)
+    """Resolve `${settings:predict}`: the keys of `configs/predict.yaml`, for `--help`."""
+    lines = (CONFIG_DIR / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    hydras = ("defaults:", "  - ", "_target_:", "  _target_:", "# @package")
+    settings = "\n".join(line for line in lines if not line.startswith(hydras)).strip()
     return textwrap.indent(settings.replace("$", "$$"), "  ")  # Hydra's help is a template
 
 

@@ -26,6 +26,10 @@ METADATA_KEY = "fre_lightning"
 class Format(ABC):
     """A file format.
 
+    A new format derives from it. `write` gets a graph in which the number of images is free, and
+    their size too unless the graph resizes none or one size; the description goes into one of
+    the files as JSON under `METADATA_KEY`. `load` gets the path of the first file.
+
     Attributes:
         name: Its name on the command line.
         files: The names of its files; the first is the one to load.

@@ -40,9 +40,10 @@ class MetricInfo(NamedTuple):
     Attributes:
         title: Its name under the heading `image` or `pixel`.
         function: Of `(positives, negatives)` image counts, or of `PixelKinds`; gives a scalar.
-        is_headline: Whether the report's tiles and the table of defect types show it.
-        is_listed: Whether the tables of sweeps and of the terminal show it. All metrics are in
-            `metrics.json` and in the report.
+        is_headline: Whether the report's tiles and, of a pixel metric, the table of defect types
+            show it.
+        is_listed: Whether a run's table in the terminal and the files of a sweep show it. All
+            metrics are in `metrics.json` and in the report.
     """
 
     title: str

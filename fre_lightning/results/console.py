@@ -17,7 +17,9 @@ def print_metrics(metrics: Mapping[str, Any], output_dir: Path) -> None:
     table = Table(title=f"{metrics['category']}: {metrics['model']} ({weights})")
     titles = [f"{name.partition('_')[0]}\n{METRICS[name].title}" for name in names]
     for column in ("reducer", "n", *titles, "seconds"):
-        table.add_column(column, justify="left" if column == "reducer" else "right")
+        table.add_column(
+            column, justify="left" if column == "reducer" else "right", overflow="fold"
+        )
     values = (_with_interval(metrics, name) for name in names)
     seconds = f"{metrics['seconds_total']:.1f}"
     table.add_row(str(metrics["reducer"]), str(metrics["n_components"]), *values, seconds)

@@ -115,7 +115,7 @@ def read_metadata(name, folder):
         model = openvino.Core().read_model(folder / "model.xml")
         return json.loads(model.get_rt_info("fre_lightning").astype(str))
     extra = {"fre_lightning.json": ""}
-    torch.export.load(folder / "model.pt2", extra_files=extra)
+    torch.export.load(folder / FORMATS[name].files[0], extra_files=extra)
     return json.loads(extra["fre_lightning.json"])
 
 
@@ -267,5 +267,5 @@ def examples():
     """The README's examples, by the name of the format."""
     section = README.read_text().split("## Export", 1)[1].split("\n## ", 1)[0]
     blocks = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
-    names = {"onnxruntime": "onnx", "openvino": "openvino", "torch.export": "torch_export"}
-    return {names[key]: code for code in blocks for key in names if key in code}
+    files = {name: file_format.files[0] for name, file_format in FORMATS.items()}
+    return {name: code for code in blocks for name, file in files.items() if f'"{file}"' in code}

@@ -8,7 +8,6 @@ import math
 
 import numpy as np
 import torch
-from scipy import stats  # type: ignore[import-untyped]
 from torch import Tensor
 
 from fre_lightning.errors import ConfigError
@@ -88,6 +87,8 @@ def decision_metrics(scores: Tensor, labels: Tensor, threshold: float) -> dict[s
 
 def _tail_quantile(descending: Tensor, rate: float) -> float:
     """The score exceeded by a share `rate`, from a tail fitted to the highest of `(N,)` scores."""
+    from scipy import stats  # type: ignore[import-untyped]  # half a second, seldom needed
+
     n_tail = min(max(_MIN_TAIL, round(_TAIL_SHARE * len(descending))), len(descending) - 1)
     if n_tail < 2:
         return float(descending[0])

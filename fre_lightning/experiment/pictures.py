@@ -29,7 +29,8 @@ def draw_pictures(
     """Draw a test in TensorBoard, as heat maps and as thumbnails, as the configuration says."""
     scores, model, n_threads = module.scores, module.model, datamodule.n_threads
     to_maps, size = model.anomaly_maps_of, model.image_size
-    artist = PanelArtist(samples, module.error_maps, to_maps, size, n_threads)
+    threshold = summary.get("pixel_threshold")
+    artist = PanelArtist(samples, module.error_maps, to_maps, size, n_threads, threshold)
     pixels = module.pixel_metrics.total.kinds()
     counts = {"image": count(scores, module.labels), "pixel": (pixels.defects, pixels.good)}
     for logger in module.loggers:

@@ -4,14 +4,11 @@ from typing import NamedTuple
 
 import matplotlib as mpl
 import numpy as np
-import torch
 from torch import Tensor
-
-from fre_lightning.detector.result import DetectionResult
 
 
 class ColorScale(NamedTuple):
-    """The values at the two ends of the colours, one pair for all images of a category."""
+    """The values at the two ends of the colours, one pair for all images of a detector."""
 
     low: float
     high: float
@@ -21,24 +18,17 @@ class ColorScale(NamedTuple):
         return ((anomaly_map - self.low) / (self.high - self.low)).clamp(0, 1)
 
 
-def find_color_scale(error_maps: Tensor) -> ColorScale:
-    """The scale of a test set's error maps `(N, h, w)`.
+def find_color_scale(pixel_threshold: float | None, maps: Tensor) -> ColorScale:
+    """The scale of a detector, tied to the value that few normal images exceed anywhere.
 
-    It starts at the median, so that what is normal stays dark, and ends where only one cell in
-    500 lies above, so that a single extreme image doesn't pale all the others.
+    A normal image is dark everywhere, also among normal images alone, and an image looks the same
+    whatever it is shown with. Without a threshold the maps `(N, h, w)` decide: the scale starts
+    at their median and ends where only one cell in 500 lies above.
     """
-    low, high = np.quantile(error_maps.numpy(), [0.5, 0.998]).tolist()
+    if pixel_threshold is not None:
+        return ColorScale(pixel_threshold / 2, 2 * pixel_threshold)
+    low, high = np.quantile(maps.numpy(), [0.5, 0.998]).tolist()
     return ColorScale(low, high if high > low else low + 1.0)
-
-
-def color_scale(result: DetectionResult) -> ColorScale:
-    """The scale of a single result: the same for all images of a calibrated detector.
-
-    The pixel threshold is in the middle, so values of no normal image are yellow to red.
-    """
-    if result.pixel_threshold is None:
-        return find_color_scale(torch.from_numpy(result.anomaly_map)[None])
-    return ColorScale(0.0, 2 * result.pixel_threshold)
 
 
 def colorize(anomaly_map: Tensor, scale: ColorScale, name: str = "turbo") -> np.ndarray:

@@ -9,7 +9,7 @@ from PIL import Image
 
 from fre_lightning.detector.result import DetectionResult
 from fre_lightning.images.reading import to_8_bit
-from fre_lightning.pictures.colors import color_scale, colorize
+from fre_lightning.pictures.colors import colorize, find_color_scale
 
 _LARGEST_SIDE = 1024
 _OPACITY = 0.8
@@ -36,7 +36,8 @@ def draw_pictures(image: Image.Image, result: DetectionResult) -> Pictures:
     """An image and its heat map for a screen."""
     small = to_8_bit(image).convert("RGB")
     small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-    anomaly_map, scale = torch.from_numpy(result.anomaly_map), color_scale(result)
+    anomaly_map = torch.from_numpy(result.anomaly_map)
+    scale = find_color_scale(result.pixel_threshold, anomaly_map)
     alpha = (255 * _OPACITY * scale.level(anomaly_map)).round().to(torch.uint8).numpy()
     colors = np.dstack([colorize(anomaly_map, scale), alpha])
     return Pictures(small, Image.fromarray(colors).resize(small.size, Image.Resampling.BILINEAR))

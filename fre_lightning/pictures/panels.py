@@ -48,6 +48,7 @@ class PanelArtist:
         to_anomaly_maps: Turns error maps `(n, h, w)` into anomaly maps `(n, H, W)`.
         image_size: `(H, W)`.
         n_threads: The number of images to be drawn at a time.
+        pixel_threshold: The detector's; None if it has none.
 
     Attributes:
         scale: The colour scale.
@@ -60,13 +61,14 @@ class PanelArtist:
         to_anomaly_maps: Callable[[Tensor], Tensor],
         image_size: tuple[int, int],
         n_threads: int,
+        pixel_threshold: float | None,
     ) -> None:
         self.samples = samples
         self.n_threads = n_threads
         self._error_maps = error_maps
         self._to_anomaly_maps = to_anomaly_maps
         self._image_size = image_size
-        self.scale = find_color_scale(error_maps)
+        self.scale = find_color_scale(pixel_threshold, error_maps)
 
     def anomaly_map(self, index: int) -> Tensor:
         """The anomaly map `(H, W)` of the test image `index`, at the model's image size."""

@@ -11,7 +11,7 @@ from fre_lightning.detector.result import DetectionResult
 from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
 from fre_lightning.images.prepare import PreparedImage
-from fre_lightning.pictures.colors import color_scale
+from fre_lightning.pictures.colors import find_color_scale
 from fre_lightning.pictures.panels import draw_panel
 from fre_lightning.threads import map_ahead, thread_pool
 
@@ -57,7 +57,8 @@ def heatmap_name(image: str, root: str | None) -> Path:
 
 def _draw(path: Path, prepared: PreparedImage, result: DetectionResult) -> None:
     anomaly_map = torch.from_numpy(result.anomaly_map)
-    panel = draw_panel(prepared.pixels, None, anomaly_map, color_scale(result))
+    scale = find_color_scale(result.pixel_threshold, anomaly_map)
+    panel = draw_panel(prepared.pixels, None, anomaly_map, scale)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:

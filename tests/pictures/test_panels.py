@@ -11,7 +11,7 @@ def test_panel_shows_image_mask_and_hot_spot_side_by_side():
     mask[4, 6] = True
     errors = torch.zeros(16, 16)
     errors[4, 6] = 1.0
-    panel = np.asarray(draw_panel(image, mask, errors, find_color_scale(errors[None])))
+    panel = np.asarray(draw_panel(image, mask, errors, find_color_scale(None, errors[None])))
     assert panel.shape == (16, 3 * 16 + 2 * 4, 3)
     assert (panel[:, :16] == 100).all()
     assert (panel[4, 20 + 6] == 255).all()

@@ -6,6 +6,7 @@ Nothing heavy is imported before a job starts, so that `--help` and `--cfg job` 
 import gc
 import importlib
 import logging
+import signal
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -23,14 +24,14 @@ log = logging.getLogger(__name__)
 
 _PROGRAM_ERROR = 1
 _USER_ERROR = 2
-_INTERRUPTED = 130  # what shells report of programs that Ctrl-C ends
+_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_command(config_name: str, job: str) -> None:
     """Compose a configuration from the command line and run it.
 
     Exits with 2 after a user's mistake, which is told without a traceback and ends no sweep; with
-    1 after an error of the program's own, and with 130 after Ctrl-C.
+    1 after an error of the program's own; with 130 after Ctrl-C and 143 after SIGTERM.
 
     Args:
         config_name: The primary configuration, in `configs/`.
@@ -43,9 +44,6 @@ def run_command(config_name: str, job: str) -> None:
         try:
             _require_values(cfg)
             return _load_run(job)(cfg)
-        except KeyboardInterrupt:
-            log.error("Interrupted.")
-            raise SystemExit(_INTERRUPTED) from None
         except FREError as error:
             log.error("%s", error)
             exit_codes.append(_USER_ERROR)
@@ -57,7 +55,12 @@ def run_command(config_name: str, job: str) -> None:
             exit_codes.append(_PROGRAM_ERROR)
             return _failure(cfg, error)
 
-    task()
+    before = {number: signal.signal(number, _stop) for number in _STOPS}
+    try:
+        task()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
     if exit_codes:
         sys.exit(min(exit_codes))
 
@@ -65,6 +68,14 @@ def run_command(config_name: str, job: str) -> None:
 def main() -> None:
     """Run `python -m fre_lightning`."""
     run_command("config", "fre_lightning.experiment.job")
+
+
+def _stop(number: int, _: object) -> None:
+    """End the program in an orderly way: Lightning would turn Ctrl-C into exit code 1."""
+    for each in _STOPS:
+        signal.signal(each, signal.SIG_IGN)  # a second one would cut the clearing up short
+    sys.stderr.write("\nStopped. What was finished is kept; the same command goes on from there.\n")
+    raise SystemExit(128 + number)  # as shells report it
 
 
 @cache

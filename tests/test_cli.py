@@ -4,8 +4,10 @@ import contextlib
 import csv
 import logging
 import re
+import signal
 import subprocess
 import sys
+import time
 from typing import NamedTuple
 
 import pytest
@@ -184,3 +186,25 @@ def test_the_ablation_is_one_command(call, settings, tmp_path):
             assert 0 <= float(row[name]) <= 1
     # The second layer of `two` is new; the images of the first were not read again.
     assert said(result).count("read from the cache") >= 4
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_sweep_that_is_stopped_keeps_its_table_and_ends_with_the_signals_code(
+    settings, tmp_path, number
+):
+    table = tmp_path / "sweep/results.csv"
+    program = [sys.executable, "-m", "fre_lightning", "-m", *TINY_MODEL, *settings]
+    sweep = [f"seed={','.join(map(str, range(40)))}", f"hydra.sweep.dir={tmp_path / 'sweep'}"]
+    process = subprocess.Popen([*program, *sweep], stderr=subprocess.PIPE, text=True)
+    while not table.exists():
+        assert process.poll() is None
+        time.sleep(0.05)
+    process.send_signal(number)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert "What was finished is kept" in said
+    assert "Traceback" not in said
+    with table.open() as stream:
+        row, _ = csv.DictReader(stream)
+    assert row["category"] == "part"
+    assert list(tmp_path.glob("**/*.tmp")) == []

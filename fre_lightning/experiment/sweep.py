@@ -4,21 +4,25 @@ import contextlib
 import logging
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hydra.core.utils import JobReturn, JobStatus
 from hydra.experimental.callback import Callback
+from hydra.types import RunMode
 from omegaconf import DictConfig
 
 from fre_lightning.errors import FREError
 from fre_lightning.files import write_json
 from fre_lightning.results import run_folder
 
+if TYPE_CHECKING:
+    from fre_lightning.results.table import ResultsTable
+
 log = logging.getLogger(__name__)
 
 
 class SweepResults(Callback):
-    """Remembers the folder of each job and writes the table at the end of a multirun."""
+    """Writes the table of a multirun after each job, so that whatever stops it loses none."""
 
     def __init__(self) -> None:
         self._folders: list[Path] = []
@@ -44,22 +48,30 @@ class SweepResults(Callback):
             if "error" in job_return.return_value:
                 with contextlib.suppress(OSError):
                     write_json(folder / run_folder.ERROR, job_return.return_value)
+            if config.hydra.mode == RunMode.MULTIRUN:
+                _write_table(Path(config.hydra.sweep.dir), self._folders)
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
-        """Write and print the table, and the report."""
+        """Print the table, and write the report."""
         if self._folders:
-            _write(Path(config.hydra.sweep.dir), self._folders, report=bool(config.get("report")))
+            _end(Path(config.hydra.sweep.dir), self._folders, report=bool(config.get("report")))
 
 
-def _write(folder: Path, runs: list[Path], *, report: bool) -> None:
-    from fre_lightning.report import write_report
+def _write_table(folder: Path, runs: list[Path]) -> "ResultsTable":
     from fre_lightning.results.stored_run import read_run
-    from fre_lightning.results.sweep_table import print_results, write_results
+    from fre_lightning.results.sweep_table import write_results
     from fre_lightning.results.table import ResultsTable
 
     table = ResultsTable([read_run(path) for path in dict.fromkeys(runs)])
     write_results(folder, table)
-    print_results(table, folder)
+    return table
+
+
+def _end(folder: Path, runs: list[Path], *, report: bool) -> None:
+    from fre_lightning.report import write_report
+    from fre_lightning.results.sweep_table import print_results
+
+    print_results(_write_table(folder, runs), folder)
     if report:
         try:
             write_report(folder / run_folder.REPORT, runs)

@@ -62,7 +62,7 @@ def run(cfg: DictConfig) -> None:
     )
     try:
         uvicorn.Server(settings).run(sockets=[listener])
-    except KeyboardInterrupt:
+    except SystemExit:  # uvicorn has ended in order, and raises the signal again
         log.info("Ended.")
 
 

@@ -16,6 +16,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from fre_lightning.arguments import mend_arguments
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import ConfigError, FREError
 
@@ -57,6 +58,11 @@ def run_command(config_name: str, job: str) -> None:
             exit_codes.append(_PROGRAM_ERROR)
             return _failure(cfg, error)
 
+    try:
+        mend_arguments()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(_USER_ERROR)
     task()
     if exit_codes:
         sys.exit(min(exit_codes))

@@ -184,3 +184,38 @@ def test_the_ablation_is_one_command(call, settings, tmp_path):
             assert 0 <= float(row[name]) <= 1
     # The second layer of `two` is new; the images of the first were not read again.
     assert said(result).count("read from the cache") >= 4
+
+
+def test_folders_named_by_numbers_and_words_are_found(call, settings, tmp_path, mvtec):
+    for name in ("10", "1.10"):
+        (mvtec / name).symlink_to(mvtec / "part")
+    result = call("-m", *TINY_MODEL, *settings, "dataset.category=10,1.10", "hydra.sweep.dir=sweep")
+    assert result.returncode == 0, said(result)
+    with (tmp_path / "cwd/sweep/results.csv").open() as stream:
+        assert [row["category"] for row in csv.DictReader(stream)] == ["10", "1.10", "mean"]
+
+
+def test_a_folder_may_have_any_name(call, settings, tmp_path, mvtec, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mvtec.rename(tmp_path / "Stücke, it's #1 (数据)=\\")
+    result = call(
+        *TINY_MODEL,
+        *settings,
+        "dataset.root=~/Stücke, it's #1 (数据)=\\",
+        "paths.output_dir=~/1.10",
+        "tags=[1.10]",
+    )
+    assert result.returncode == 0, said(result)
+    assert '"1.10"' in (tmp_path / "1.10/metrics.json").read_text(encoding="utf-8")
+    assert list((tmp_path / "cwd").iterdir()) == [tmp_path / "cwd/outputs"]
+
+
+@pytest.mark.parametrize("name", ["config", "export", "predict", "serve"])
+def test_an_argument_that_hydra_cannot_read_is_answered_in_a_sentence(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "seed=ä"])
+    with pytest.raises(SystemExit) as stop:
+        run_command(name, "")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "\"seed='ä'\"" in error
+    assert error.count("\n") == 1

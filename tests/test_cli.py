@@ -6,9 +6,12 @@ import logging
 import re
 import subprocess
 import sys
+from datetime import datetime
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from fre_lightning.cli import main, run_command
@@ -219,3 +222,34 @@ def test_an_argument_that_hydra_cannot_read_is_answered_in_a_sentence(name, monk
     error = capsys.readouterr().err
     assert "\"seed='ä'\"" in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("mode", ["run", "sweep"])
+@pytest.mark.parametrize("name", ["config", "export", "predict"])
+def test_commands_of_one_second_have_folders_of_their_own(name, mode, call, monkeypatch, tmp_path):
+    clock = SimpleNamespace(now=lambda: datetime(2026, 1, 2, 3, 4, 5))
+    monkeypatch.setattr("hydra.core.utils.datetime", clock)
+    folders = []
+
+    def job(cfg):
+        folders.append(HydraConfig.get().runtime.output_dir)
+        return {"category": "part", "error": "none"}
+
+    monkeypatch.setitem(sys.modules, f"job_{name}_{mode}", SimpleNamespace(run=job))
+    arguments = ["checkpoint=x", *(["input=y"] if name == "predict" else [])]
+    flag = ["-m"] if mode == "sweep" else []
+    for _ in range(3):
+        monkeypatch.setattr(sys, "argv", [name, *flag, *arguments])
+        run_command(name, f"job_{name}_{mode}")
+    day = tmp_path / "cwd" / ("outputs" if mode == "run" else "multirun") / "2026-01-02"
+    expected = [day / f"03-04-05{end}" for end in ("", "-1", "-2")]
+    assert sorted(day.iterdir()) == expected
+    assert folders == [str(path / "0" if mode == "sweep" else path) for path in expected]
+
+
+def test_a_folder_that_the_user_names_is_used_again(call, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "job_again", SimpleNamespace(run=print))
+    monkeypatch.setattr(sys, "argv", ["export", "checkpoint=x", "hydra.run.dir=mine"])
+    for _ in range(2):
+        run_command("export", "job_again")
+    assert [path.name for path in (tmp_path / "cwd").iterdir()] == ["mine"]

@@ -253,3 +253,27 @@ def test_a_folder_that_the_user_names_is_used_again(call, monkeypatch, tmp_path)
     for _ in range(2):
         run_command("export", "job_again")
     assert [path.name for path in (tmp_path / "cwd").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("first", ["run", "compose"])
+def test_a_run_needs_no_import_but_its_own(first, settings, tmp_path):
+    imports = ["from fre_lightning.experiment import run", "cfg = make()"]
+    program = f"""
+import sys
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+def make():
+    with initialize_config_dir({str(CONFIG_DIR)!r}, version_base="1.3"):
+        return compose("config", sys.argv[1:])
+
+{chr(10).join(imports if first == "run" else reversed(imports))}
+OmegaConf.to_container(cfg, resolve=True)
+run(cfg)
+assert "fre_lightning.cli" not in sys.modules
+"""
+    output = f"paths.output_dir={tmp_path / 'run'}"
+    command = [sys.executable, "-c", program, *TINY_MODEL, *settings, output, "scoring=paper"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run/metrics.json").is_file()

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a job starts, so that `--help` and `--cfg job` answer at once.
 """
 
+import contextlib
 import gc
 import importlib
 import logging
@@ -10,13 +11,17 @@ import signal
 import sys
 from collections.abc import Callable
 from functools import cache
+from itertools import chain, count
+from pathlib import Path
 from typing import Any
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.experimental.callback import Callback
 from hydra.types import RunMode
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, flag_override
 
+from fre_lightning.arguments import mend, mend_arguments
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import ConfigError, FREError
 
@@ -55,6 +60,11 @@ def run_command(config_name: str, job: str) -> None:
             exit_codes.append(_PROGRAM_ERROR)
             return _failure(cfg, error)
 
+    try:
+        mend_arguments()
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        sys.exit(_USER_ERROR)
     before = {number: signal.signal(number, _stop) for number in _STOPS}
     try:
         task()
@@ -76,6 +86,51 @@ def _stop(number: int, _: object) -> None:
         signal.signal(each, signal.SIG_IGN)  # a second one would cut the clearing up short
     sys.stderr.write("\nStopped. What was finished is kept; the same command goes on from there.\n")
     raise SystemExit(128 + number)  # as shells report it
+
+
+class OutputFolder(Callback):
+    """A Hydra callback that makes the folder of a run or a sweep before the work."""
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Make the run's folder."""
+        _make_folder(config, "run")
+
+    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
+        """Make the sweep's folder."""
+        _make_folder(config, "sweep")
+
+
+def _make_folder(config: DictConfig, kind: str) -> None:
+    """Make an output folder, or end the program: Hydra itself would print a traceback.
+
+    A folder that is named by the second must be new: two commands may start in one second.
+    """
+    node = config.hydra[kind]
+    folder, is_new = Path(node.dir), "%S" in OmegaConf.to_yaml(node)
+    try:
+        made = _make_new(folder) if is_new else folder
+        made.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        sys.stderr.write(
+            f"The output folder {folder} cannot be made ({error.strerror}). Choose another with "
+            "hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep.\n"
+        )
+        raise SystemExit(_USER_ERROR) from error
+    if made != folder:
+        with flag_override(config, ["readonly", "struct"], [False, False]):
+            node.dir = str(made)
+            # A sweep's jobs are composed anew, from these.
+            config.hydra.overrides.hydra.append(mend(f"hydra.{kind}.dir={made}"))
+
+
+def _make_new(folder: Path) -> Path:
+    """Make a folder that was not there: `folder`, or with -1, -2, ... behind its name."""
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(1))
+    for path in chain([folder], numbered):
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(parents=True)
+            break
+    return path
 
 
 @cache

@@ -8,9 +8,12 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import datetime
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
+from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from fre_lightning.cli import main, run_command
@@ -208,3 +211,93 @@ def test_a_sweep_that_is_stopped_keeps_its_table_and_ends_with_the_signals_code(
         row, _ = csv.DictReader(stream)
     assert row["category"] == "part"
     assert list(tmp_path.glob("**/*.tmp")) == []
+
+
+def test_folders_named_by_numbers_and_words_are_found(call, settings, tmp_path, mvtec):
+    for name in ("10", "1.10"):
+        (mvtec / name).symlink_to(mvtec / "part")
+    result = call("-m", *TINY_MODEL, *settings, "dataset.category=10,1.10", "hydra.sweep.dir=sweep")
+    assert result.returncode == 0, said(result)
+    with (tmp_path / "cwd/sweep/results.csv").open() as stream:
+        assert [row["category"] for row in csv.DictReader(stream)] == ["10", "1.10", "mean"]
+
+
+def test_a_folder_may_have_any_name(call, settings, tmp_path, mvtec, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    mvtec.rename(tmp_path / "Stücke, it's #1 (数据)=\\")
+    result = call(
+        *TINY_MODEL,
+        *settings,
+        "dataset.root=~/Stücke, it's #1 (数据)=\\",
+        "paths.output_dir=~/1.10",
+        "tags=[1.10]",
+    )
+    assert result.returncode == 0, said(result)
+    assert '"1.10"' in (tmp_path / "1.10/metrics.json").read_text(encoding="utf-8")
+    assert list((tmp_path / "cwd").iterdir()) == [tmp_path / "cwd/outputs"]
+
+
+@pytest.mark.parametrize("name", ["config", "export", "predict", "serve"])
+def test_an_argument_that_hydra_cannot_read_is_answered_in_a_sentence(name, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", [name, "seed=ä"])
+    with pytest.raises(SystemExit) as stop:
+        run_command(name, "")
+    assert stop.value.code == 2
+    error = capsys.readouterr().err
+    assert "\"seed='ä'\"" in error
+    assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("mode", ["run", "sweep"])
+@pytest.mark.parametrize("name", ["config", "export", "predict"])
+def test_commands_of_one_second_have_folders_of_their_own(name, mode, call, monkeypatch, tmp_path):
+    clock = SimpleNamespace(now=lambda: datetime(2026, 1, 2, 3, 4, 5))
+    monkeypatch.setattr("hydra.core.utils.datetime", clock)
+    folders = []
+
+    def job(cfg):
+        folders.append(HydraConfig.get().runtime.output_dir)
+        return {"category": "part", "error": "none"}
+
+    monkeypatch.setitem(sys.modules, f"job_{name}_{mode}", SimpleNamespace(run=job))
+    arguments = ["checkpoint=x", *(["input=y"] if name == "predict" else [])]
+    flag = ["-m"] if mode == "sweep" else []
+    for _ in range(3):
+        monkeypatch.setattr(sys, "argv", [name, *flag, *arguments])
+        run_command(name, f"job_{name}_{mode}")
+    day = tmp_path / "cwd" / ("outputs" if mode == "run" else "multirun") / "2026-01-02"
+    expected = [day / f"03-04-05{end}" for end in ("", "-1", "-2")]
+    assert sorted(day.iterdir()) == expected
+    assert folders == [str(path / "0" if mode == "sweep" else path) for path in expected]
+
+
+def test_a_folder_that_the_user_names_is_used_again(call, monkeypatch, tmp_path):
+    monkeypatch.setitem(sys.modules, "job_again", SimpleNamespace(run=print))
+    monkeypatch.setattr(sys, "argv", ["export", "checkpoint=x", "hydra.run.dir=mine"])
+    for _ in range(2):
+        run_command("export", "job_again")
+    assert [path.name for path in (tmp_path / "cwd").iterdir()] == ["mine"]
+
+
+@pytest.mark.parametrize("first", ["run", "compose"])
+def test_a_run_needs_no_import_but_its_own(first, settings, tmp_path):
+    imports = ["from fre_lightning.experiment import run", "cfg = make()"]
+    program = f"""
+import sys
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+def make():
+    with initialize_config_dir({str(CONFIG_DIR)!r}, version_base="1.3"):
+        return compose("config", sys.argv[1:])
+
+{chr(10).join(imports if first == "run" else reversed(imports))}
+OmegaConf.to_container(cfg, resolve=True)
+run(cfg)
+assert "fre_lightning.cli" not in sys.modules
+"""
+    output = f"paths.output_dir={tmp_path / 'run'}"
+    command = [sys.executable, "-c", program, *TINY_MODEL, *settings, output, "scoring=paper"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    assert (tmp_path / "run/metrics.json").is_file()

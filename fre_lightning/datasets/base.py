@@ -58,7 +58,8 @@ class AnomalyDataset(ABC):
     skip_unreadable: bool
 
     def __post_init__(self) -> None:
-        self.root = Path(self.root).expanduser()
+        # YAML reads 2024 as a number.
+        self.root, self.category = Path(str(self.root)).expanduser(), str(self.category)
 
     @property
     def files_root(self) -> Path:

@@ -54,8 +54,9 @@ class Folder(AnomalyDataset):
     seed: int
 
     def __post_init__(self) -> None:
+        is_unnamed = self.category in {None, ""}
         super().__post_init__()
-        self.category = self.category or self.root.resolve().name
+        self.category = self.root.resolve().name if is_unnamed else self.category
 
     def scan(self) -> Splits:
         """List the samples of both splits."""

@@ -4,6 +4,8 @@ from typing import Any
 
 from omegaconf import DictConfig
 
+import fre_lightning.config  # noqa: F401 - registers what configurations are resolved by
+
 __all__ = ["run"]
 
 

@@ -1,8 +1,7 @@
-"""A Hydra callback: it makes the output folder before a run, and writes a sweep's table after."""
+"""A Hydra callback that writes a sweep's table."""
 
 import contextlib
 import logging
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,14 +25,6 @@ class SweepResults(Callback):
 
     def __init__(self) -> None:
         self._folders: list[Path] = []
-
-    def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Make the run's folder before the work."""
-        _require_writable(Path(config.hydra.run.dir))
-
-    def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
-        """Make the sweep's folder before the work."""
-        _require_writable(Path(config.hydra.sweep.dir))
 
     def on_job_start(self, config: DictConfig, **_: Any) -> None:
         """Remove the error of an earlier job in the same folder."""
@@ -78,15 +69,3 @@ def _end(folder: Path, runs: list[Path], *, report: bool) -> None:
             log.info("Report: %s", folder / run_folder.REPORT)
         except (OSError, FREError) as error:  # the runs' results are safe all the same
             log.error("The report could not be written: %s", error)
-
-
-def _require_writable(folder: Path) -> None:
-    """Make a folder, or end the program: Hydra itself would print a traceback."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        sys.stderr.write(
-            f"The output folder {folder} cannot be made ({error.strerror}). Choose another with "
-            "hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep.\n"
-        )
-        raise SystemExit(2) from error

@@ -34,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     several = len(options.folders) > 1
     path = options.output or (Path() if several else options.folders[0]) / REPORT
+    path = path.expanduser()  # shells leave the ~ of --output=~/report.html alone
     try:
         runs = [run for folder in options.folders for run in find_runs(folder)]
         write_report(path, list(dict.fromkeys(runs)))

@@ -111,3 +111,10 @@ def test_order_is_sorted_within_a_kind_and_the_same_again(dataset: AnomalyDatase
         paths = [sample.path for sample in test if sample.defect_type == defect_type]
         assert paths == sorted(paths)
     assert dataset.scan() == splits
+
+
+@pytest.mark.parametrize("name", names("dataset"))
+def test_numbers_are_names_of_folders(name: str) -> None:
+    config = compose_config(f"dataset={name}", "dataset.root=2024", "dataset.category=10")
+    dataset = build(config.dataset)
+    assert (dataset.root, dataset.category) == (Path("2024"), "10")

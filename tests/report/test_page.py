@@ -198,6 +198,12 @@ def test_mistakes_on_the_command_line(tmp_path, run_dir, capsys):
     assert "--output" in capsys.readouterr().err
 
 
+def test_a_tilde_in_the_output_is_the_home_folder(run_dir, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert main([str(run_dir), "--output=~/report.html"]) == 0
+    assert (tmp_path / "report.html").is_file()
+
+
 def test_a_large_test_set_shows_its_hardest_images(run_dir, monkeypatch):
     monkeypatch.setattr("fre_lightning.report.gallery.MAX_PICTURES", 4)
     write_report(run_dir / "report.html", find_runs(run_dir))

@@ -14,6 +14,8 @@ from fre_lightning.images.resizing import resize_map
 
 _FORMAT = "as an 8-bit PNG: 0 for good pixels, 255 for defective ones."
 
+_LOSSY = {"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
+
 
 def read_mask(
     mask_path: Path, image_path: Path, image_size: tuple[int, int] | None = None
@@ -21,7 +23,9 @@ def read_mask(
     """Decode the mask of a defective image and resize it as anomaly maps are resized.
 
     Masks hold 0 and 255, or 0 and 1, or 0 and 65535; they are resized bilinearly with antialias,
-    then thresholded at one half, as in the published procedure.
+    then thresholded at one half, as in the published procedure. If they hold labels instead,
+    everything above 0 is defective: in a palette with colours the indices count, in other lossless
+    files the levels, if there are at most 5, or at most 16 that all lie below one half.
 
     Args:
         mask_path: The mask file.
@@ -69,7 +73,13 @@ def _scale_levels(mask: Image.Image) -> NDArray[np.float32]:
     integer = mask.mode.startswith("I")
     values = np.asarray(mask if integer else to_8_bit(mask))
     if values.ndim == 3:
+        if mask.mode == "P" and np.ptp(values, axis=-1).any():
+            return np.asarray(mask).astype(bool).astype(np.float32)
         values = values.max(axis=-1)
     highest = int(values.max())
     full = next(level for level in (1, 255, max(65535, highest)) if highest <= level)
+    # Smooth edges alone give the smallest defect six levels or more, up to the highest.
+    few = 5 if highest > full / 2 else 16
+    if mask.format not in _LOSSY and len(np.unique(values)) <= few:
+        values, full = values > 0, 1
     return (values / full).astype(np.float32)

@@ -71,7 +71,7 @@ def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
 def _scale_levels(mask: Image.Image) -> NDArray[np.float32]:
     """A mask's levels as `(H, W)` in 0..1; the highest level shows which one stands for 1."""
     integer = mask.mode.startswith("I")
-    values = np.asarray(mask if integer else to_8_bit(mask))
+    values = np.asarray(mask if integer else to_8_bit(mask, background="black"))  # unmarked
     if values.ndim == 3:
         if mask.mode == "P" and np.ptp(values, axis=-1).any():
             return np.asarray(mask).astype(bool).astype(np.float32)

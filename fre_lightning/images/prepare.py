@@ -32,7 +32,7 @@ class PreparedImage(NamedTuple):
 def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImage:
     """Read an image and resize it as for training.
 
-    Arrays and tensors are RGB or grey; a fourth channel (alpha) is dropped. uint8 stays as it is,
+    Arrays and tensors are RGB or grey, on white by a fourth channel (alpha). uint8 stays as it is,
     uint16 keeps its top 8 bits as 16-bit files do, bool is black and white, and floating point
     values must lie in 0..1. An orientation in EXIF data is ignored, as in training.
 

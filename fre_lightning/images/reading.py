@@ -61,9 +61,10 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     return resized.expand(3, -1, -1)
 
 
-def to_8_bit(image: Image.Image) -> Image.Image:
-    """Convert a Pillow image to 8-bit grey (`L`) if it is grey, else to RGB, without alpha.
+def to_8_bit(image: Image.Image, background: str = "white") -> Image.Image:
+    """Convert a Pillow image to 8-bit grey (`L`) if it is grey, else to RGB.
 
+    Transparent images are laid on the background: viewers do not show colours under alpha 0 either.
     16-bit greyscale keeps its top 8 bits; Pillow's own conversion clips it at 255. 32-bit integers
     count as 16-bit data, because Pillow reads some 16-bit files so. Floating point values count as
     0..1 if none exceeds 1, else as 0..255.
@@ -75,6 +76,10 @@ def to_8_bit(image: Image.Image) -> Image.Image:
         values = values * 255.0 if values.max(initial=0.0) <= 1.0 else values
     else:
         mode = "L" if image.mode in {"L", "1", "LA"} else "RGB"
+        if image.has_transparency_data:
+            layer, opaque = image.convert("RGBA"), Image.new(mode, image.size, background)
+            opaque.paste(layer.convert(mode), mask=layer.getchannel("A"))
+            return opaque
         return image if image.mode == mode else image.convert(mode)
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 

@@ -76,6 +76,13 @@ def test_every_label_above_0_is_a_defect(tmp_path, mask):
     assert torch.equal(found, (torch.arange(32) >= 8).expand(32, 32))
 
 
+def test_what_is_transparent_is_good(tmp_path):
+    mask = Image.new("RGB", (32, 32), (200, 0, 0))
+    mask.putalpha(strips(0, 128, 255, 255))
+    found = read_mask(*write_pair(tmp_path, mask))
+    assert torch.equal(found[0], torch.arange(32) >= 8)
+
+
 def test_the_colours_of_a_grey_palette_count(tmp_path):
     mask = palette(strips(0, 1, 1, 1), (255, 255, 255), (0, 0, 0))
     assert torch.equal(read_mask(*write_pair(tmp_path, mask))[0], torch.arange(32) < 8)

@@ -55,7 +55,7 @@ def test_other_types_become_the_nearest_levels():
         grey / 255.0,
         (grey / 255).astype(np.float32),
         torch.from_numpy(grey / 255).to(torch.bfloat16),
-        np.dstack([grey] * 4),
+        np.dstack([grey] * 3 + [np.full_like(grey, 255)]),
         torch.from_numpy(grey).expand(3, -1, -1),
         torch.from_numpy(grey.astype(np.uint16) * 257),
     ]
@@ -65,6 +65,17 @@ def test_other_types_become_the_nearest_levels():
         assert (pixels.int() - expected.int()).abs().max() <= off
     black_and_white = prepare_image(grey > 100, SIZE).pixels
     assert torch.equal(black_and_white[0] == 255, expected > 100)
+
+
+def test_transparent_arrays_lie_on_white_as_files_do(tmp_path):
+    array = levels(33, 47, 4)
+    array[:9, :, 3] = 0
+    Image.fromarray(array).save(tmp_path / "a.png")
+    expected = read_image(tmp_path / "a.png", SIZE)
+    assert (expected[:, :2] == 255).all()
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    for image in (array, array.astype(np.uint16) * 257, array / 255, tensor):
+        assert torch.equal(prepare_image(image, SIZE).pixels, expected)
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.reading import decode_png, read_image
+from fre_lightning.images.reading import decode_png, read_image, to_8_bit
 
 SIZE = (12, 20)
 RNG = np.random.default_rng(0)
@@ -54,6 +54,27 @@ def test_cmyk(tmp_path):
     with Image.open(path) as image:
         assert image.mode == "CMYK"
         assert torch.equal(read_image(path, SIZE), lanczos(image))
+
+
+def test_hidden_colours_are_not_learnt(tmp_path):
+    alpha = np.zeros((40, 33), np.uint8)
+    alpha[:20] = 255
+    opaque = Image.fromarray(pixels(40, 33, 3))
+    for mode in ("L", "RGB"):
+        image = opaque.convert(mode)
+        expected = np.array(image)
+        expected[20:] = 255
+        image.putalpha(Image.fromarray(alpha))
+        found = read_image(save(image, tmp_path / f"{mode}.png"), SIZE)
+        assert torch.equal(found, lanczos(Image.fromarray(expected)))
+        assert np.array_equal(to_8_bit(image), expected)
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1"])
+def test_a_transparent_level_is_white(tmp_path, mode):
+    path = tmp_path / "a.png"
+    Image.new(mode, (40, 33)).save(path, transparency=0)
+    assert read_image(path, SIZE).unique().tolist() == [255]
 
 
 def test_greyscale_is_repeated(tmp_path):

@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import DatasetError
+from fre_lightning.images.notices import name_of, orientation
 from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
 from fre_lightning.images.resizing import resize_map
 
@@ -55,9 +56,16 @@ def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
         with Image.open(mask_path) as mask, Image.open(image_path) as image:
             if mask.size == image.size:
                 return _scale_levels(mask)
+            advice = "Save the mask at the image's size, without borders."
+            turned = [name_of(file) for file in (image, mask) if orientation(file) > 4]
+            if turned and mask.size == image.size[::-1]:
+                advice = (
+                    f"Viewers turn {turned[0]} by its EXIF orientation, which is ignored here: "
+                    "turn the pixels of all such files (mogrify -auto-orient)."
+                )
             msg = (
                 f"The mask {mask_path} is {mask.width}x{mask.height} but its image {image_path} is "
-                f"{image.width}x{image.height}. Save the mask at the image's size, without borders."
+                f"{image.width}x{image.height}. {advice}"
             )
     except DECODING_ERRORS as error:
         msg = (

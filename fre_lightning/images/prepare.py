@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images.notices import check_header
 from fre_lightning.images.reading import read_image, to_8_bit
 from fre_lightning.images.resizing import resize
 
@@ -49,6 +50,7 @@ def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImag
         return _prepare_file(Path(image), image_size)
     image = _to_pillow(image)
     try:
+        check_header(image)
         pixels = resize(np.array(to_8_bit(image)), image_size)
     except Exception as error:  # damage makes Pillow raise anything; none may end a server
         msg = f"The image cannot be decoded ({error or type(error).__name__})."

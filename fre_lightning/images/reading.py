@@ -10,6 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images.notices import check_header
 from fre_lightning.images.resizing import resize
 
 DECODING_ERRORS = (
@@ -32,8 +33,9 @@ warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     """Decode an image file and resize it with Lanczos.
 
-    An orientation in its EXIF data is ignored, as masks have none; of several pages the first
-    is read.
+    Pixels are read as they are stored, in masks too: an orientation in EXIF data is ignored, with a
+    warning. (That of a TIFF is a part of its format, and followed.) Of several pages the first is
+    read.
 
     Args:
         path: A file that Pillow can read; any mode, any size up to some 179 million pixels.
@@ -47,6 +49,7 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     """
     try:
         with Image.open(path) as opened:
+            check_header(opened)
             levels = decode_png(opened, path)
             if levels is None:
                 levels = np.array(to_8_bit(opened))

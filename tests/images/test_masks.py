@@ -106,6 +106,18 @@ def test_mask_of_another_size(tmp_path):
     assert "32x32" in message
 
 
+@pytest.mark.parametrize("turned", ["image", "mask"])
+def test_a_size_that_exif_data_explain(tmp_path, turned):
+    exif = Image.Exif()
+    exif[274] = 6
+    paths = {name: tmp_path / f"{name}.png" for name in ("image", "mask")}
+    for name, path in paths.items():
+        size = (30, 60) if name == turned else (60, 30)
+        Image.new("L", size).save(path, exif=exif if name == turned else None)
+    with pytest.raises(DatasetError, match=rf"{turned}\.png by its EXIF orientation.*ignored"):
+        read_mask(paths["mask"], paths["image"], SIZE)
+
+
 @pytest.mark.parametrize("content", [None, b"text"], ids=["missing", "no image"])
 def test_unreadable_mask(tmp_path, content):
     mask, image = write_pair(tmp_path, square(255))

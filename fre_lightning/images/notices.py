@@ -1,0 +1,45 @@
+"""Warnings of what is not read of images, each given once a run."""
+
+import logging
+from contextlib import suppress
+
+from PIL import ExifTags, Image
+
+log = logging.getLogger(__name__)
+
+_given: dict[str, object] = {}
+
+
+def warn_once(message: str, *values: object) -> None:
+    """Log a warning, unless one with the same message was given in this run."""
+    token = object()
+    if _given.setdefault(message, token) is token:  # in one step, for images are read in threads
+        log.warning(message, *values)
+
+
+def start_run() -> None:
+    """Let each warning be given again."""
+    _given.clear()
+
+
+def name_of(image: Image.Image) -> str:
+    """The file's path if there is one, to begin a sentence with."""
+    return getattr(image, "filename", "") or "An image"
+
+
+def orientation(image: Image.Image) -> int:
+    """The orientation in the EXIF data of a file: 1 as stored, above 4 with sides exchanged."""
+    with suppress(Exception):  # damaged EXIF data; the pixels may be sound
+        if "exif" in image.info:  # else Pillow would decode a PNG to look for it
+            return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    return 1
+
+
+def check_header(image: Image.Image) -> None:
+    """Warn of a file that viewers show otherwise than it is read; nothing is decoded."""
+    if orientation(image) > 1:
+        warn_once(
+            "%s is turned in viewers by the orientation in its EXIF data; here it and all others "
+            "are read as they are stored.",
+            name_of(image),
+        )

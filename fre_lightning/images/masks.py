@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fre_lightning.errors import DatasetError
 from fre_lightning.images.notices import name_of, orientation
-from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
+from fre_lightning.images.reading import DECODING_ERRORS, reason_of, to_8_bit
 from fre_lightning.images.resizing import resize_map
 
 _FORMAT = "as an 8-bit PNG: 0 for good pixels, 255 for defective ones."
@@ -69,8 +69,8 @@ def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
             )
     except DECODING_ERRORS as error:
         msg = (
-            f"The mask {mask_path} of {image_path} cannot be read ({error}). Save it again "
-            f"{_FORMAT}"
+            f"The mask {mask_path} of {image_path} cannot be read ({reason_of(error)}). "
+            f"Save it again {_FORMAT}"
         )
         raise DatasetError(msg) from error
     raise DatasetError(msg)

@@ -43,3 +43,7 @@ def check_header(image: Image.Image) -> None:
             "are read as they are stored.",
             name_of(image),
         )
+    if image.format != "MPO" and getattr(image, "is_animated", False):  # MPO: a photo's previews
+        warn_once(
+            "%s has more than one page; of it and all others the first is read.", name_of(image)
+        )

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
 from fre_lightning.images.notices import check_header
-from fre_lightning.images.reading import read_image, to_8_bit
+from fre_lightning.images.reading import read_image, reason_of, to_8_bit
 from fre_lightning.images.resizing import resize
 
 ImageLike = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
@@ -64,8 +64,8 @@ def _prepare_file(path: Path, image_size: tuple[int, int]) -> PreparedImage:
             size = header.height, header.width
         return PreparedImage(read_image(path, image_size), size)
     except Exception as error:  # as above
-        reason = (isinstance(error, UnreadableImageError) and error.__cause__) or error
-        msg = f"{path} cannot be read as an image ({str(reason) or type(reason).__name__})."
+        reason = reason_of((isinstance(error, UnreadableImageError) and error.__cause__) or error)
+        msg = f"{path} cannot be read as an image ({reason})."
         raise UnreadableImageError(msg) from error
 
 

@@ -1,5 +1,6 @@
 """Image files to tensors: decode and resize."""
 
+import os
 import struct
 import warnings
 from pathlib import Path
@@ -28,6 +29,16 @@ _PNG_BANDS = {"L": (), "RGB": (3,)}
 # Line-scan cameras do take images of 90 million pixels; twice as many are still an error. This is
 # set once because it is not safe to change the filters around each image in threads.
 warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+if (_max_pixels := os.environ.get("FRE_MAX_PIXELS", "")).isdecimal():
+    Image.MAX_IMAGE_PIXELS = (int(_max_pixels) + 1) // 2  # Pillow raises from twice as many on
+
+
+def reason_of(error: BaseException) -> str:
+    """What is wrong with a file, to stand in brackets."""
+    reason = str(error) or type(error).__name__
+    if isinstance(error, Image.DecompressionBombError):
+        reason = f"{reason.rstrip('.')}; FRE_MAX_PIXELS=400000000 in the environment raises it"
+    return reason
 
 
 def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
@@ -35,10 +46,11 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
 
     Pixels are read as they are stored, in masks too: an orientation in EXIF data is ignored, with a
     warning. (That of a TIFF is a part of its format, and followed.) Of several pages the first is
-    read.
+    read, with a warning.
 
     Args:
-        path: A file that Pillow can read; any mode, any size up to some 179 million pixels.
+        path: A file that Pillow can read; any mode, any size up to some 179 million pixels, or
+            the number in the environment variable `FRE_MAX_PIXELS`.
         image_size: `(H, W)` of the result.
 
     Returns:
@@ -57,7 +69,7 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
         resized = resize(levels, image_size)
     except DECODING_ERRORS as error:
         msg = (
-            f"{path} cannot be read as an image ({error}). Repair or remove the file, "
+            f"{path} cannot be read as an image ({reason_of(error)}). Repair or remove the file, "
             "or leave such files out with dataset.skip_unreadable=true."
         )
         raise UnreadableImageError(msg) from error

@@ -1,3 +1,4 @@
+import os
 import struct
 import subprocess
 import sys
@@ -11,6 +12,8 @@ import torch
 from PIL import Image
 
 from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images.notices import start_run
+from fre_lightning.images.prepare import prepare_image
 from fre_lightning.images.reading import decode_png, read_image, to_8_bit
 
 SIZE = (12, 20)
@@ -127,7 +130,32 @@ def test_empty_and_missing_file(tmp_path):
 def test_absurdly_large(tmp_path, monkeypatch):
     path = save(Image.new("L", (64, 64)), tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 2 - 1)
-    assert "exceeds limit" in unreadable(path)
+    assert "exceeds limit" in (message := unreadable(path))
+    assert "FRE_MAX_PIXELS" in message
+    with pytest.raises(UnreadableImageError, match="FRE_MAX_PIXELS"):
+        prepare_image(path, SIZE)
+
+
+@pytest.mark.parametrize(("limit", "readable"), [("196000000", True), ("195999998", False)])
+def test_the_limit_can_be_raised(limit, readable):
+    code = (
+        "from PIL import Image; import fre_lightning.images.reading;"
+        "Image._decompression_bomb_check((14000, 14000))"
+    )
+    command, environment = [sys.executable, "-c", code], os.environ | {"FRE_MAX_PIXELS": limit}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode == 0) == readable
+
+
+def test_further_pages_are_told_of_once(tmp_path, caplog):
+    pages = [Image.new("L", (9, 9), level) for level in (10, 20, 30)]
+    for name in ("a.tif", "b.tif", "c.gif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    start_run()
+    for name in ("a.tif", "b.tif", "c.gif"):
+        assert read_image(tmp_path / name, SIZE).unique().tolist() == [10]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path / 'a.tif'} has more than one page")
 
 
 def test_large_but_legal_without_warning(tmp_path):

@@ -47,3 +47,29 @@ def check_header(image: Image.Image) -> None:
         warn_once(
             "%s has more than one page; of it and all others the first is read.", name_of(image)
         )
+
+
+def check_16_bit(highest: int, name: str = "An array") -> None:
+    """Warn of values of 14 bits or fewer, as of many cameras, in an image of 16."""
+    if 0 < highest < 2**14:
+        warn_once(
+            "%s has 16 bits, but its highest level is %d of 65535. All such images are divided by "
+            "257, so that this one keeps some %d of 256 grey levels; multiply them all, those for "
+            "training too, by one factor that uses the whole range.",
+            name,
+            highest,
+            highest // 256 + 1,
+        )
+
+
+def check_range(low: float, high: float, name: str) -> None:
+    """Warn of floating point values outside 0..1."""
+    if not (low >= 0 and high <= 1):
+        warn_once(
+            "%s holds floating point values of %g to %g. Where one exceeds 1 they count as 0..255, "
+            "are rounded, and are cut outside; scale all images, those for training too, to 0..1 "
+            "by one factor.",
+            name,
+            low,
+            high,
+        )

@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.notices import check_header
+from fre_lightning.images.notices import check_16_bit, check_header
 from fre_lightning.images.reading import read_image, reason_of, to_8_bit
 from fre_lightning.images.resizing import resize
 
@@ -98,6 +98,7 @@ def _levels(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint16:
+        check_16_bit(int(array.max()))
         return np.rint(array / 257.0).astype(np.uint8)
     if not np.issubdtype(array.dtype, np.floating):
         msg = f"Images of {array.dtype} have no known range. Convert to uint8, uint16 or 0..1."

@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.notices import check_header
+from fre_lightning.images.notices import check_16_bit, check_header, check_range, name_of
 from fre_lightning.images.resizing import resize
 
 DECODING_ERRORS = (
@@ -82,19 +82,27 @@ def to_8_bit(image: Image.Image, background: str = "white") -> Image.Image:
     Transparent images are laid on the background: viewers do not show colours under alpha 0 either.
     16-bit greyscale keeps its top 8 bits; Pillow's own conversion clips it at 255. 32-bit integers
     count as 16-bit data, because Pillow reads some 16-bit files so. Floating point values count as
-    0..1 if none exceeds 1, else as 0..255.
+    0..1 if none exceeds 1, else as 0..255. Images that lose most of their levels so are warned of.
     """
+    is_deep = ";16" in str(getattr(image, "tile", ())[:1])  # known before it is decoded
     if image.mode.startswith("I"):
-        values = np.asarray(image, dtype=np.float64) / 257.0
+        values = np.asarray(image, dtype=np.float64)
+        check_16_bit(int(values.max(initial=0.0)), name_of(image))
+        values /= 257.0
     elif image.mode == "F":
         values = np.asarray(image, dtype=np.float64)
-        values = values * 255.0 if values.max(initial=0.0) <= 1.0 else values
+        low, high = values.min(initial=0.0), values.max(initial=0.0)
+        check_range(low, high, name_of(image))
+        values = values * 255.0 if high <= 1.0 else values
     else:
         mode = "L" if image.mode in {"L", "1", "LA"} else "RGB"
         if image.has_transparency_data:
             layer, opaque = image.convert("RGBA"), Image.new(mode, image.size, background)
             opaque.paste(layer.convert(mode), mask=layer.getchannel("A"))
             return opaque
+        if is_deep:  # RGB, of which Pillow keeps the upper byte
+            highest = np.asarray(image).max()
+            check_16_bit(int(highest and 256 * int(highest) + 255), name_of(image))
         return image if image.mode == mode else image.convert(mode)
     return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
 

@@ -100,6 +100,42 @@ def test_floating_point(tmp_path, level, expected):
     assert read_image(save(image, tmp_path / "a.tif"), SIZE).unique().tolist() == [expected]
 
 
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_levels_that_a_16_bit_file_loses_are_told_of(tmp_path, caplog, suffix):
+    start_run()
+    for highest in (65535, 16384, 4095, 1023):
+        image = Image.fromarray(np.linspace(0, highest, 400).astype(np.uint16).reshape(20, 20))
+        read_image(save(image, tmp_path / f"{highest}.{suffix}"), SIZE)
+    (warning,) = caplog.messages
+    assert f"4095.{suffix} has 16 bits, but its highest level is 4095 of 65535" in warning
+    assert "keeps some 16 of 256" in warning
+
+
+def test_levels_that_a_16_bit_array_loses_are_told_of(caplog):
+    start_run()
+    prepare_image(np.full((9, 9), 4000, np.uint16), SIZE)
+    assert "highest level is 4000" in caplog.text
+
+
+def test_levels_that_a_colour_file_loses_are_told_of(tmp_path, caplog):
+    start_run()
+    for name, level in (("a", 60000), ("b", 4000)):
+        row = b"\0" + struct.pack(">H", level) * 3 * 9
+        (tmp_path / f"{name}.png").write_bytes(_file_of(9, 9, 16, 2, row * 9))
+        read_image(tmp_path / f"{name}.png", SIZE)
+    (warning,) = caplog.messages
+    assert f"{tmp_path / 'b.png'} has 16 bits, but its highest level is 4095 of 65535" in warning
+
+
+def test_floating_point_above_1_is_told_of(tmp_path, caplog):
+    start_run()
+    for high in (1, 2, 4095):
+        image = Image.fromarray(np.linspace(0, high, 400, dtype=np.float32).reshape(20, 20))
+        read_image(save(image, tmp_path / f"{high}.tif"), SIZE)
+    (warning,) = caplog.messages
+    assert "2.tif holds floating point values of 0 to 2. Where one exceeds 1" in warning
+
+
 def unreadable(path: Path) -> str:
     with pytest.raises(UnreadableImageError) as error:
         read_image(path, SIZE)

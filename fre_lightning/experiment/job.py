@@ -29,6 +29,7 @@ from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.files import make_output_dir, write_json, write_text
+from fre_lightning.images.notices import start_run
 from fre_lightning.metrics.by_type import metrics_by_type
 from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
 from fre_lightning.report import write_report
@@ -55,6 +56,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     _check_settings(cfg)
     watch = Stopwatch()
+    start_run()
     pl.seed_everything(cfg.seed, verbose=False)
     if cfg.datamodule.n_threads:
         torch.set_num_threads(cfg.datamodule.n_threads)

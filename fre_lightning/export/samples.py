@@ -13,7 +13,7 @@ from fre_lightning.config import build
 from fre_lightning.datasets import Synthetic
 from fre_lightning.datasets.listing import is_image_name, list_images_below
 from fre_lightning.errors import ConfigError, FREError, UnreadableImageError
-from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
+from fre_lightning.images.reading import DECODING_ERRORS, reason_of, to_8_bit
 
 log = logging.getLogger(__name__)
 
@@ -80,7 +80,7 @@ def _decode(path: Path) -> NDArray[np.uint8]:
         with Image.open(path) as image:
             return np.array(to_8_bit(image).convert("RGB"))
     except DECODING_ERRORS as error:
-        msg = f"{path} cannot be read as an image ({error}). Give other images=..."
+        msg = f"{path} cannot be read as an image ({reason_of(error)}). Give other images=..."
         raise UnreadableImageError(msg) from error
 
 

@@ -9,10 +9,13 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import DatasetError
-from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
+from fre_lightning.images.notices import name_of, orientation
+from fre_lightning.images.reading import DECODING_ERRORS, reason_of, to_8_bit
 from fre_lightning.images.resizing import resize_map
 
 _FORMAT = "as an 8-bit PNG: 0 for good pixels, 255 for defective ones."
+
+_LOSSY = {"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
 
 
 def read_mask(
@@ -21,7 +24,9 @@ def read_mask(
     """Decode the mask of a defective image and resize it as anomaly maps are resized.
 
     Masks hold 0 and 255, or 0 and 1, or 0 and 65535; they are resized bilinearly with antialias,
-    then thresholded at one half, as in the published procedure.
+    then thresholded at one half, as in the published procedure. If they hold labels instead,
+    everything above 0 is defective: in a palette with colours the indices count, in other lossless
+    files the levels, if there are at most 5, or at most 16 that all lie below one half.
 
     Args:
         mask_path: The mask file.
@@ -51,14 +56,21 @@ def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
         with Image.open(mask_path) as mask, Image.open(image_path) as image:
             if mask.size == image.size:
                 return _scale_levels(mask)
+            advice = "Save the mask at the image's size, without borders."
+            turned = [name_of(file) for file in (image, mask) if orientation(file) > 4]
+            if turned and mask.size == image.size[::-1]:
+                advice = (
+                    f"Viewers turn {turned[0]} by its EXIF orientation, which is ignored here: "
+                    "turn the pixels of all such files (mogrify -auto-orient)."
+                )
             msg = (
                 f"The mask {mask_path} is {mask.width}x{mask.height} but its image {image_path} is "
-                f"{image.width}x{image.height}. Save the mask at the image's size, without borders."
+                f"{image.width}x{image.height}. {advice}"
             )
     except DECODING_ERRORS as error:
         msg = (
-            f"The mask {mask_path} of {image_path} cannot be read ({error}). Save it again "
-            f"{_FORMAT}"
+            f"The mask {mask_path} of {image_path} cannot be read ({reason_of(error)}). "
+            f"Save it again {_FORMAT}"
         )
         raise DatasetError(msg) from error
     raise DatasetError(msg)
@@ -67,9 +79,15 @@ def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
 def _scale_levels(mask: Image.Image) -> NDArray[np.float32]:
     """A mask's levels as `(H, W)` in 0..1; the highest level shows which one stands for 1."""
     integer = mask.mode.startswith("I")
-    values = np.asarray(mask if integer else to_8_bit(mask))
+    values = np.asarray(mask if integer else to_8_bit(mask, background="black"))  # unmarked
     if values.ndim == 3:
+        if mask.mode == "P" and np.ptp(values, axis=-1).any():
+            return np.asarray(mask).astype(bool).astype(np.float32)
         values = values.max(axis=-1)
     highest = int(values.max())
     full = next(level for level in (1, 255, max(65535, highest)) if highest <= level)
+    # Smooth edges alone give the smallest defect six levels or more, up to the highest.
+    few = 5 if highest > full / 2 else 16
+    if mask.format not in _LOSSY and len(np.unique(values)) <= few:
+        values, full = values > 0, 1
     return (values / full).astype(np.float32)

@@ -10,7 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.reading import read_image, to_8_bit
+from fre_lightning.images.notices import check_16_bit, check_header
+from fre_lightning.images.reading import read_image, reason_of, to_8_bit
 from fre_lightning.images.resizing import resize
 
 ImageLike = Image.Image | NDArray[Any] | Tensor | str | os.PathLike[str]
@@ -32,7 +33,7 @@ class PreparedImage(NamedTuple):
 def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImage:
     """Read an image and resize it as for training.
 
-    Arrays and tensors are RGB or grey; a fourth channel (alpha) is dropped. uint8 stays as it is,
+    Arrays and tensors are RGB or grey, on white by a fourth channel (alpha). uint8 stays as it is,
     uint16 keeps its top 8 bits as 16-bit files do, bool is black and white, and floating point
     values must lie in 0..1. An orientation in EXIF data is ignored, as in training.
 
@@ -49,6 +50,7 @@ def prepare_image(image: ImageLike, image_size: tuple[int, int]) -> PreparedImag
         return _prepare_file(Path(image), image_size)
     image = _to_pillow(image)
     try:
+        check_header(image)
         pixels = resize(np.array(to_8_bit(image)), image_size)
     except Exception as error:  # damage makes Pillow raise anything; none may end a server
         msg = f"The image cannot be decoded ({error or type(error).__name__})."
@@ -62,8 +64,8 @@ def _prepare_file(path: Path, image_size: tuple[int, int]) -> PreparedImage:
             size = header.height, header.width
         return PreparedImage(read_image(path, image_size), size)
     except Exception as error:  # as above
-        reason = (isinstance(error, UnreadableImageError) and error.__cause__) or error
-        msg = f"{path} cannot be read as an image ({str(reason) or type(reason).__name__})."
+        reason = reason_of((isinstance(error, UnreadableImageError) and error.__cause__) or error)
+        msg = f"{path} cannot be read as an image ({reason})."
         raise UnreadableImageError(msg) from error
 
 
@@ -96,6 +98,7 @@ def _levels(array: NDArray[Any]) -> NDArray[np.uint8]:
     if array.dtype == np.bool_:
         return array.astype(np.uint8) * np.uint8(255)
     if array.dtype == np.uint16:
+        check_16_bit(int(array.max()))
         return np.rint(array / 257.0).astype(np.uint8)
     if not np.issubdtype(array.dtype, np.floating):
         msg = f"Images of {array.dtype} have no known range. Convert to uint8, uint16 or 0..1."

@@ -13,7 +13,7 @@ from fre_lightning.errors import ConfigError
 
 _USES_TORCH = torch.__version__ >= "2.14"  # from then on it can resize with Lanczos
 
-PREPROCESSING = f"{'torch' if _USES_TORCH else 'pillow'}-lanczos-rgb8-v2"
+PREPROCESSING = f"{'torch' if _USES_TORCH else 'pillow'}-lanczos-rgb8-v3"
 """Name of the preprocessing in `read_image`: a part of every cache key, to be changed with it."""
 
 

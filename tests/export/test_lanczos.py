@@ -32,7 +32,7 @@ def test_levels_are_exactly_those_of_the_loader(source, target, is_fixed):
 
 @pytest.mark.parametrize(("source", "target"), SIZES)
 def test_levels_are_exactly_pillows_where_torch_does_not_load(source, target, monkeypatch):
-    monkeypatch.setattr(lanczos, "PREPROCESSING", "pillow-lanczos-rgb8-v2")
+    monkeypatch.setattr(lanczos, "PREPROCESSING", "pillow-lanczos-rgb8-v3")
     pixels = draw(*source)
     size = (target[1], target[0])
     expected = np.asarray(Image.fromarray(pixels).resize(size, Image.Resampling.LANCZOS))

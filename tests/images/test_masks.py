@@ -46,6 +46,56 @@ def test_empty_mask(tmp_path):
     assert not read_mask(*write_pair(tmp_path, square(0)), (16, 16)).any()
 
 
+def strips(*levels: int) -> Image.Image:
+    return Image.fromarray(np.repeat(np.uint8(levels), 32 // len(levels))[None].repeat(32, 0))
+
+
+def palette(mask: Image.Image, *colors: tuple[int, int, int]) -> Image.Image:
+    mask = mask.convert("P")
+    mask.putpalette([level for color in colors for level in color])
+    return mask
+
+
+VOC = [(0, 0, 0), (128, 0, 0)] + [(0, 0, 0)] * 6 + [(64, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    "mask",
+    [
+        pytest.param(strips(0, 100, 255, 20), id="levels"),
+        pytest.param(strips(0, 1, 2, 3), id="classes"),
+        pytest.param(palette(strips(0, 1, 8, 1), *VOC), id="palette"),
+        pytest.param(
+            palette(strips(0, 1, 2, 1), (255, 255, 255), (0, 0, 0), (9, 0, 0)), id="white"
+        ),
+        pytest.param(strips(0, 100, 255, 20).convert("RGB"), id="RGB"),
+    ],
+)
+def test_every_label_above_0_is_a_defect(tmp_path, mask):
+    found = read_mask(*write_pair(tmp_path, mask))
+    assert torch.equal(found, (torch.arange(32) >= 8).expand(32, 32))
+
+
+def test_what_is_transparent_is_good(tmp_path):
+    mask = Image.new("RGB", (32, 32), (200, 0, 0))
+    mask.putalpha(strips(0, 128, 255, 255))
+    found = read_mask(*write_pair(tmp_path, mask))
+    assert torch.equal(found[0], torch.arange(32) >= 8)
+
+
+def test_the_colours_of_a_grey_palette_count(tmp_path):
+    mask = palette(strips(0, 1, 1, 1), (255, 255, 255), (0, 0, 0))
+    assert torch.equal(read_mask(*write_pair(tmp_path, mask))[0], torch.arange(32) < 8)
+
+
+def test_smooth_and_lossy_edges_are_halved(tmp_path):
+    smooth = strips(0, 0, 0, 50, 100, 150, 200, 255)
+    assert torch.equal(read_mask(*write_pair(tmp_path, smooth))[0], torch.arange(32) >= 20)
+    strips(0, 100, 255, 255).save(tmp_path / "a.jpg", quality=100)
+    found = read_mask(tmp_path / "a.jpg", tmp_path / "a.png")
+    assert torch.equal(found[0], torch.arange(32) >= 16)
+
+
 def test_mask_of_another_size(tmp_path):
     pair = write_pair(tmp_path, Image.new("L", (30, 31)))
     with pytest.raises(DatasetError) as error:
@@ -54,6 +104,18 @@ def test_mask_of_another_size(tmp_path):
     assert all(str(path) in message for path in pair)
     assert "30x31" in message
     assert "32x32" in message
+
+
+@pytest.mark.parametrize("turned", ["image", "mask"])
+def test_a_size_that_exif_data_explain(tmp_path, turned):
+    exif = Image.Exif()
+    exif[274] = 6
+    paths = {name: tmp_path / f"{name}.png" for name in ("image", "mask")}
+    for name, path in paths.items():
+        size = (30, 60) if name == turned else (60, 30)
+        Image.new("L", size).save(path, exif=exif if name == turned else None)
+    with pytest.raises(DatasetError, match=rf"{turned}\.png by its EXIF orientation.*ignored"):
+        read_mask(paths["mask"], paths["image"], SIZE)
 
 
 @pytest.mark.parametrize("content", [None, b"text"], ids=["missing", "no image"])

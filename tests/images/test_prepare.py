@@ -6,6 +6,7 @@ import torch
 from PIL import Image
 
 from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images.notices import start_run
 from fre_lightning.images.prepare import prepare_image
 from fre_lightning.images.reading import read_image
 
@@ -38,13 +39,25 @@ def test_a_file_is_read_as_in_training_whatever_holds_it(tmp_path):
             assert prepared.size == (33, 47)
 
 
-def test_orientation_in_exif_is_ignored_as_in_training(tmp_path):
+@pytest.mark.parametrize("suffix", ["jpg", "png"])
+def test_orientation_in_exif_is_ignored_as_in_training(tmp_path, caplog, suffix):
     exif = Image.Exif()
     exif[274] = 6
-    Image.fromarray(levels(30, 60, 3)).save(tmp_path / "a.jpg", exif=exif)
-    prepared = prepare_image(tmp_path / "a.jpg", SIZE)
-    assert prepared.size == (30, 60)
-    assert torch.equal(prepared.pixels, read_image(tmp_path / "a.jpg", SIZE))
+    path = tmp_path / f"a.{suffix}"
+    Image.fromarray(levels(30, 60, 3)).save(path, exif=exif)
+    start_run()
+    for image in (path, Image.open(path)):
+        prepared = prepare_image(image, SIZE)
+        assert prepared.size == (30, 60)
+        assert torch.equal(prepared.pixels, read_image(path, SIZE))
+    (warning,) = caplog.messages
+    assert f"{path} is turned in viewers by the orientation in its EXIF data" in warning
+
+
+def test_damaged_exif_data_do_not_matter(tmp_path):
+    image = Image.fromarray(levels(30, 60, 3))
+    image.save(tmp_path / "a.jpg", exif=b"Exif\0\0II*\0" + b"\xff" * 9)
+    assert prepare_image(tmp_path / "a.jpg", SIZE).size == (30, 60)
 
 
 def test_other_types_become_the_nearest_levels():
@@ -55,7 +68,7 @@ def test_other_types_become_the_nearest_levels():
         grey / 255.0,
         (grey / 255).astype(np.float32),
         torch.from_numpy(grey / 255).to(torch.bfloat16),
-        np.dstack([grey] * 4),
+        np.dstack([grey] * 3 + [np.full_like(grey, 255)]),
         torch.from_numpy(grey).expand(3, -1, -1),
         torch.from_numpy(grey.astype(np.uint16) * 257),
     ]
@@ -65,6 +78,17 @@ def test_other_types_become_the_nearest_levels():
         assert (pixels.int() - expected.int()).abs().max() <= off
     black_and_white = prepare_image(grey > 100, SIZE).pixels
     assert torch.equal(black_and_white[0] == 255, expected > 100)
+
+
+def test_transparent_arrays_lie_on_white_as_files_do(tmp_path):
+    array = levels(33, 47, 4)
+    array[:9, :, 3] = 0
+    Image.fromarray(array).save(tmp_path / "a.png")
+    expected = read_image(tmp_path / "a.png", SIZE)
+    assert (expected[:, :2] == 255).all()
+    tensor = torch.from_numpy(array).permute(2, 0, 1)
+    for image in (array, array.astype(np.uint16) * 257, array / 255, tensor):
+        assert torch.equal(prepare_image(image, SIZE).pixels, expected)
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,4 @@
+import os
 import struct
 import subprocess
 import sys
@@ -11,7 +12,9 @@ import torch
 from PIL import Image
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.reading import decode_png, read_image
+from fre_lightning.images.notices import start_run
+from fre_lightning.images.prepare import prepare_image
+from fre_lightning.images.reading import decode_png, read_image, to_8_bit
 
 SIZE = (12, 20)
 RNG = np.random.default_rng(0)
@@ -56,6 +59,27 @@ def test_cmyk(tmp_path):
         assert torch.equal(read_image(path, SIZE), lanczos(image))
 
 
+def test_hidden_colours_are_not_learnt(tmp_path):
+    alpha = np.zeros((40, 33), np.uint8)
+    alpha[:20] = 255
+    opaque = Image.fromarray(pixels(40, 33, 3))
+    for mode in ("L", "RGB"):
+        image = opaque.convert(mode)
+        expected = np.array(image)
+        expected[20:] = 255
+        image.putalpha(Image.fromarray(alpha))
+        found = read_image(save(image, tmp_path / f"{mode}.png"), SIZE)
+        assert torch.equal(found, lanczos(Image.fromarray(expected)))
+        assert np.array_equal(to_8_bit(image), expected)
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1"])
+def test_a_transparent_level_is_white(tmp_path, mode):
+    path = tmp_path / "a.png"
+    Image.new(mode, (40, 33)).save(path, transparency=0)
+    assert read_image(path, SIZE).unique().tolist() == [255]
+
+
 def test_greyscale_is_repeated(tmp_path):
     red, green, blue = read_image(save(Image.fromarray(pixels(16, 16)), tmp_path / "a.png"), SIZE)
     assert torch.equal(red, green)
@@ -74,6 +98,42 @@ def test_16_bit_keeps_its_top_bits(tmp_path, suffix, level, expected):
 def test_floating_point(tmp_path, level, expected):
     image = Image.fromarray(np.full((16, 16), level, np.float32))
     assert read_image(save(image, tmp_path / "a.tif"), SIZE).unique().tolist() == [expected]
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_levels_that_a_16_bit_file_loses_are_told_of(tmp_path, caplog, suffix):
+    start_run()
+    for highest in (65535, 16384, 4095, 1023):
+        image = Image.fromarray(np.linspace(0, highest, 400).astype(np.uint16).reshape(20, 20))
+        read_image(save(image, tmp_path / f"{highest}.{suffix}"), SIZE)
+    (warning,) = caplog.messages
+    assert f"4095.{suffix} has 16 bits, but its highest level is 4095 of 65535" in warning
+    assert "keeps some 16 of 256" in warning
+
+
+def test_levels_that_a_16_bit_array_loses_are_told_of(caplog):
+    start_run()
+    prepare_image(np.full((9, 9), 4000, np.uint16), SIZE)
+    assert "highest level is 4000" in caplog.text
+
+
+def test_levels_that_a_colour_file_loses_are_told_of(tmp_path, caplog):
+    start_run()
+    for name, level in (("a", 60000), ("b", 4000)):
+        row = b"\0" + struct.pack(">H", level) * 3 * 9
+        (tmp_path / f"{name}.png").write_bytes(_file_of(9, 9, 16, 2, row * 9))
+        read_image(tmp_path / f"{name}.png", SIZE)
+    (warning,) = caplog.messages
+    assert f"{tmp_path / 'b.png'} has 16 bits, but its highest level is 4095 of 65535" in warning
+
+
+def test_floating_point_above_1_is_told_of(tmp_path, caplog):
+    start_run()
+    for high in (1, 2, 4095):
+        image = Image.fromarray(np.linspace(0, high, 400, dtype=np.float32).reshape(20, 20))
+        read_image(save(image, tmp_path / f"{high}.tif"), SIZE)
+    (warning,) = caplog.messages
+    assert "2.tif holds floating point values of 0 to 2. Where one exceeds 1" in warning
 
 
 def unreadable(path: Path) -> str:
@@ -106,7 +166,32 @@ def test_empty_and_missing_file(tmp_path):
 def test_absurdly_large(tmp_path, monkeypatch):
     path = save(Image.new("L", (64, 64)), tmp_path / "a.png")
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 64 * 64 // 2 - 1)
-    assert "exceeds limit" in unreadable(path)
+    assert "exceeds limit" in (message := unreadable(path))
+    assert "FRE_MAX_PIXELS" in message
+    with pytest.raises(UnreadableImageError, match="FRE_MAX_PIXELS"):
+        prepare_image(path, SIZE)
+
+
+@pytest.mark.parametrize(("limit", "readable"), [("196000000", True), ("195999998", False)])
+def test_the_limit_can_be_raised(limit, readable):
+    code = (
+        "from PIL import Image; import fre_lightning.images.reading;"
+        "Image._decompression_bomb_check((14000, 14000))"
+    )
+    command, environment = [sys.executable, "-c", code], os.environ | {"FRE_MAX_PIXELS": limit}
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
+    assert (done.returncode == 0) == readable
+
+
+def test_further_pages_are_told_of_once(tmp_path, caplog):
+    pages = [Image.new("L", (9, 9), level) for level in (10, 20, 30)]
+    for name in ("a.tif", "b.tif", "c.gif"):
+        pages[0].save(tmp_path / name, save_all=True, append_images=pages[1:])
+    start_run()
+    for name in ("a.tif", "b.tif", "c.gif"):
+        assert read_image(tmp_path / name, SIZE).unique().tolist() == [10]
+    (warning,) = caplog.messages
+    assert warning.startswith(f"{tmp_path / 'a.tif'} has more than one page")
 
 
 def test_large_but_legal_without_warning(tmp_path):

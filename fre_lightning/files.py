@@ -47,5 +47,9 @@ def make_output_dir(path: str) -> Path:
 
 
 def relative_path(path: Path, root: Path) -> Path:
-    """`path` within `root`, or its bare name if it lies elsewhere."""
-    return path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+    """`path` within `root`, or the whole path without its first slash if it lies elsewhere.
+
+    Two files never get one name, and none leads out of a folder that it is appended to.
+    """
+    path, root = (Path(os.path.abspath(p)) for p in (path, root))  # noqa: PTH100 - links stay
+    return path.relative_to(root if path.is_relative_to(root) else path.anchor)

@@ -63,8 +63,8 @@ class Folder(AnomalyDataset):
             msg = f"The folder {self.root.absolute()} does not exist. Set dataset.root."
             raise DatasetError(msg)
         if self.good_dir is None and (self.root / "train" / GOOD).is_dir():
-            root = self.root.resolve()
-            return MVTec(root.parent, root.name, self.skip_unreadable).scan()
+            # The root stays as it was given: results are named relative to it.
+            return MVTec(self.root.parent, self.root.name, self.skip_unreadable).scan()
         good_dir, mask_root = self._find_good_dir(), self._find_mask_root()
         good = self._list_good(good_dir)
         refuse_loose_images(self.root / "test")

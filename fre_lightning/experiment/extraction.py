@@ -15,6 +15,7 @@ from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.shards import ShardWriter
+from fre_lightning.files import relative_path
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.reading import read_image
 from fre_lightning.images.resizing import PREPROCESSING
@@ -143,5 +144,4 @@ def load_features(
 def file_key(path: Path, root: Path) -> list[object]:
     """Name, size and time of a file: a cache key's part for anything computed from it."""
     status = path.stat()
-    name = path.relative_to(root) if path.is_relative_to(root) else path
-    return [name.as_posix(), status.st_size, status.st_mtime_ns]
+    return [relative_path(path, root).as_posix(), status.st_size, status.st_mtime_ns]

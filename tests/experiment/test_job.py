@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError
 from fre_lightning.experiment import run
+from tests.conftest import TINY_MODEL
 from tests.experiment.conftest import read_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -114,6 +116,30 @@ def test_images_that_differ_in_their_suffix_alone_have_a_heat_map_each(
     run(make_config("heatmaps=true"))
     names = {path.name for path in (output_dir / "heatmaps/part/test/good").iterdir()}
     assert {"000.png", "000.jpg.png"} < names
+
+
+def test_names_that_are_no_valid_text_survive(mvtec, output_dir, tmp_path):
+    """Also where the locale has no letters but ASCII."""
+    name = os.fsdecode("数".encode() + b"\xe4")
+    folder = (mvtec / "part").rename(mvtec / name)
+    for kind, suffix in (("test", ""), ("ground_truth", "_mask")):
+        images = (folder / kind / "dent").rename(folder / kind / name)
+        (images / f"000{suffix}.png").rename(images / f"{name}{suffix}.png")
+    command = [sys.executable, "-m", "fre_lightning", *TINY_MODEL, "dataset=folder", "trainer=cpu"]
+    command += [f"dataset.root='{folder}'", "logger=tensorboard", "heatmaps=true"]
+    command += [f"paths.cache_dir={tmp_path / 'cache'}"]
+    for run_dir, variables in (
+        (output_dir, {}),
+        (output_dir / name, {"LC_ALL": "C", "PYTHONUTF8": "0"}),
+    ):
+        arguments, environment = [*command, f"hydra.run.dir='{run_dir}'"], os.environ | variables
+        ended = subprocess.run(arguments, env=environment, check=False, capture_output=True)
+        assert (ended.returncode, b"Error" in ended.stderr) == (0, False), ended.stderr
+        page = (run_dir / "report.html").read_bytes().replace(b"<wbr>", b"")
+        assert b"<title>" + os.fsencode(name) in page
+        for content in (page, (run_dir / "scores.csv").read_bytes()):
+            assert os.fsencode(f"test/{name}/{name}.png") in content
+        assert (run_dir / "heatmaps/test" / name / f"{name}.png").is_file()
 
 
 def _test_images(folder):

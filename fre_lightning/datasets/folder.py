@@ -30,7 +30,7 @@ class Folder(AnomalyDataset):
     Good and defect folders are read with all sub-folders; `masks` must have the same sub-folders
     (with a single defect type its level may be left out). Without `test/good`, a random fraction
     of the good images is tested on. A category in MVTec layout (`train/good`) is read as such.
-    Images are png, jpg, bmp, tif or webp.
+    Images are png, jpg, jp2, bmp, tif, webp, gif, pgm or ppm; files of other kinds are left out.
 
     Args:
         root: The folder of this part or material.

@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 from fre_lightning.arguments import mend, mend_arguments
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import ConfigError, FREError
+from fre_lightning.files import print_any_name
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +44,7 @@ def run_command(config_name: str, job: str) -> None:
         job: The module whose `run` is called with it; imported when the first job starts.
     """
     exit_codes: list[int] = []
+    print_any_name()
 
     @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name)
     def task(cfg: DictConfig) -> Any:

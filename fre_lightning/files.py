@@ -1,10 +1,13 @@
 """Files that are either whole or not there, and where results go."""
 
 import contextlib
+import io
 import json
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal, TextIO
 
 from fre_lightning.errors import OutputError
 
@@ -20,10 +23,27 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def open_text(path: Path, mode: Literal["r", "w"] = "r") -> TextIO:
+    """Open a text file; the bytes of file names that are no valid text stay as they are."""
+    return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a text file."""
-    with replacing(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    with replacing(path) as temporary, open_text(temporary, "w") as stream:
+        stream.write(text)
+
+
+def visible(text: str) -> str:
+    """A text with an escape in place of each byte of a file name that is no valid text."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def print_any_name() -> None:
+    """Let a program print names that its terminal's encoding does not have, as escapes."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def write_json(path: Path, content: object) -> None:
@@ -47,5 +67,9 @@ def make_output_dir(path: str) -> Path:
 
 
 def relative_path(path: Path, root: Path) -> Path:
-    """`path` within `root`, or its bare name if it lies elsewhere."""
-    return path.relative_to(root) if path.is_relative_to(root) else Path(path.name)
+    """`path` within `root`, or the whole path without its first slash if it lies elsewhere.
+
+    Two files never get one name, and none leads out of a folder that it is appended to.
+    """
+    path, root = (Path(os.path.abspath(p)) for p in (path, root))  # noqa: PTH100 - links stay
+    return path.relative_to(root if path.is_relative_to(root) else path.anchor)

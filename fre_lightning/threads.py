@@ -1,10 +1,12 @@
 """Threads on the CPU: one core per image, or all cores within an operation."""
 
+import math
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import TypeVar
 
 import torch
@@ -16,7 +18,24 @@ Value = TypeVar("Value")
 def default_n_threads() -> int:
     """One thread per usable core, at most 16."""
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(n_cores or 1, 16)
+    return within_quota(min(n_cores or 1, 16))
+
+
+def within_quota(n_threads: int, cgroup: Path = Path("/sys/fs/cgroup")) -> int:
+    """As many threads, or as many as the cores whose time a container may use, rounded up.
+
+    Args:
+        n_threads: Without a quota.
+        cgroup: Where the kernel describes the container, in version 2 or 1 of its files.
+    """
+    for names in (["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]):
+        # Without a quota version 2 says `max`, which is no number, and version 1 says -1.
+        with suppress(OSError, ValueError):
+            text = " ".join((cgroup / name).read_text(encoding="ascii") for name in names)
+            quota, period = map(int, text.split())
+            if quota > 0:
+                return min(n_threads, math.ceil(quota / period))
+    return n_threads
 
 
 @contextmanager

@@ -309,7 +309,7 @@ def processor() -> str:
 
 
 def _lines(path: Path) -> Sequence[str]:
-    return path.read_text().splitlines() if path.is_file() else []
+    return path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
 
 
 @contextmanager

@@ -24,6 +24,7 @@ from torch.nn import functional as F
 
 from fre_lightning.datasets import Sample
 from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.files import open_text
 from fre_lightning.metrics.curves import auroc, count
 
 
@@ -71,7 +72,7 @@ def nearest_rows(train: Tensor, test: Tensor) -> tuple[Tensor, Tensor]:
 
 def compare_auroc(scores_path: Path, left_out: set[str]) -> tuple[float, float]:
     """Image AUROC of all that a run scored, and without files of some names."""
-    with scores_path.open(newline="") as stream:
+    with open_text(scores_path) as stream:
         rows = list(csv.DictReader(stream))
     kept = [row for row in rows if Path(row["path"]).name not in left_out]
     values = []

@@ -25,4 +25,6 @@ def test_a_folder_that_cannot_be_made_is_named(tmp_path):
 
 def test_names_are_kept_within_the_root():
     assert relative_path(Path("/data/a/b.png"), Path("/data")) == Path("a/b.png")
-    assert relative_path(Path("/other/b.png"), Path("/data")) == Path("b.png")
+    assert relative_path(Path("/other/b.png"), Path("/data")) == Path("other/b.png")
+    assert relative_path(Path("/data/../other/b.png"), Path("/data")) == Path("other/b.png")
+    assert relative_path(Path("/data/a/b.png").relative_to("/"), Path("data")) == Path("a/b.png")

@@ -4,7 +4,7 @@ import time
 import pytest
 import torch
 
-from fre_lightning.threads import intra_op_threads, map_ahead, thread_pool
+from fre_lightning.threads import intra_op_threads, map_ahead, thread_pool, within_quota
 
 
 def test_the_number_of_threads_is_given_back():
@@ -13,6 +13,26 @@ def test_the_number_of_threads_is_given_back():
         assert torch.get_num_threads() == 3
         assert list(pool.map(lambda _: torch.get_num_threads(), range(2))) == [1, 1]
     assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("files", "n_threads"),
+    [
+        ({}, 16),
+        ({"cpu.max": "200000 100000\n"}, 2),
+        ({"cpu.max": "50000 100000\n"}, 1),
+        ({"cpu.max": "250000 100000\n"}, 3),
+        ({"cpu.max": "6400000 100000\n"}, 16),
+        ({"cpu.max": "max 100000\n"}, 16),
+        ({"cpu/cpu.cfs_quota_us": "200000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2),
+        ({"cpu/cpu.cfs_quota_us": "-1\n", "cpu/cpu.cfs_period_us": "100000\n"}, 16),
+    ],
+)
+def test_the_quota_of_a_container_counts(tmp_path, files, n_threads):
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    assert within_quota(16, tmp_path) == n_threads
 
 
 def test_values_come_in_order_and_items_are_drawn_a_little_ahead():

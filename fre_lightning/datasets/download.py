@@ -12,6 +12,7 @@ import requests
 from fre_lightning.datasets.archives import fetch, install, say, verify
 from fre_lightning.datasets.sources import SOURCES, Source
 from fre_lightning.errors import DatasetError, FREError
+from fre_lightning.files import print_any_name
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -20,6 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, 2 after an error that a message explains, 130 when interrupted.
     """
+    print_any_name()
     args = _parse(argv)
     source = SOURCES[args.dataset]
     if args.url is not None:

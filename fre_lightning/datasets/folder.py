@@ -30,7 +30,7 @@ class Folder(AnomalyDataset):
     Good and defect folders are read with all sub-folders; `masks` must have the same sub-folders
     (with a single defect type its level may be left out). Without `test/good`, a random fraction
     of the good images is tested on. A category in MVTec layout (`train/good`) is read as such.
-    Images are png, jpg, bmp, tif or webp.
+    Images are png, jpg, jp2, bmp, tif, webp, gif, pgm or ppm; files of other kinds are left out.
 
     Args:
         root: The folder of this part or material.
@@ -64,8 +64,8 @@ class Folder(AnomalyDataset):
             msg = f"The folder {self.root.absolute()} does not exist. Set dataset.root."
             raise DatasetError(msg)
         if self.good_dir is None and (self.root / "train" / GOOD).is_dir():
-            root = self.root.resolve()
-            return MVTec(root.parent, root.name, self.skip_unreadable).scan()
+            # The root stays as it was given: results are named relative to it.
+            return MVTec(self.root.parent, self.root.name, self.skip_unreadable).scan()
         good_dir, mask_root = self._find_good_dir(), self._find_mask_root()
         good = self._list_good(good_dir)
         refuse_loose_images(self.root / "test")

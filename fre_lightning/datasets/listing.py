@@ -1,14 +1,23 @@
-"""Image files, masks and folders on disk, sorted by name; hidden ones are left out."""
+"""Image files, masks and folders on disk, sorted by name, without hidden and system folders."""
 
+import contextlib
+import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fre_lightning.datasets.base import Sample
 from fre_lightning.errors import DatasetError
 
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff", ".webp"})
+log = logging.getLogger(__name__)
+
+_KINDS = "bmp gif jfif jp2 jpeg jpg pgm png pnm ppm tif tiff webp"
+IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
+
+_SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found"})
+"""What network drives, archives and file systems add; never a kind of defect."""
 
 
 def is_image_name(path: str | Path) -> bool:
@@ -20,14 +29,15 @@ def walk_images(folder: str | Path, ancestors: tuple[Path, ...] = ()) -> Iterato
     """Yield the image files in a folder and below, sorted by path; their list is never in memory.
 
     Args:
-        folder: The paths begin with it, as given. Links are followed unless they lead back.
+        folder: The paths begin with it, as given. Links are followed unless they lead back to it,
+            or to a folder that holds it.
         ancestors: The folders, without links, that this one was reached through.
 
     Raises:
         DatasetError: If a folder cannot be listed.
     """
     real = Path(folder).resolve()
-    if real in ancestors:
+    if any(ancestor.is_relative_to(real) for ancestor in ancestors):
         return
     for path, is_folder in _entries(folder):
         if is_folder:
@@ -49,14 +59,42 @@ def list_images(folder: Path) -> list[Path]:
 
 def sub_folders(folder: Path) -> list[Path]:
     """The folders directly in a folder, sorted; none if the folder is missing."""
-    return [Path(path) for path, is_folder in _entries(folder) if is_folder]
+    real = folder.resolve()
+    paths = [Path(path) for path, is_folder in _entries(folder) if is_folder]
+    return [path for path in paths if not real.is_relative_to(path.resolve())]
+
+
+def log_left_out(images: Iterable[Path], root: Path) -> None:
+    """Say what is not looked at: files of other kinds beside images, and folders below the root."""
+    image_dirs = {path.parent for path in images}
+    above = {folder for path in image_dirs for folder in path.parents if root in folder.parents}
+    folders, files = set[str](), Counter[str]()
+    for folder in image_dirs | above | {root}:
+        with contextlib.suppress(OSError), os.scandir(folder) as entries:
+            for entry in entries:
+                if entry.is_dir():
+                    if _is_ignored(entry.name):
+                        folders.add(entry.name)
+                elif folder in image_dirs and not (
+                    is_image_name(entry.name) or entry.name[0] == "."
+                ):
+                    files[Path(entry.name).suffix.lower() or "no ending"] += 1
+    if folders:
+        log.info("Folders that were left out: %s", ", ".join(sorted(folders)))
+    if files:
+        kinds = ", ".join(sorted(files))
+        log.warning("%d files of other kinds were left out: %s", files.total(), kinds)
+
+
+def _is_ignored(name: str) -> bool:
+    return name[0] == "." or name in _SYSTEM_FOLDERS
 
 
 def _entries(folder: str | Path) -> list[tuple[str, bool]]:
     """The paths in a folder, each with whether it is a folder itself."""
     try:
         with os.scandir(folder) as entries:
-            return sorted((e.path, Path(e).is_dir()) for e in entries if e.name[0] != ".")
+            return sorted((e.path, Path(e).is_dir()) for e in entries if not _is_ignored(e.name))
     except (FileNotFoundError, NotADirectoryError):
         return []
     except OSError as error:

@@ -1,6 +1,5 @@
 """A dataset of drawn images, for trials, demonstrations and tests without a download."""
 
-import json
 import shutil
 import zlib
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from fre_lightning.datasets.mvtec import MVTec
 from fre_lightning.datasets.synthetic_defects import DEFECTS, to_mask
 from fre_lightning.datasets.synthetic_parts import PARTS, photograph
 from fre_lightning.errors import ConfigError, DatasetError
+from fre_lightning.files import write_json
 
 GENERATOR = 1
 """Version of the drawings; raise it whenever their pixels change."""
@@ -117,7 +117,7 @@ class Synthetic(AnomalyDataset):
             _save(image, folder / "test" / defect_type / f"{index:03d}.png")
             _save(mask, folder / "ground_truth" / defect_type / f"{index:03d}_mask.png")
         parameters = {"generator": GENERATOR} | {name: getattr(self, name) for name in _LEAST}
-        (folder / "parameters.json").write_text(json.dumps(parameters, indent=2) + "\n")
+        write_json(folder / "parameters.json", parameters)
 
     def draw(
         self, split: str, defect_type: str, index: int

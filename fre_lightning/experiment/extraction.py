@@ -1,6 +1,8 @@
 """Features of a split, read from the cache or extracted by Lightning's predict loop."""
 
+import contextlib
 import logging
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -15,11 +17,14 @@ from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.shards import ShardWriter
+from fre_lightning.files import relative_path
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.reading import read_image
 from fre_lightning.images.resizing import PREPROCESSING
 
 log = logging.getLogger(__name__)
+
+_BLOCK = 4096
 
 
 class FeatureExtraction(LightningModule):
@@ -141,7 +146,15 @@ def load_features(
 
 
 def file_key(path: Path, root: Path) -> list[object]:
-    """Name, size and time of a file: a cache key's part for anything computed from it."""
-    status = path.stat()
-    name = path.relative_to(root) if path.is_relative_to(root) else path
-    return [name.as_posix(), status.st_size, status.st_mtime_ns]
+    """Name, size, time and content of a file: a cache key's part for what is computed from it.
+
+    Of the content three blocks are read: sizes and times alone are equal where images have no
+    compression, and where a tool sets all times.
+    """
+    status, content = path.stat(), 0
+    # A file that cannot be read is told of when it is decoded.
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as stream:
+        for start in (0, status.st_size // 2, max(0, status.st_size - _BLOCK)):
+            stream.seek(start)
+            content = zlib.crc32(stream.read(_BLOCK), content)
+    return [relative_path(path, root).as_posix(), status.st_size, status.st_mtime_ns, content]

@@ -36,6 +36,7 @@ from fre_lightning.report import write_report
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
 from fre_lightning.scoring.threshold import check_rate
+from fre_lightning.threads import within_quota
 
 log = logging.getLogger(__name__)
 
@@ -58,8 +59,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     watch = Stopwatch()
     start_run()
     pl.seed_everything(cfg.seed, verbose=False)
-    if cfg.datamodule.n_threads:
-        torch.set_num_threads(cfg.datamodule.n_threads)
+    torch.set_num_threads(cfg.datamodule.n_threads or within_quota(torch.get_num_threads()))
     checkpoint = read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)

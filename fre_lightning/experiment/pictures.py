@@ -12,6 +12,7 @@ from fre_lightning.datasets import Sample
 from fre_lightning.experiment import tensorboard
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.module import FREModule
+from fre_lightning.files import visible
 from fre_lightning.metrics.curves import count
 from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
 from fre_lightning.pictures.thumbnails import gallery_order, write_thumbnails
@@ -55,4 +56,5 @@ def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]
     """The scalar settings of a run, for the HParams tab."""
     reducer = {f"reducer/{k}": v for k, v in cfg.reducer.items() if k != "_target_"}
     described = {k: v for k, v in summary.items() if isinstance(v, str | int) or k == "image_size"}
+    described |= {k: visible(v) for k, v in described.items() if isinstance(v, str)}
     return described | reducer

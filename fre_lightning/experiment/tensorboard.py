@@ -9,6 +9,7 @@ from tensorboard.compat.proto.summary_pb2 import Summary
 from torch import Tensor
 
 from fre_lightning.datasets import Sample
+from fre_lightning.files import visible
 from fre_lightning.metrics.curves import auroc, merge_counts, pr_curve_counts, roc_curve
 from fre_lightning.pictures.overlays import encode
 from fre_lightning.pictures.panels import PanelArtist
@@ -29,7 +30,7 @@ def log_panels(logger: TensorBoardLogger, scores: Tensor, artist: PanelArtist) -
         image = Summary.Image(
             height=height, width=width, colorspace=3, encoded_image_string=encoded
         )
-        tag = f"{samples[index].defect_type}/{samples[index].path.stem}"
+        tag = visible(f"{samples[index].defect_type}/{samples[index].path.stem}")
         writer.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]))
 
     # Decoding and encoding take the time; the writer takes events from any thread.

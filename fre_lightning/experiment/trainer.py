@@ -6,9 +6,13 @@ import warnings
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from fre_lightning.config import build
 from fre_lightning.errors import ConfigError
+from fre_lightning.files import visible
+
+log = logging.getLogger(__name__)
 
 # Advice for programs that train networks; here these things are as intended.
 for _message in (
@@ -32,6 +36,9 @@ def make_trainer(cfg: DictConfig) -> pl.Trainer:
         ConfigError: If it cannot be made, or would use several devices.
     """
     loggers, callbacks = (list(build(cfg[group]).values()) for group in ("logger", "callbacks"))
+    if visible(folder := str(cfg.paths.output_dir)) != folder:
+        loggers = [logger for logger in loggers if not isinstance(logger, TensorBoardLogger)]
+        log.warning("Without TensorBoard, which cannot write to a folder named %s.", folder)
     try:
         trainer: pl.Trainer = build(
             cfg.trainer, logger=loggers, callbacks=callbacks, default_root_dir=cfg.paths.output_dir

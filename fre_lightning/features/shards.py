@@ -117,7 +117,7 @@ def read_manifest(folder: Path, fresh: Manifest) -> Manifest:
     if not path.is_file():
         return fresh
     try:
-        content = json.loads(path.read_text())
+        content = json.loads(path.read_text(encoding="utf-8"))
         shards = [Shard(**shard) for shard in content["shards"]]
         for shard in shards:
             _verify(folder / shard.file, shard)

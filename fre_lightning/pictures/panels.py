@@ -9,6 +9,7 @@ from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.datasets import Sample
+from fre_lightning.datasets.listing import is_image_name
 from fre_lightning.files import relative_path, replacing
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import read_image
@@ -83,12 +84,24 @@ class PanelArtist:
         return draw_panel(image, mask, self.anomaly_map(index), self.scale)
 
 
+def heatmap_name(image: Path, root: Path) -> Path:
+    """The path of an image's heat map, relative to the folder of all heat maps.
+
+    It is the image's own, within `root` if it lies there; names that do not end in `.png`, or
+    would after that still be an image's, get this ending, so that no two images share a name.
+    """
+    name = relative_path(image, root)
+    if name.suffix.lower() == ".png" and not is_image_name(name.stem):
+        return name
+    return name.with_name(f"{name.name}.png")
+
+
 def write_heatmaps(folder: Path, root: Path, artist: PanelArtist) -> None:
     """Write a PNG per test image, in folders named as the dataset's own, at `root`."""
     n_images = len(artist.samples)
 
     def write(index: int) -> None:
-        path = folder / relative_path(artist.samples[index].path, root).with_suffix(".png")
+        path = folder / heatmap_name(artist.samples[index].path, root)
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:
             artist.draw(index).save(temporary, format="png", compress_level=1)

@@ -1,6 +1,5 @@
 """Heat maps of judged images, drawn in threads while more images are judged."""
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -12,7 +11,7 @@ from fre_lightning.errors import OutputError
 from fre_lightning.files import replacing
 from fre_lightning.images.prepare import PreparedImage
 from fre_lightning.pictures.colors import find_color_scale
-from fre_lightning.pictures.panels import draw_panel
+from fre_lightning.pictures.panels import draw_panel, heatmap_name
 from fre_lightning.threads import map_ahead, thread_pool
 
 
@@ -30,29 +29,16 @@ def draw_heatmaps(
     Raises:
         OutputError: If a heat map cannot be written.
     """
+    base = Path(root or "/")
 
     def draw(outcome: Outcome) -> None:
         image, prepared, result, _ = outcome
         if prepared is not None and result is not None:
-            _draw(folder / heatmap_name(str(image), root), prepared, result)
+            _draw(folder / heatmap_name(Path(str(image)), base), prepared, result)
 
     with thread_pool(n_threads, "draw") as pool:
         for _ in map_ahead(pool, draw, outcomes, 4 * n_threads):
             pass
-
-
-def heatmap_name(image: str, root: str | None) -> Path:
-    """The path of an image's heat map, relative to the folder of all heat maps.
-
-    Args:
-        image: The path of the image.
-        root: The images' folder. The whole path is kept for images elsewhere, or if it is None.
-    """
-    path = Path(os.path.abspath(image))  # noqa: PTH100 - `..` goes, links keep their names
-    folder = Path(os.path.abspath(root or ""))  # noqa: PTH100
-    inside = root is not None and path.is_relative_to(folder)
-    name = path.relative_to(folder if inside else path.anchor)
-    return name if name.suffix.lower() == ".png" else name.with_name(f"{name.name}.png")
 
 
 def _draw(path: Path, prepared: PreparedImage, result: DetectionResult) -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from fre_lightning.detector.result import Box, DetectionResult
 from fre_lightning.errors import OutputError
+from fre_lightning.files import open_text
 
 COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", *Box._fields, "error")
 
@@ -20,8 +21,7 @@ class PredictionTable:
         """
         self.path = path
         try:
-            # File names need not be valid text; their bytes are written unchanged.
-            self._stream = path.open("w", newline="", encoding="utf-8", errors="surrogateescape")
+            self._stream = open_text(path, "w")
         except OSError as error:
             raise self._failed(error) from error
         self._writer = csv.writer(self._stream)

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from fre_lightning.errors import FREError
+from fre_lightning.files import print_any_name
 from fre_lightning.report.page import write_report
 from fre_lightning.results.run_folder import REPORT
 from fre_lightning.results.stored_run import find_runs
@@ -32,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         help=f"default: {REPORT} in the folder; of several, in the current directory",
     )
     options = parser.parse_args(arguments)
+    print_any_name()
     several = len(options.folders) > 1
     path = options.output or (Path() if several else options.folders[0]) / REPORT
     path = path.expanduser()  # shells leave the ~ of --output=~/report.html alone

@@ -20,7 +20,7 @@ def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> dict[s
     """A run's section of a page in `folder` that shows `n_runs` of them, for the template."""
     own_report, link = run.folder / REPORT, ""
     if n_runs > 1 and own_report.is_file():
-        link = quote(Path(os.path.relpath(own_report, folder)).as_posix())
+        link = quote(os.fsencode(os.path.relpath(own_report, folder)))
     return {
         "run": run,
         "name": name,

@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from fre_lightning.datasets import Sample
-from fre_lightning.files import relative_path, replacing, write_json
+from fre_lightning.files import open_text, relative_path, replacing, write_json
 from fre_lightning.version import __version__
 
 METRICS = "metrics.json"
@@ -56,7 +56,7 @@ def write_environment(folder: Path) -> None:
 
 def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Write a table of text."""
-    with replacing(path) as temporary, temporary.open("w", newline="") as stream:
+    with replacing(path) as temporary, open_text(temporary, "w") as stream:
         csv.writer(stream).writerows([header, *rows])
 
 

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple, TextIO
 import yaml
 
 from fre_lightning.errors import ReportError
+from fre_lightning.files import open_text
 from fre_lightning.results import run_folder
 
 GROUPS = ("model", "reducer", "dataset", "scoring")
@@ -139,7 +140,7 @@ def _read(path: Path, parse: Callable[[TextIO], Any]) -> Any:
     if not path.is_file():
         return {}
     try:
-        with path.open(newline="") as stream:
+        with open_text(path) as stream:
             return parse(stream)
     except (ValueError, LookupError, TypeError, AttributeError, csv.Error, yaml.YAMLError) as error:
         reason = f"{type(error).__name__}: {error}"

@@ -2,9 +2,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from PIL import Image
 
 from fre_lightning.datasets import Folder, MVTec, Splits
 from fre_lightning.errors import DatasetError
+from fre_lightning.images.reading import read_image
 from tests.datasets.files import save_images, save_masks
 
 TEN = [f"{i}.png" for i in range(10)]
@@ -45,10 +47,47 @@ def test_category_is_the_name_of_the_folder(
 
 
 def test_every_format_is_found(tmp_path: Path) -> None:
-    names = ("a.png", "b.JPG", "c.jpeg", "d.bmp", "e.tif", "f.TIFF", "g.webp")
+    names = [
+        "a.png",
+        "b.JPG",
+        "c.jpeg",
+        "d.bmp",
+        "e.tif",
+        "f.TIFF",
+        "g.webp",
+        "h.jfif",
+        "i.jp2",
+        "j.gif",
+        "k.ppm",
+        "l.pnm",
+    ]
     save_images(tmp_path / "good", *names)
     (tmp_path / "good/notes.txt").write_text("no image")
-    assert count(scan(tmp_path, test_fraction=0)) == {"train": 7}
+    Image.new("L", (16, 16)).save(tmp_path / "good/m.pgm")
+    splits = scan(tmp_path, test_fraction=0)
+    assert count(splits) == {"train": 13}
+    for sample in splits.train:
+        assert read_image(sample.path, (8, 8)).shape == (3, 8, 8)
+
+
+def test_system_folders_are_no_defect_types(tmp_path: Path) -> None:
+    save_images(tmp_path / "good", *TEN)
+    save_images(tmp_path / "test/dent", "0.png")
+    for name in ("@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found", ".trash"):
+        save_images(tmp_path / name, "0.png")
+        save_images(tmp_path / "good" / name, "0.png")
+        save_images(tmp_path / "test" / name, "0.png")
+    assert count(scan(tmp_path)) == {"train": 8, "good": 2, "dent": 1}
+
+
+def test_links_that_lead_back_add_no_image_and_no_defect_type(tmp_path: Path) -> None:
+    save_images(tmp_path / "root/good", *TEN)
+    save_images(tmp_path / "root/dent", "0.png")
+    (tmp_path / "root/good/again").symlink_to("..")
+    (tmp_path / "root/dent/again").symlink_to("../..")
+    (tmp_path / "root/whole").symlink_to(".")
+    (tmp_path / "root/above").symlink_to("..")
+    assert count(scan(tmp_path / "root")) == {"train": 8, "good": 2, "dent": 1}
 
 
 def test_defect_folders_are_kept_apart(tmp_path: Path) -> None:

@@ -1,3 +1,4 @@
+import logging
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ from fre_lightning.datasets.listing import (
     attach_masks,
     list_images,
     list_images_below,
+    log_left_out,
     sub_folders,
     walk_images,
 )
@@ -59,6 +61,19 @@ def test_a_folder_that_is_missing_or_cannot_be_listed(folder: Path) -> None:
     assert len(list_images_below(folder)) == 6
     with pytest.raises(DatasetError, match=r"loop cannot be listed \(Too many levels"):
         list_images(folder / "loop")
+
+
+def test_what_is_left_out_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    (folder / "sub/deep/@eaDir").mkdir()
+    (folder / "sub/deep/picture").touch()
+    (folder / "away").mkdir()
+    (folder / "away/README.md").touch()
+    log_left_out(list_images_below(folder), folder)
+    assert [record.getMessage() for record in caplog.records] == [
+        "Folders that were left out: .git, @eaDir",
+        "3 files of other kinds were left out: .db, .txt, no ending",
+    ]
 
 
 def find_mask(root: Path, image: Path, mask_dir: Path) -> Path | None:

@@ -9,6 +9,7 @@ from fre_lightning.experiment.datamodule import AnomalyDataModule
 
 class Listed:
     skip_unreadable = False
+    files_root = Path()
 
     def scan(self):
         train = [Sample(Path(f"{i}.png")) for i in range(5)]

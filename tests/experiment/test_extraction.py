@@ -1,4 +1,5 @@
 import logging
+import os
 
 import pytest
 import torch
@@ -41,6 +42,22 @@ def test_a_changed_image_is_noticed(make_config, mvtec, caplog):
     caplog.set_level(logging.INFO)
     run(make_config())
     assert "16 train images: computed" in caplog.text
+    assert "11 test images: read from the cache" in caplog.text
+
+
+def test_content_counts_where_name_size_and_time_are_equal(make_config, mvtec, caplog):
+    path = mvtec / "part/train/good/003.bmp"
+    image = Image.open(path.with_suffix(".png"))
+    image.save(path)
+    os.utime(path, ns=(0, 0))
+    run(make_config())
+    before = path.stat()
+    image.rotate(180).save(path)
+    os.utime(path, ns=(0, 0))
+    assert (path.stat().st_size, path.stat().st_mtime_ns) == (before.st_size, 0)
+    caplog.set_level(logging.INFO)
+    run(make_config())
+    assert "17 train images: computed" in caplog.text
     assert "11 test images: read from the cache" in caplog.text
 
 

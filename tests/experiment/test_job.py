@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from sklearn.metrics import roc_auc_score
 
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError
 from fre_lightning.experiment import run
+from tests.conftest import TINY_MODEL
 from tests.experiment.conftest import read_scores
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
@@ -73,6 +75,76 @@ def test_a_checkpoint_gives_the_same_scores_in_a_fresh_process(
     summary = json.loads((again / "metrics.json").read_text())
     assert (summary["reducer"], summary["n_train"]) == (reducer, 16)
     assert summary["scoring"] == scoring
+
+
+@pytest.mark.parametrize("root", ["relative", "absolute", "link", "other link"])
+def test_names_do_not_depend_on_how_the_root_is_given(
+    make_config, mvtec, output_dir, tmp_path, monkeypatch, root
+):
+    """In a test, a folder good and a folder dent have images of the same names."""
+    monkeypatch.chdir(mvtec)
+    (tmp_path / "link").symlink_to(mvtec / "part")
+    (tmp_path / "linked").symlink_to(mvtec)
+    paths = {
+        "relative": "part",
+        "absolute": mvtec / "part",
+        "link": tmp_path / "link",
+        "other link": "../linked/../linked/part",
+    }
+    run(make_config("dataset=folder", f"dataset.root={paths[root]}", "heatmaps=true"))
+    rows = [row["path"] for row in read_scores(output_dir)]
+    assert rows == [str(p.relative_to(mvtec / "part")) for p in _test_images(mvtec / "part/test")]
+    maps = (output_dir / "heatmaps").rglob("*.png")
+    assert sorted(str(p.relative_to(output_dir / "heatmaps")) for p in maps) == sorted(rows)
+
+
+def test_folders_outside_the_root_keep_their_names_apart(make_config, mvtec, output_dir, tmp_path):
+    good, bad = mvtec / "part/train/good", mvtec / "part/test/dent"
+    (tmp_path / "root").mkdir()
+    folders = f"dataset.good_dir={good}", f"dataset.defect_dirs=[{bad},../mvtec/part/test/spot]"
+    root = tmp_path / "root"
+    run(make_config("dataset=folder", f"dataset.root={root}", *folders, "heatmaps=true"))
+    rows = [row["path"] for row in read_scores(output_dir)]
+    assert len(rows) == len(set(rows)) == len([*(output_dir / "heatmaps").rglob("*.png")])
+
+
+def test_images_that_differ_in_their_suffix_alone_have_a_heat_map_each(
+    make_config, mvtec, output_dir
+):
+    image = Image.open(mvtec / "part/test/good/000.png")
+    image.save(mvtec / "part/test/good/000.jpg")
+    run(make_config("heatmaps=true"))
+    names = {path.name for path in (output_dir / "heatmaps/part/test/good").iterdir()}
+    assert {"000.png", "000.jpg.png"} < names
+
+
+def test_names_that_are_no_valid_text_survive(mvtec, output_dir, tmp_path):
+    """Also where the locale has no letters but ASCII."""
+    name = os.fsdecode("数".encode() + b"\xe4")
+    folder = (mvtec / "part").rename(mvtec / name)
+    for kind, suffix in (("test", ""), ("ground_truth", "_mask")):
+        images = (folder / kind / "dent").rename(folder / kind / name)
+        (images / f"000{suffix}.png").rename(images / f"{name}{suffix}.png")
+    command = [sys.executable, "-m", "fre_lightning", *TINY_MODEL, "dataset=folder", "trainer=cpu"]
+    command += [f"dataset.root='{folder}'", "logger=tensorboard", "heatmaps=true"]
+    command += [f"paths.cache_dir={tmp_path / 'cache'}"]
+    for run_dir, variables in (
+        (output_dir, {}),
+        (output_dir / name, {"LC_ALL": "C", "PYTHONUTF8": "0"}),
+    ):
+        arguments, environment = [*command, f"hydra.run.dir='{run_dir}'"], os.environ | variables
+        ended = subprocess.run(arguments, env=environment, check=False, capture_output=True)
+        assert (ended.returncode, b"Error" in ended.stderr) == (0, False), ended.stderr
+        page = (run_dir / "report.html").read_bytes().replace(b"<wbr>", b"")
+        assert b"<title>" + os.fsencode(name) in page
+        for content in (page, (run_dir / "scores.csv").read_bytes()):
+            assert os.fsencode(f"test/{name}/{name}.png") in content
+        assert (run_dir / "heatmaps/test" / name / f"{name}.png").is_file()
+
+
+def _test_images(folder):
+    kinds = ("good", "dent", "spot")
+    return [path for kind in kinds for path in sorted((folder / kind).iterdir())]
 
 
 def test_debug_is_fast_and_logs_nothing(make_config, output_dir):

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from PIL import Image
 import fre_lightning
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, DatasetError, OutputError
-from fre_lightning.predict.heatmaps import heatmap_name
+from fre_lightning.pictures.panels import heatmap_name
 from fre_lightning.predict.job import run
 from fre_lightning.predict.table import COLUMNS
 
@@ -98,10 +99,14 @@ def test_heat_maps_lie_as_the_images_do(predict, images, tmp_path, fitted_run):
 
 def test_names_of_heat_maps(monkeypatch):
     monkeypatch.chdir("/")
-    assert str(heatmap_name("/data/a/x.jpg", "/data")) == "a/x.jpg.png"
-    assert str(heatmap_name("data/a/x.PNG", "/data")) == "a/x.PNG"
-    assert str(heatmap_name("data/../b/x.png", "data")) == "b/x.png"
-    assert str(heatmap_name("/b/x.tif", None)) == "b/x.tif.png"
+    for image, root, name in (
+        ("/data/a/x.jpg", "/data", "a/x.jpg.png"),
+        ("/data/a/x.jpg.png", "/data", "a/x.jpg.png.png"),
+        ("data/a/x.PNG", "/data", "a/x.PNG"),
+        ("data/../b/x.png", "data", "b/x.png"),
+        ("/b/x.tif", "/", "b/x.tif.png"),
+    ):
+        assert str(heatmap_name(Path(image), Path(root))) == name
 
 
 def test_the_threshold_and_the_rate_can_be_chosen(predict, images):

@@ -19,7 +19,7 @@ def test_scores_name_images_within_the_dataset(tmp_path):
     run_folder.write_scores(tmp_path, samples, [0.1, 1234567890.5], Path("/data"))
     assert read(tmp_path / "scores.csv") == [
         {"path": "part/test/good/a,b.png", "label": "0", "defect_type": "good", "score": "0.1"},
-        {"path": "c.png", "label": "1", "defect_type": "dent", "score": "1.23456789e+09"},
+        {"path": "elsewhere/c.png", "label": "1", "defect_type": "dent", "score": "1.23456789e+09"},
     ]
 
 

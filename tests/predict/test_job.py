@@ -186,7 +186,7 @@ def test_paths_on_standard_input_are_answered_one_by_one_until_ctrl_c(fitted_run
         process.send_signal(signal.SIGINT)
         text = process.stdout.read().decode()
         assert process.wait(timeout=60) == 130
-    assert "Interrupted" in text
+    assert "Stopped" in text
     assert "Traceback" not in text
     assert "Fatal" not in text
     rows = read(table)

@@ -13,7 +13,7 @@ from fre_lightning.errors import DatasetError
 
 log = logging.getLogger(__name__)
 
-_KINDS = "bmp gif jfif jp2 jpeg jpg pgm png pnm ppm tif tiff webp"
+_KINDS = "bmp gif jfif jp2 jpeg jpg npy pgm png pnm ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
 
 _SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found"})

@@ -10,12 +10,15 @@ from torch import Tensor, nn
 
 from fre_lightning.errors import CheckpointError
 from fre_lightning.fitted import state_digest
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.version import __version__
 
 PAYLOAD_KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
-FORMAT = 2
+FORMAT = 3
 """Number of the checkpoint's layout; to be raised when an older reader could misread it."""
+_PLAIN_FORMAT = 2
+"""That of detectors of 8-bit images, which older readers know, too."""
 DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 """The configuration groups of a detector, which its checkpoint contains."""
 
@@ -35,24 +38,31 @@ class Checkpoint(NamedTuple):
         n_train: The number of images that the model was fitted on.
         state_dict: The model's parameters and buffers.
         false_alarm_rate: The run's; a detector's default.
+        intensity: The range of levels of the training images; None for images of 8 bits.
     """
 
     config: Mapping[str, Any]
     n_train: int
     state_dict: Mapping[str, Tensor]
     false_alarm_rate: float
+    intensity: Intensity | None
 
 
 def describe(
-    config: Mapping[str, Any], n_train: int, false_alarm_rate: float, state_dict: Mapping[str, Any]
+    config: Mapping[str, Any],
+    n_train: int,
+    false_alarm_rate: float,
+    intensity: Intensity | None,
+    state_dict: Mapping[str, Any],
 ) -> dict[str, object]:
     """Our part of Lightning's checkpoint: plain containers, which load without code."""
     return {
-        "format": FORMAT,
+        "format": FORMAT if intensity else _PLAIN_FORMAT,
         "versions": {"fre_lightning": __version__, "torch": str(torch.__version__)},
         "config": config,
         "n_train": n_train,
         "false_alarm_rate": false_alarm_rate,
+        "intensity": intensity._asdict() if intensity else None,
         "weights_sha256": state_digest(state_dict),
     }
 
@@ -79,7 +89,13 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         if state_digest(state_dict) != about["weights_sha256"]:
             msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
             raise CheckpointError(msg)
-        return Checkpoint(config, about["n_train"], state_dict, about["false_alarm_rate"])
+        return Checkpoint(
+            config,
+            about["n_train"],
+            state_dict,
+            about["false_alarm_rate"],
+            Intensity.from_dict(about.get("intensity")),
+        )
     except CheckpointError:
         raise
     except Exception as error:  # torch raises all kinds on damaged files
@@ -92,12 +108,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def _check_format(path: Path, about: Mapping[str, Any]) -> None:
     found = about.get("format")
-    if found == FORMAT:
+    if found in {_PLAIN_FORMAT, FORMAT}:
         return
     writer = about.get("versions", about).get("fre_lightning", about.get("version", "unknown"))
     msg = (
         f"{path} has checkpoint format {found} (written by fre_lightning {writer}); this is "
-        f"fre_lightning {__version__}, which reads format {FORMAT}. "
+        f"fre_lightning {__version__}, which reads formats {_PLAIN_FORMAT} and {FORMAT}. "
         "Fit the detector again, or use the version that wrote it."
     )
     raise CheckpointError(msg)

@@ -96,6 +96,7 @@ class Detector:
         description: Backbone, weights and reducer, for a log.
         device: The model's.
         image_size: `(H, W)` that images are resized to.
+        intensity: The range of levels of the training images; None for images of 8 bits.
         pixel_threshold: The anomaly map's value that few normal images exceed, or None.
     """
 
@@ -105,6 +106,7 @@ class Detector:
         self.description = model.description
         self.device = model.device
         self.image_size = model.image_size
+        self.intensity = model.intensity
         self.false_alarm_rate = false_alarm_rate
         self.n_threads = n_threads
         self.threshold = threshold
@@ -130,7 +132,7 @@ class Detector:
             UnreadableImageError: If it cannot be decoded.
             FeatureError: If its score is not a finite number.
         """
-        return self._judge([prepare_image(image, self.image_size)])[0]
+        return self._judge([prepare_image(image, self.image_size, self.intensity)])[0]
 
     def detect_batch(self, images: Iterable[ImageLike]) -> list[DetectionResult]:
         """Judge images, decoding some while others are computed.
@@ -163,7 +165,7 @@ class Detector:
 
     def _prepare(self, image: ImageLike) -> PreparedImage | UnreadableImageError:
         try:
-            return prepare_image(image, self.image_size)
+            return prepare_image(image, self.image_size, self.intensity)
         except UnreadableImageError as error:
             return error
 

@@ -12,6 +12,7 @@ from fre_lightning.backbones.extractor import Extractor
 from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Calibration, Scoring
@@ -29,6 +30,8 @@ class FREModel(nn.Module):
         n_train: The number of images that it was fitted on; 0 before `fit`.
 
     Attributes:
+        intensity: The range of levels of its images before they became 8 bits, which those who
+            decode images for it apply; None for images of 8 bits.
         backbone_layers: The backbone and layer of each branch.
     """
 
@@ -48,6 +51,7 @@ class FREModel(nn.Module):
         self.calibration = calibration
         self.tiling = tiling
         self.n_train = n_train
+        self.intensity: Intensity | None = None
         self.backbone_layers = [(part, layer) for part in backbone.parts for layer in part.layers]
         self._extractors: list[Extractor] = []
 

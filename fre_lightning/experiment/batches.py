@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.datasets import Sample
 from fre_lightning.experiment.datamodule import AnomalyDataModule
-from fre_lightning.experiment.extraction import file_key
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shards import ShardWriter
+from fre_lightning.files import file_key
+from fre_lightning.images.header import read_header
 from fre_lightning.images.masks import read_mask
 from fre_lightning.threads import thread_pool
 
@@ -162,5 +162,4 @@ def _read_mask(sample: Sample) -> Tensor:
     """The mask of a test image at the image's own size, `(H, W)` bool."""
     if sample.mask_path is not None:
         return read_mask(sample.mask_path, sample.path)
-    with Image.open(sample.path) as image:
-        return torch.zeros(image.height, image.width, dtype=torch.bool)
+    return torch.zeros(read_header(sample.path).size, dtype=torch.bool)

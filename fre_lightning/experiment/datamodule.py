@@ -8,6 +8,7 @@ from pytorch_lightning import LightningDataModule
 from fre_lightning.datasets import AnomalyDataset, Sample, Splits
 from fre_lightning.datasets.listing import log_left_out
 from fre_lightning.errors import ConfigError
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.loader import ImageLoader
 from fre_lightning.threads import default_n_threads
 
@@ -61,8 +62,9 @@ class AnomalyDataModule(LightningDataModule):
         self,
         samples: Sequence[Sample],
         image_size: tuple[int, int],
-        first: int,
+        intensity: Intensity | None = None,
         *,
+        first: int = 0,
         n_tiles: int = 1,
         pin_memory: bool = False,
     ) -> ImageLoader:
@@ -73,6 +75,7 @@ class AnomalyDataModule(LightningDataModule):
             max(1, self.batch_size // n_tiles),
             self.n_threads,
             first=first,
+            intensity=intensity,
             skip_unreadable=self.dataset.skip_unreadable,
             pin_memory=pin_memory,
         )

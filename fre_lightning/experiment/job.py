@@ -30,6 +30,7 @@ from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.files import make_output_dir, write_json, write_text
 from fre_lightning.images.notices import start_run
+from fre_lightning.images.sensor import find_intensity
 from fre_lightning.metrics.by_type import metrics_by_type
 from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
 from fre_lightning.report import write_report
@@ -69,6 +70,14 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     datamodule.setup()
     model = restore_model(checkpoint) if checkpoint else build_model(cfg)
     trainer = make_trainer(cfg)
+    if not checkpoint:
+        model.intensity = find_intensity(
+            datamodule.dataset.intensity,
+            [sample.path for sample in datamodule.splits.train],
+            datamodule.dataset.files_root,
+            datamodule.n_threads,
+            Path(cfg.paths.cache_dir).expanduser(),
+        )
     category, device = datamodule.dataset.category, trainer.strategy.root_device
     log.info("%s: %s, %s", category, model.description, device)
     with watch("extract"):

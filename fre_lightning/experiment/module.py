@@ -121,8 +121,9 @@ class FREModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the model's own state and configuration."""
         state = checkpoint["state_dict"] = self.model.state_dict()
+        model = self.model
         checkpoint[PAYLOAD_KEY] = describe(
-            self._config, self.model.n_train, self._false_alarm_rate, state
+            self._config, model.n_train, self._false_alarm_rate, model.intensity, state
         )
 
     def on_test_start(self) -> None:

@@ -51,8 +51,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         check_rate(cfg.false_alarm_rate)
     output_dir = make_output_dir(cfg.paths.output_dir)
     path = Path(cfg.checkpoint).expanduser()
-    source, images = load_samples(cfg.images, path, cfg.n_images)
     checkpoint = read_checkpoint(path)
+    source, images = load_samples(cfg.images, path, cfg.n_images, checkpoint.intensity)
     rate = checkpoint.false_alarm_rate if cfg.false_alarm_rate is None else cfg.false_alarm_rate
     model = restore_model(checkpoint)
     resize = LanczosResize(model.image_size, input_size) if cfg.resize else None
@@ -67,8 +67,9 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         expected, exported = reference(model), file_format.load(folder / file_format.files[0])
         log.info("Comparing it with PyTorch on %d images (%s)", len(images), source)
-        parity = check_parity(cfg, expected, exported, images, (model.image_size, size))
-        image = resized(images[:1], size)[0] if size else images[0]
+        sizes, intensity = (model.image_size, size), model.intensity
+        parity = check_parity(cfg, expected, exported, images, sizes, intensity)
+        image = resized(images[:1], size, intensity)[0] if size else images[0]
         latency = compare_latency(cfg, expected, exported, image)
         files = {name: file_facts(folder / name) for name in file_format.files}
         for name in file_format.files:

@@ -30,6 +30,7 @@ def summarize(
         "n_components": sum(ranks),
         **({"n_components_each": ranks} if len(ranks) > 1 else {}),
         "n_train": model.n_train,
+        **({"n_groups": model.calibration.n_groups} if model.calibration.n_groups else {}),
         "n_test": len(batches.samples) if batches else 0,
         "seed": cfg.seed,
         "tags": list(cfg.tags),

@@ -29,6 +29,9 @@ _MOVED = {
 }
 """Classes in older checkpoints, and where they are now."""
 
+_ADDED = {"calibration": {"groups": "none"}}
+"""Settings that older checkpoints lack, by group, and what they did without them."""
+
 
 class Checkpoint(NamedTuple):
     """The content of a checkpoint.
@@ -85,7 +88,10 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
         about, state_dict = content[PAYLOAD_KEY], content["state_dict"]
         _check_format(path, about)
-        config = {group: _checked(path, about["config"][group]) for group in DETECTOR_GROUPS}
+        config = {
+            group: _ADDED.get(group, {}) | _checked(path, about["config"][group])
+            for group in DETECTOR_GROUPS
+        }
         if state_digest(state_dict) != about["weights_sha256"]:
             msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
             raise CheckpointError(msg)

@@ -43,6 +43,23 @@ class Branch(nn.Module):
         """The reducers."""
         return list(self._reducers)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
+    def standardize(self, rows: CachedRows) -> list[FeatureMatrix]:
+        """Fit the standardizer to training features, and return those of each tile, standardised.
+
+        Args:
+            rows: Of `(T, C, h, w)` features, T tiles of each image.
+
+        Returns:
+            `(N, C * h * w)` of each tile.
+        """
+        n_tiles, n_channels, height, width = rows.row_shape
+        tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
+        self.standardizer.fit(FeatureMatrix(tiles), n_channels)
+        return [
+            FeatureMatrix([shard[:, tile] for shard in rows.shards], self.standardizer)
+            for tile in range(n_tiles)
+        ]
+
     def fit(
         self,
         rows: CachedRows,
@@ -50,7 +67,7 @@ class Branch(nn.Module):
         device: torch.device,
         shifts: CellShifts | None = None,
     ) -> Tensor | None:
-        """Learn from training features.
+        """Learn from training features, to which the standardizer is fitted.
 
         Args:
             rows: Of `(T, C, h, w)` features, T tiles of each image.
@@ -66,8 +83,6 @@ class Branch(nn.Module):
             FREError: As the reducer does.
         """
         n_tiles, n_channels, height, width = rows.row_shape
-        tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
-        self.standardizer.fit(FeatureMatrix(tiles), n_channels)
         if folds is not None and self.standardizer.compression != "none":
             self.standardizer.damp_noise(self._channel_errors(rows, folds, device))
         tiles_per_subspace = n_tiles // self.tiling.n_subspaces

@@ -16,6 +16,7 @@ from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Calibration, Scoring
+from fre_lightning.scoring.groups import find_groups
 
 
 class FREModel(nn.Module):
@@ -140,7 +141,11 @@ class FREModel(nn.Module):
         return self.scoring.image_score(maps), self.anomaly_maps_of(maps)
 
     def fit(
-        self, layers: Sequence[CachedRows], device: torch.device, shifts: CellShifts | None
+        self,
+        layers: Sequence[CachedRows],
+        device: torch.device,
+        shifts: CellShifts | None,
+        groups: Tensor | None = None,
     ) -> None:
         """Fit all but the autoencoders' weights, and calibrate.
 
@@ -148,12 +153,17 @@ class FREModel(nn.Module):
             layers: Each layer's training features `(T, C, h, w)`.
             device: Where to compute.
             shifts: Makes shifted copies of the features to learn from; None if there are none.
+            groups: `(N,)` int64 from 0 to G - 1, the group of each image, if they were named.
 
         Raises:
             FREError: As the reducer does.
         """
         self.n_train = len(layers[0].indices)
-        folds = self.calibration.draw_folds(self.n_train)
+        for branch, rows in zip(self._branches, layers, strict=True):
+            tiles = branch.standardize(rows)
+        if self.calibration.groups == "auto":
+            groups = find_groups(tiles)  # of the last layer: similar there is similar enough
+        folds = self.calibration.draw_folds(self.n_train, groups)
         held_out = [
             branch.fit(rows, folds, device, shifts)
             for branch, rows in zip(self._branches, layers, strict=True)

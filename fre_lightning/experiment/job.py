@@ -2,15 +2,18 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.config import build
+from fre_lightning.datasets.groups import name_groups
 from fre_lightning.detector.builder import build_model, detector_config, restore_model
 from fre_lightning.detector.checkpoint import (
     DETECTOR_GROUPS,
@@ -83,7 +86,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     with watch("extract"):
         rows, batches = _extract(cfg, model, datamodule, trainer)
     shifts, config = build(cfg.augmentation), detector_config(cfg)
-    module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate)
+    groups = None if checkpoint else _named_groups(model, datamodule, rows)
+    module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups)
     with watch("fit"):
         if not checkpoint:
             steps = tqdm(module.fit_steps(), "Training", disable=None)
@@ -119,6 +123,18 @@ def _extract(
     features = load_features("test", model, datamodule, cache, trainer)
     mask_size = None if cfg.metrics.size == "mask" else model.image_size
     return rows, load_test_batches(features, datamodule, mask_size, cache)
+
+
+def _named_groups(
+    model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
+) -> Tensor | None:
+    """The group `(N,)` of each training image that was read, if the user names groups."""
+    paths = [datamodule.splits.train[index].path for index in rows[0].indices]
+    names = name_groups(model.calibration.groups, paths, datamodule.dataset.files_root)
+    if names is None:
+        return None
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([numbers[name] for name in names])
 
 
 def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:

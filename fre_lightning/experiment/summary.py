@@ -33,6 +33,7 @@ def summarize(
         **({"intensity": model.intensity._asdict()} if model.intensity else {}),
         **({"n_outside_intensity": n_outside()} if n_outside() else {}),
         "n_train": model.n_train,
+        **({"n_groups": model.calibration.n_groups} if model.calibration.n_groups else {}),
         "n_test": len(batches.samples) if batches else 0,
         "seed": cfg.seed,
         "tags": list(cfg.tags),

@@ -37,10 +37,11 @@ def _describe(metrics: Mapping[str, Any]) -> str:
     if not metrics:
         return ""
     height, width = metrics["image_size"]
+    grouped = f" in {metrics['n_groups']} groups" if "n_groups" in metrics else ""
     return (
         f"{metrics['model']} {metrics['layers']} ({metrics['weights']}) at {height}×{width}, "  # noqa: RUF001
         f"{metrics['reducer']} with {metrics['n_components']} components, "
-        f"scoring {metrics['scoring']}, fitted on {metrics['n_train']} good images, "
+        f"scoring {metrics['scoring']}, fitted on {metrics['n_train']} good images{grouped}, "
         f"tested on {metrics['n_test']} images"
     )
 

@@ -27,6 +27,7 @@ def fit(maps, compression="cbrt", *, shared=True, folds=None):
     reducers = [PCA(0.97) for _ in range(tiling.n_subspaces)]
     branch = Branch(ChannelStandardizer(compression), reducers, tiling)
     rows = CachedRows([maps[:5], maps[5:]], [*range(len(maps))], [], False)
+    branch.standardize(rows)
     branch.fit(rows, folds, torch.device("cpu"))
     return branch
 

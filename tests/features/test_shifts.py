@@ -28,6 +28,7 @@ def fit(maps, folds=None, n_components=0.97, tiling=None):
     rows = CachedRows(
         [tiles[:1], tiles[1:]] if len(tiles) > 1 else [tiles], [*range(len(tiles))], [], False
     )
+    branch.standardize(rows)
     return branch, branch.fit(rows, folds, torch.device("cpu"), CellShifts(100))
 
 

@@ -20,7 +20,7 @@ def draw_features(n):
 
 
 def calibrate(n, scoring):
-    calibration = Calibration(4)
+    calibration = Calibration(4, "none")
     subspace = find_subspace(FeatureMatrix([draw_features(n)]))
     positions = torch.arange(24) % 6
     maps = held_out_errors(subspace, 0.97, positions, calibration.draw_folds(n))
@@ -42,7 +42,7 @@ def refit_plainly(features, folds):
 @pytest.mark.parametrize("n", [14, 40])  # fewer and more images than features
 def test_published_scores_are_those_of_scikit_learn_without_the_fold(n, paper):
     calibration = calibrate(n, paper)
-    maps = refit_plainly(draw_features(n).numpy(), Calibration(4).draw_folds(n).numpy())
+    maps = refit_plainly(draw_features(n).numpy(), Calibration(4, "none").draw_folds(n).numpy())
     np.testing.assert_allclose(calibration.image_scores, maps.sum(axis=(1, 2)), rtol=1e-3)
     np.testing.assert_allclose(calibration.map_maxima, maps.max(axis=(1, 2)), rtol=1e-3)
 
@@ -50,7 +50,7 @@ def test_published_scores_are_those_of_scikit_learn_without_the_fold(n, paper):
 @pytest.mark.parametrize("n", [14, 40])
 def test_highest_values_over_the_normal_level_are_those_of_scikit_learn(n, make):
     calibration = calibrate(n, make("max", position_norm=0.0))
-    maps = refit_plainly(draw_features(n).numpy(), Calibration(4).draw_folds(n).numpy())
+    maps = refit_plainly(draw_features(n).numpy(), Calibration(4, "none").draw_folds(n).numpy())
     expected = maps.max(axis=(1, 2)) / maps.mean()  # 0: positions count as they are
     np.testing.assert_allclose(calibration.image_scores, expected, rtol=1e-3)
     np.testing.assert_allclose(calibration.map_maxima, expected, rtol=1e-3)
@@ -67,7 +67,7 @@ def test_thresholds_are_scores_of_their_own_kind(scoring, caplog):
 
 
 def test_scores_are_stored_and_rates_stay_free(paper):
-    calibration, other = calibrate(40, paper), Calibration(4)
+    calibration, other = calibrate(40, paper), Calibration(4, "none")
     other.load_state_dict(calibration.state_dict())
     for rate in (0.05, 0.2):
         assert other.thresholds(rate) == calibration.thresholds(rate)
@@ -75,7 +75,7 @@ def test_scores_are_stored_and_rates_stay_free(paper):
 
 
 def test_without_enough_images_there_is_no_threshold(caplog):
-    calibration = Calibration(4)
+    calibration = Calibration(4, "none")
     assert calibration.draw_folds(2) is None
     assert "With 2 training images" in caplog.text
     assert calibration.thresholds(0.05) is None
@@ -87,4 +87,4 @@ def test_three_images_suffice(paper):
 
 def test_one_fold_is_refused():
     with pytest.raises(ConfigError, match="n_folds"):
-        Calibration(1)
+        Calibration(1, "none")

@@ -52,12 +52,16 @@ class Branch(nn.Module):
         Returns:
             `(N, C * h * w)` of each tile.
         """
-        n_tiles, n_channels, height, width = rows.row_shape
+        _, n_channels, height, width = rows.row_shape
         tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
         self.standardizer.fit(FeatureMatrix(tiles), n_channels)
+        return self.standardized(rows)
+
+    def standardized(self, rows: CachedRows) -> list[FeatureMatrix]:
+        """Features of each tile, `(N, C * h * w)`, standardised as they were learnt."""
         return [
             FeatureMatrix([shard[:, tile] for shard in rows.shards], self.standardizer)
-            for tile in range(n_tiles)
+            for tile in range(rows.row_shape[0])
         ]
 
     def fit(
@@ -87,7 +91,7 @@ class Branch(nn.Module):
             self.standardizer.damp_noise(self._channel_errors(rows, folds, device))
         tiles_per_subspace = n_tiles // self.tiling.n_subspaces
         n_maps = len(rows.indices) * tiles_per_subspace
-        n_copies = shifts.n_copies(n_maps, (height, width)) if shifts else 1
+        n_copies = shifts.n_copies(n_maps, (height, width), len(self.reducers)) if shifts else 1
         maps = []
         for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
             features = FeatureMatrix(shards, self.standardizer)

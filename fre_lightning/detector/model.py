@@ -11,6 +11,7 @@ from fre_lightning.backbones import Backbone
 from fre_lightning.backbones.extractor import Extractor
 from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.tiling import Tiling
@@ -122,6 +123,10 @@ class FREModel(nn.Module):
         plain = [part.features for part in self.backbone.parts]
         features = [layer for extract in self._extractors or plain for layer in extract(tiles)]
         return [layer.view(-1, self.tiling.n_tiles, *layer.shape[1:]) for layer in features]
+
+    def standardized(self, rows: CachedRows) -> list[FeatureMatrix]:
+        """The last layer's features `(T, C, h, w)` of images, standardised, of each tile."""
+        return self._branches[-1].standardized(rows)
 
     def error_maps_of(self, features: Sequence[Tensor]) -> Tensor:
         """Normalised, fused error maps `(N, h, w)` of each layer's features `(N, T, C, h, w)`."""

@@ -72,6 +72,32 @@ class FeatureBatches:
         self._masks = masks
         self._reads_masks = reads_masks
 
+    def mask_flaws(self) -> dict[str, int]:
+        """The numbers of masks that are `empty` or `full` at the image size, with a warning."""
+        if self._masks is None:
+            return {}
+        blocks = [block > 0 for _, block in FeatureMatrix(self._masks.shards).row_blocks()]
+        n_masks = sum(len(block) for block in blocks)
+        flaws = {
+            "empty": sum(int((~block.any(dim=1)).sum()) for block in blocks),
+            "full": sum(int(block.all(dim=1).sum()) for block in blocks),
+        }
+        if flaws["empty"]:
+            log.warning(
+                "%d of the %d masks of defective images are empty at this image size. These images "
+                "count as defective for image metrics, and as good pixels for pixel metrics.",
+                flaws["empty"],
+                n_masks,
+            )
+        if flaws["full"]:
+            log.warning(
+                "%d of the %d masks of defective images mark all of the image: pixel metrics "
+                "count every pixel as a defect. Are they inverted?",
+                flaws["full"],
+                n_masks,
+            )
+        return flaws
+
     def __len__(self) -> int:
         """The number of batches."""
         return math.ceil(len(self.samples) / _BATCH)
@@ -146,15 +172,6 @@ def _load_masks(
 
     entry = CacheEntry(f"{dataset.category}-masks", key)
     (rows,) = cache.load_or_compute([entry], len(pairs), compute)
-    blocks = FeatureMatrix(rows.shards).row_blocks()
-    n_empty = sum(int((~block.any(dim=1)).sum()) for _, block in blocks)
-    if n_empty:
-        log.warning(
-            "%d of the %d masks of defective images are empty at this image size. These images "
-            "count as defective for image metrics, and as good pixels for pixel metrics.",
-            n_empty,
-            len(pairs),
-        )
     return rows
 
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from pytorch_lightning import LightningDataModule
 
 from fre_lightning.datasets import AnomalyDataset, Sample, Splits
-from fre_lightning.datasets.listing import log_left_out
 from fre_lightning.errors import ConfigError
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.loader import ImageLoader
@@ -55,7 +54,6 @@ class AnomalyDataModule(LightningDataModule):
             DatasetError: If its files are not as expected.
         """
         splits = self.dataset.scan()
-        log_left_out((s.path for s in (*splits.train, *splits.test)), self.dataset.files_root)
         self.splits = Splits(self._limit(splits.train), self._limit(splits.test), splits.has_masks)
 
     def image_loader(

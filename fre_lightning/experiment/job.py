@@ -30,8 +30,10 @@ from fre_lightning.experiment.module import FREModule
 from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer
+from fre_lightning.experiment.twins import find_twins, log_twins
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.files import make_output_dir, write_json, write_text
+from fre_lightning.images.health import examine, log_health
 from fre_lightning.images.notices import start_run
 from fre_lightning.images.sensor import find_intensity
 from fre_lightning.metrics.by_type import metrics_by_type
@@ -71,20 +73,16 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     # As an argument of `build`, a dataclass would become a dictionary.
     datamodule: AnomalyDataModule = build(cfg.datamodule, _partial_=True)(build(cfg.dataset))
     datamodule.setup()
-    model = restore_model(checkpoint) if checkpoint else build_model(cfg)
+    splits, root = datamodule.splits, datamodule.dataset.files_root
+    health = examine(splits, root, datamodule.n_threads)
+    log_health(health)
+    cache = FeatureCache(cfg.paths.cache_dir)
+    model = restore_model(checkpoint) if checkpoint else _new_model(cfg, datamodule, cache)
     trainer = make_trainer(cfg)
-    if not checkpoint:
-        model.intensity = find_intensity(
-            datamodule.dataset.intensity,
-            [sample.path for sample in datamodule.splits.train],
-            datamodule.dataset.files_root,
-            datamodule.n_threads,
-            Path(cfg.paths.cache_dir).expanduser(),
-        )
     category, device = datamodule.dataset.category, trainer.strategy.root_device
     log.info("%s: %s, %s", category, model.description, device)
     with watch("extract"):
-        rows, batches = _extract(cfg, model, datamodule, trainer)
+        rows, test_rows, batches = _extract(cfg, model, datamodule, cache, trainer)
     shifts, config = build(cfg.augmentation), detector_config(cfg)
     groups = None if checkpoint else _named_groups(model, datamodule, rows)
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups)
@@ -96,33 +94,48 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     with watch("test"):
         if batches:
             trainer.test(module, tqdm(batches, "Scoring", disable=None), verbose=False)
+    if batches:
+        health["masks"] = batches.mask_flaws()
+    if rows and test_rows:
+        health["near_copies"] = find_twins(
+            model, rows[-1], test_rows[-1], (splits.train, splits.test), module.scores, root
+        )
+        log_twins(health["near_copies"], int(module.labels.sum()))
     with watch("write"):
-        write_text(output_dir / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
-        run_folder.write_environment(output_dir)
-        if batches:
-            _write_scores(output_dir, module, batches, datamodule.dataset.files_root)
+        _write(cfg, output_dir, module, batches, root)
     summary = summarize(cfg, category, module, batches) | watch.seconds()
+    summary["dataset_health"] = health
     write_json(output_dir / run_folder.METRICS, summary)
     print_metrics(summary, output_dir)
-    if batches:
-        draw_pictures(cfg, output_dir, module, batches.samples, datamodule, summary)
-    if cfg.report:
-        write_report(output_dir / run_folder.REPORT, [output_dir])
-        log.info("Report: %s", output_dir / run_folder.REPORT)
+    _illustrate(cfg, output_dir, module, batches, datamodule, summary)
+    cache.log_size()
     return summary
 
 
+def _new_model(cfg: DictConfig, datamodule: AnomalyDataModule, cache: FeatureCache) -> FREModel:
+    """An unfitted model, with the range of levels of the training images."""
+    model, dataset = build_model(cfg), datamodule.dataset
+    paths = [sample.path for sample in datamodule.splits.train]
+    model.intensity = find_intensity(
+        dataset.intensity, paths, dataset.files_root, datamodule.n_threads, cache.cache_dir
+    )
+    return model
+
+
 def _extract(
-    cfg: DictConfig, model: FREModel, datamodule: AnomalyDataModule, trainer: pl.Trainer
-) -> tuple[list[CachedRows], FeatureBatches | None]:
-    """The training features of each layer, unless the model is fitted, and the test images."""
-    cache = FeatureCache(cfg.paths.cache_dir)
+    cfg: DictConfig,
+    model: FREModel,
+    datamodule: AnomalyDataModule,
+    cache: FeatureCache,
+    trainer: pl.Trainer,
+) -> tuple[list[CachedRows], list[CachedRows], FeatureBatches | None]:
+    """Features of each layer, those of training unless the model is fitted; the test images."""
     rows = [] if model.is_fitted else load_features("train", model, datamodule, cache, trainer)
     if not datamodule.splits.test:
-        return rows, None
+        return rows, [], None
     features = load_features("test", model, datamodule, cache, trainer)
     mask_size = None if cfg.metrics.size == "mask" else model.image_size
-    return rows, load_test_batches(features, datamodule, mask_size, cache)
+    return rows, features, load_test_batches(features, datamodule, mask_size, cache)
 
 
 def _named_groups(
@@ -135,6 +148,36 @@ def _named_groups(
         return None
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([numbers[name] for name in names])
+
+
+def _write(
+    cfg: DictConfig,
+    folder: Path,
+    module: FREModule,
+    batches: FeatureBatches | None,
+    root: Path,
+) -> None:
+    """Write what made the run, and the results of its test."""
+    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
+    run_folder.write_environment(folder)
+    if batches:
+        _write_scores(folder, module, batches, root)
+
+
+def _illustrate(
+    cfg: DictConfig,
+    folder: Path,
+    module: FREModule,
+    batches: FeatureBatches | None,
+    datamodule: AnomalyDataModule,
+    summary: dict[str, Any],
+) -> None:
+    """Draw what the configuration asks for, and write the report."""
+    if batches:
+        draw_pictures(cfg, folder, module, batches.samples, datamodule, summary)
+    if cfg.report:
+        write_report(folder / run_folder.REPORT, [folder])
+        log.info("Report: %s", folder / run_folder.REPORT)
 
 
 def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:

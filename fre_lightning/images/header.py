@@ -1,5 +1,6 @@
 """What the header of an image file says, without decoding the file."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 
 from fre_lightning.errors import UnreadableImageError
 from fre_lightning.images.notices import orientation
+from fre_lightning.threads import map_ahead, thread_pool
 
 
 class Header(NamedTuple):
@@ -68,6 +70,19 @@ def read_header(path: Path) -> Header:
     except Exception as error:  # damage makes Pillow raise anything
         msg = f"{path} cannot be read as an image ({error or type(error).__name__})."
         raise UnreadableImageError(msg) from error
+
+
+def read_headers(paths: Sequence[Path], n_threads: int) -> list[Header | None]:
+    """Read the headers of image files in threads; None for those that cannot be read."""
+
+    def read(path: Path) -> Header | None:
+        try:
+            return read_header(path)
+        except UnreadableImageError:  # told of when the image is decoded
+            return None
+
+    with thread_pool(n_threads, "headers") as pool:
+        return list(map_ahead(pool, read, paths, 4 * n_threads))
 
 
 def _header_of_array(values: NDArray[Any], kind: str) -> Header:

@@ -13,7 +13,7 @@ from tqdm import tqdm
 from fre_lightning.errors import ConfigError
 from fre_lightning.files import file_key, write_json
 from fre_lightning.images.decoding import DECODING_ERRORS, decode_file
-from fre_lightning.images.header import Header, read_header
+from fre_lightning.images.header import read_headers
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.threads import map_ahead, thread_pool
 
@@ -56,7 +56,7 @@ def find_intensity(
         ConfigError: If the setting is none of these, or `auto` recognises no range.
     """
     if setting == "auto":
-        headers = _read_headers(paths, n_threads)
+        headers = read_headers(paths, n_threads)
         deep = [i for i, header in enumerate(headers) if header is not None and header.is_deep]
         if not deep:
             return None
@@ -137,17 +137,6 @@ def _read_levels(paths: Sequence[Path], n_threads: int) -> list[_Levels]:
         msg = "No training image can be read, so that dataset.intensity cannot be found."
         raise ConfigError(msg)
     return found
-
-
-def _read_headers(paths: Sequence[Path], n_threads: int) -> list[Header | None]:
-    def read(path: Path) -> Header | None:
-        try:
-            return read_header(path)
-        except Exception:  # noqa: BLE001 - told of when the image is decoded
-            return None
-
-    with thread_pool(n_threads, "headers") as pool:
-        return list(map_ahead(pool, read, paths, 4 * n_threads))
 
 
 def _two_numbers(value: Any, setting: object) -> tuple[float, float]:

@@ -12,14 +12,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.features.similarity import MOST_COMPARED, directions
 
 _MIN_IMAGES = 20  # with fewer it cannot be told whether they are sequences
 _FAR = 0.2  # share of all images that lies between two that count as strangers
 _SHARE_OF_STRANGERS = 0.95  # that neighbours in a sequence resemble each other more than
 _SHARE_APART = 0.975  # of strangers, that the images of a group resemble each other more than
 _COPIES = 0.99  # cosine from which two images are one
-_MOST_COMPARED = 4000  # images, each with each; beyond, only neighbours are compared
-_MOST_READ, _N_STRIPES = 2**23, 16  # values that similarities take, and where they are read
 
 
 def find_groups(parts: Sequence[FeatureMatrix]) -> Tensor | None:
@@ -37,18 +36,18 @@ def find_groups(parts: Sequence[FeatureMatrix]) -> Tensor | None:
         `(N,)` int64, a group from 0 to G - 1 of each image; None if each is one of its own.
     """
     n_images = parts[0].shape[0]
-    directions = _directions(parts)
-    neighbours = _pairs(directions, [1])
+    rows = directions(parts)
+    neighbours = _pairs(rows, [1])
     is_sequence, bound = False, _COPIES
     if n_images >= _MIN_IMAGES:
         n_far = round(_FAR * n_images)
-        strangers = _pairs(directions, range(n_far, n_images - n_far, max(1, n_images // 16)))
+        strangers = _pairs(rows, range(n_far, n_images - n_far, max(1, n_images // 16)))
         is_sequence = bool(neighbours.median() > strangers.quantile(_SHARE_OF_STRANGERS))
         bound = float(strangers.quantile(_SHARE_APART)) if is_sequence else _COPIES
-    if n_images > _MOST_COMPARED:
+    if n_images > MOST_COMPARED:
         groups = F.pad((neighbours < bound).long().cumsum(dim=0), (1, 0))
     else:
-        groups = _cluster(directions, bound, "average" if is_sequence else "single")
+        groups = _cluster(rows, bound, "average" if is_sequence else "single")
     return groups if int(groups.max()) + 1 < n_images else None
 
 
@@ -77,27 +76,17 @@ def effective_number(groups: Tensor) -> float:
     return float(sizes.sum() ** 2 / sizes.square().sum())
 
 
-def _directions(parts: Sequence[FeatureMatrix]) -> Tensor:
-    """Unit vectors `(N, d)` float32 of centred features, of as many columns as need be read."""
-    n_images, n_features = parts[0].shape
-    width = min(n_features, max(1, _MOST_READ // (n_images * len(parts) * _N_STRIPES)))
-    starts = [n_features * i // _N_STRIPES for i in range(_N_STRIPES)]
-    stripes = [slice(start, start + width) for start in starts]
-    values = torch.cat([part.block(slice(None), s) for part in parts for s in stripes], dim=1)
-    return F.normalize(values - values.mean(dim=0), dim=1)
-
-
-def _pairs(directions: Tensor, distances: Sequence[int]) -> Tensor:
+def _pairs(rows: Tensor, distances: Sequence[int]) -> Tensor:
     """Cosines of all pairs of images that lie so far apart in order."""
-    return torch.cat([(directions[d:] * directions[:-d]).sum(dim=1) for d in distances])
+    return torch.cat([(rows[d:] * rows[:-d]).sum(dim=1) for d in distances])
 
 
-def _cluster(directions: Tensor, bound: float, linkage: str) -> Tensor:
+def _cluster(rows: Tensor, bound: float, linkage: str) -> Tensor:
     """Groups `(N,)` of images whose cosine with each other is at least `bound`, as linkage says."""
     from scipy.cluster import hierarchy  # type: ignore[import-untyped]  # half a second to import
     from scipy.spatial.distance import squareform  # type: ignore[import-untyped]
 
-    cosines = (directions @ directions.T).fill_diagonal_(0)
+    cosines = (rows @ rows.T).fill_diagonal_(0)
     if not (cosines > bound).any():
         return torch.arange(len(cosines))
     distances = (1 - cosines).clamp(min=0).fill_diagonal_(0).double()

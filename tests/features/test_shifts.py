@@ -29,7 +29,7 @@ def fit(maps, folds=None, n_components=0.97, tiling=None):
         [tiles[:1], tiles[1:]] if len(tiles) > 1 else [tiles], [*range(len(tiles))], [], False
     )
     branch.standardize(rows)
-    return branch, branch.fit(rows, folds, torch.device("cpu"), CellShifts(100))
+    return branch, branch.fit(rows, folds, torch.device("cpu"), CellShifts(100, 10**6))
 
 
 def shift_plainly(a_map):
@@ -53,7 +53,7 @@ def read(copies):
 
 
 def test_copies_by_hand():
-    copies = read(CellShifts(1)(np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32), 9))
+    copies = read(CellShifts(1, 10**6)(np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32), 9))
     assert copies[0].tolist() == [[1, 2, 3, 4]]  # first the map as it is
     flat = sorted(tuple(copy.ravel().tolist()) for copy in copies)
     assert flat == sorted(
@@ -73,31 +73,31 @@ def test_copies_by_hand():
 
 def test_five_copies_are_those_to_the_four_sides():
     numbers = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
-    copies = read(CellShifts(100)(numbers, 5))
+    copies = read(CellShifts(100, 10**6)(numbers, 5))
     assert sorted(int(copy[0, 4]) for copy in copies) == [1, 3, 4, 5, 7]  # what comes to the middle
 
 
 def test_blocks_of_copies_are_parts_of_them():
     maps = make_maps(5)
-    for copy in CellShifts(100)(maps, 9):
+    for copy in CellShifts(100, 10**6)(maps, 9):
         assert copy.shape == (5, 24)
         np.testing.assert_array_equal(copy[1:4, 5:20], copy[:, :][1:4, 5:20])
     plainly = np.stack([shift_plainly(a_map) for a_map in maps], axis=1).reshape(9, 5, -1)
-    copies = np.stack(read(CellShifts(100)(maps, 9)))
+    copies = np.stack(read(CellShifts(100, 10**6)(maps, 9)))
     np.testing.assert_array_equal(np.sort(copies, axis=0), np.sort(plainly, axis=0))
 
 
 def test_the_more_images_the_fewer_copies():
-    shifts = CellShifts(400)
+    shifts = CellShifts(400, 4000)
     assert shifts.n_copies(64, (16, 16)) == 9
     assert shifts.n_copies(65, (16, 16)) == 5
     assert shifts.n_copies(400, (16, 16)) == 5
     assert shifts.n_copies(401, (16, 16)) == 1
-    assert CellShifts(20).n_copies(21, (16, 16)) == 1
+    assert CellShifts(20, 4000).n_copies(21, (16, 16)) == 1
     assert shifts.n_copies(3, (1, 1)) == 1
-    assert CellShifts(0).n_copies(1, (16, 16)) == 1
+    assert CellShifts(0, 4000).n_copies(1, (16, 16)) == 1
     with pytest.raises(ConfigError, match="max_images"):
-        CellShifts(-1)
+        CellShifts(-1, 4000)
 
 
 def test_shifted_parts_are_normal():
@@ -108,6 +108,17 @@ def test_shifted_parts_are_normal():
     errors = branch(torch.from_numpy(shift_plainly(maps[0]))[:, None])
     other = branch(torch.from_numpy(make_maps(2)[1:])[:, None])
     assert errors.max() < 1e-2 * other.mean()
+
+
+@pytest.mark.parametrize(
+    ("n_images", "n_subspaces", "copies"),
+    [(50, 8, 9), (50, 9, 5), (50, 17, 1), (270, 2, 5), (270, 3, 1), (400, 2, 5)],
+)
+def test_many_tiles_have_fewer_copies(n_images, n_subspaces, copies, caplog):
+    caplog.set_level("INFO")
+    assert CellShifts(400, 4000).n_copies(n_images, (16, 16), n_subspaces) == copies
+    wanted = 9 if n_images == 50 else 5
+    assert bool(caplog.records) == (copies < wanted)
 
 
 def test_copies_are_held_out_with_their_image():

@@ -35,7 +35,7 @@ def test_recordings_are_found(n_parts):
 
 
 def test_many_images_are_compared_with_their_neighbours_only(monkeypatch):
-    monkeypatch.setattr(groups, "_MOST_COMPARED", 10)
+    monkeypatch.setattr(groups, "MOST_COMPARED", 10)
     frames, recordings = record(spread=0.5)
     assert same(find_groups([FeatureMatrix([frames])]), recordings)
 

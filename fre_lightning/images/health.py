@@ -27,8 +27,8 @@ def examine(splits: Splits, root: Path, n_threads: int) -> dict[str, Any]:
         n_threads: Threads that read headers.
 
     Returns:
-        For `metrics.json`: `images`, the number of images of each split and defect type; `sizes`
-        and `kinds` of images with their numbers, the most frequent first; `copies`, groups of
+        For `metrics.json`: `images`, the number of images of each split and defect type;
+        `n_sizes`; the most frequent `sizes` and `kinds` with their numbers; `copies`, groups of
         files with the same content; `left_out`, files of other kinds; `warnings`, sentences.
 
     Raises:
@@ -49,6 +49,7 @@ def examine(splits: Splits, root: Path, n_threads: int) -> dict[str, Any]:
     return {
         "images": {"train": len(splits.train)}
         | {f"test/{kind}": n for kind, n in Counter(s.defect_type for s in splits.test).items()},
+        "n_sizes": len({header.size for header in known}),
         "sizes": _most_common(f"{h.size[1]}x{h.size[0]}" for h in known),
         "kinds": _most_common(_kind(header) for header in known),
         "copies": [[_name(path, root) for path in group] for group in copies],
@@ -61,7 +62,7 @@ def log_health(health: dict[str, Any]) -> None:
     """Say what `examine` found: a line, and a warning for each flaw."""
     images, sizes = health["images"], health["sizes"]
     test = ", ".join(f"{n} {kind.removeprefix('test/')}" for kind, n in [*images.items()][1:])
-    several = f"{len(sizes)} sizes, mostly " if len(sizes) > 1 else ""
+    several = f"{health['n_sizes']} sizes, mostly " if len(sizes) > 1 else ""
     log.info(
         "%d training images, to test on: %s. %s%s; %s",
         images["train"],

@@ -36,6 +36,7 @@ def test_a_healthy_dataset_takes_one_line(dataset, tmp_path, caplog):
     health = examine(dataset, tmp_path, 2)
     assert health == {
         "images": {"train": 4, "test/good": 2, "test/dent": 2},
+        "n_sizes": 1,
         "sizes": {"9x8": 8},
         "kinds": {"RGB of 8 bits": 8},
         "copies": [],

@@ -106,8 +106,9 @@ class Branch(nn.Module):
                     reducer.n_components if isinstance(requested, str) else requested,
                     torch.arange(height * width).repeat(n_channels),
                     folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
+                    n_maps,
                 )
-                maps.append(held_out[:n_maps].view(-1, tiles_per_subspace, height, width))
+                maps.append(held_out.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
 
     def _channel_errors(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:

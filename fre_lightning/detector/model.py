@@ -118,12 +118,15 @@ class FREModel(nn.Module):
         features = [layer for extract in self._extractors or plain for layer in extract(tiles)]
         return [layer.view(-1, self.tiling.n_tiles, *layer.shape[1:]) for layer in features]
 
+    def layer_maps_of(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Error maps `(N, h, w)` of each layer, from each layer's features `(N, T, C, h, w)`."""
+        with full_precision():
+            return [branch(layer) for branch, layer in zip(self._branches, features, strict=True)]
+
     def error_maps_of(self, features: Sequence[Tensor]) -> Tensor:
         """Normalised, fused error maps `(N, h, w)` of each layer's features `(N, T, C, h, w)`."""
         with full_precision():
-            return self.scoring.normalize(
-                [branch(layer) for branch, layer in zip(self._branches, features, strict=True)]
-            )
+            return self.scoring.normalize(self.layer_maps_of(features))
 
     def anomaly_maps_of(self, error_maps: Tensor) -> Tensor:
         """Anomaly maps `(N, H, W)` of normalised error maps `(N, h, w)`."""

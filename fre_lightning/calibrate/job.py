@@ -14,10 +14,10 @@ from fre_lightning.results.before_after import (
     Judgement,
     describe,
     find_images,
-    find_odd,
     print_before_after,
     save_detector,
     score_all,
+    warn_of_odd,
 )
 from fre_lightning.scoring.operating_points import (
     Cost,
@@ -55,9 +55,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     )
     log.info("%s, on %s", detector.description, detector.device)
     scores, p_values = score_all(detector, good)
-    odd = find_odd(good, scores, p_values)
-    for path, p_value in odd:
-        log.warning("Is %s good? It is far from the others (p-value %.2g before).", path, p_value)
+    odd = warn_of_odd(good, scores, p_values)
     calibrated = detector.calibrate(good)
     before, after = (
         score_all(d, defective)[0] if defective else None for d in (detector, calibrated)
@@ -79,7 +77,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "new": describe(new),
         "operating_point": chosen.name,
         "operating_points": [_as_json(point) for point in points],
-        "odd": [{"path": str(part.path), "p_value": part.p_value} for part in odd],
+        "odd": odd,
     }
     write_json(output_dir / REPORT, report)
     print_before_after(old, new)

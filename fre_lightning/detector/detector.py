@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
-from fre_lightning.detector.later_parts import recalibrate
+from fre_lightning.detector.later_parts import recalibrate, update
 from fre_lightning.detector.model import FREModel
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
@@ -28,6 +28,7 @@ from fre_lightning.threads import default_n_threads, intra_op_threads
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 32
+CALIBRATE_ON = ("all", "new")
 
 
 class Outcome(NamedTuple):
@@ -202,6 +203,26 @@ class Detector:
         """
         model = self._copy_model()
         recalibrate(model, self._features(images))
+        return Detector(model, self.false_alarm_rate, None, self.n_threads, self._config)
+
+    def update(self, images: Iterable[ImageLike], *, calibrate_on: str = "all") -> "Detector":
+        """A detector that has learnt later good parts too, without the images of the first fit.
+
+        Args:
+            images: At least three, of good parts that this detector has not learnt from.
+            calibrate_on: Whose held-out scores give its thresholds: `all`, or the `new` ones.
+
+        Raises:
+            UnreadableImageError: If one of them cannot be decoded.
+            DatasetError: If there are fewer than three.
+            CheckpointError: If this detector comes from a checkpoint without what this takes.
+            ConfigError: If its reducer is an autoencoder, or `calibrate_on` is unknown.
+        """
+        if calibrate_on not in CALIBRATE_ON:
+            msg = f"calibrate_on={calibrate_on} is unknown; choose {' or '.join(CALIBRATE_ON)}."
+            raise ConfigError(msg)
+        model = self._copy_model()
+        update(model, self._features(images), replace_scores=calibrate_on == "new")
         return Detector(model, self.false_alarm_rate, None, self.n_threads, self._config)
 
     def save(self, path: str | PathLike[str]) -> None:

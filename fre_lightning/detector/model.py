@@ -160,6 +160,25 @@ class FREModel(nn.Module):
         if folds is not None:
             self.calibration.fit([maps for maps in held_out if maps is not None], self.scoring)
 
+    def update(self, layers: Sequence[Tensor], folds: Tensor) -> list[Tensor]:
+        """Learn further images, without those of the fit; scoring and calibration stay.
+
+        Args:
+            layers: Each layer's features `(N, T, C, h, w)` of the further images.
+            folds: `(N,)` int64, the fold that holds out each of them.
+
+        Returns:
+            Their held-out error maps `(N, h, w)` of each layer.
+        """
+        indices = list(range(len(folds)))
+        rows = [CachedRows([f.cpu().numpy()], indices, [], was_computed=True) for f in layers]
+        held_out = [
+            branch.update(each, folds, self.device, self.n_train)
+            for branch, each in zip(self._branches, rows, strict=True)
+        ]
+        self.n_train += len(folds)
+        return held_out
+
 
 def full_precision() -> AbstractContextManager[object]:
     """Let reducers work in float32 whatever the backbone's precision."""

@@ -1,5 +1,6 @@
 """A detector before and after it learnt from later parts: what each says of them."""
 
+import logging
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +17,8 @@ from fre_lightning.detector.detector import Detector
 from fre_lightning.errors import DatasetError, UnreadableImageError
 from fre_lightning.results.run_folder import CONFIG
 
+log = logging.getLogger(__name__)
+
 _OUTLIER = 3.5  # modified z-score (Iglewicz and Hoaglin, 1993)
 
 
@@ -31,13 +34,6 @@ class Judgement(NamedTuple):
     detector: Detector
     good: Tensor
     defective: Tensor | None = None
-
-
-class Odd(NamedTuple):
-    """A part that does not look like the others, and its p-value."""
-
-    path: Path
-    p_value: float
 
 
 def find_images(key: str, folder: str) -> list[Path]:
@@ -68,20 +64,31 @@ def score_all(detector: Detector, paths: Sequence[Path]) -> tuple[Tensor, list[f
     return torch.tensor(scores), p_values
 
 
-def find_odd(paths: Sequence[Path], scores: Tensor, p_values: Sequence[float | None]) -> list[Odd]:
-    """The parts that score far above the others; they may be defective.
+def warn_of_odd(
+    paths: Sequence[Path], scores: Tensor, p_values: Sequence[float | None]
+) -> list[dict[str, Any]]:
+    """Name the parts that score far above the others, which may be defective.
 
     Comparing them with each other tells them even if another day raised the scores of all.
+
+    Returns:
+        `path` and `p_value` of each.
     """
     logs = scores.double().clamp(min=torch.finfo(torch.float32).tiny).log()
     from_median = logs - logs.quantile(0.5)
     deviation = from_median.abs().quantile(0.5)
     is_odd = 0.6745 * from_median > _OUTLIER * deviation
-    return [
-        Odd(path, p_value)
-        for path, p_value, odd in zip(paths, p_values, is_odd.tolist(), strict=True)
-        if odd and p_value is not None
+    odd = [
+        {"path": str(path), "p_value": p_value}
+        for path, p_value, stands_out in zip(paths, p_values, is_odd.tolist(), strict=True)
+        if stands_out
     ]
+    for part in odd:
+        p_value = "none" if part["p_value"] is None else f"{part['p_value']:.2g}"
+        log.warning(
+            "Is %s good? It scores far above the others (p-value %s).", part["path"], p_value
+        )
+    return odd
 
 
 def describe(judgement: Judgement) -> dict[str, Any]:

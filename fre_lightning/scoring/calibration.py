@@ -108,6 +108,17 @@ class Calibration(FittedBuffers):
         scoring.fit(layers, prior)
         self.image_scores, self.map_maxima = scores, maxima
 
+    def extend(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
+        """Add the scores of further held-out images, divided by the errors expected so far.
+
+        Args:
+            error_maps: Their error maps, `(N, h, w)` of each layer.
+            scoring: Stays as it is.
+        """
+        maps = scoring.normalize([m.to(self.image_scores.device) for m in error_maps])
+        self.image_scores = torch.cat([self.image_scores, scoring.image_score(maps)])
+        self.map_maxima = torch.cat([self.map_maxima, maps.amax(dim=(1, 2))])
+
     def thresholds(self, false_alarm_rate: float) -> Thresholds | None:
         """The thresholds that this share of normal images exceeds; None before `fit`."""
         if not len(self.image_scores):

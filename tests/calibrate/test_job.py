@@ -13,22 +13,8 @@ from fre_lightning.calibrate.job import run
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
 from fre_lightning.fitted import state_digest
-from tests.conftest import draw_part
 
-N_GOOD, N_DEFECTIVE = 12, 6
-
-
-@pytest.fixture(scope="module")
-def later(tmp_path_factory):
-    """Parts of another day: noisier, so that the old threshold stops many."""
-    folder, rng = tmp_path_factory.mktemp("later"), np.random.default_rng(5)
-    for kind, n in (("good", N_GOOD), ("defective", N_DEFECTIVE)):
-        (folder / kind).mkdir()
-        for i in range(n):
-            image, _ = draw_part(rng, defect=kind != "good")
-            noisy = np.asarray(image) + rng.normal(0, 6, (32, 32))
-            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(folder / kind / f"{i}.png")
-    return folder
+N_GOOD, N_DEFECTIVE = 12, 6  # of the fixture `later`
 
 
 @pytest.fixture

@@ -119,3 +119,18 @@ def fitted_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
         overrides = [*TINY_MODEL, *settings, "logger=none", "false_alarm_rate=0.2"]
         run(compose("config", [*overrides, f"paths.output_dir={run_dir}"]))
     return run_dir
+
+
+@pytest.fixture(scope="session")
+def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Parts like those of `fitted_run` on another, noisier day: 12 good, 6 defective."""
+    folder, rng = tmp_path_factory.mktemp("later"), np.random.default_rng(5)
+    for kind, n in (("good", 12), ("defective", 6)):
+        (folder / kind).mkdir()
+        for i in range(n):
+            image, _ = draw_part(rng, defect=kind != "good")
+            noisy = np.asarray(image) + rng.normal(0, 6, (SIZE, SIZE))
+            Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(
+                folder / kind / f"{i:02d}.png"
+            )
+    return folder

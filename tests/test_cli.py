@@ -71,7 +71,7 @@ def test_help_explains_every_group(call):
         assert f"\n  {group} " in text
 
 
-@pytest.mark.parametrize("name", ["export", "predict", "serve"])
+@pytest.mark.parametrize("name", ["calibrate", "export", "predict", "serve", "update"])
 def test_the_help_of_a_command_has_every_setting_with_its_comment(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "--help"])
     with contextlib.suppress(SystemExit):
@@ -237,7 +237,7 @@ def test_a_folder_may_have_any_name(call, settings, tmp_path, mvtec, monkeypatch
     assert list((tmp_path / "cwd").iterdir()) == [tmp_path / "cwd/outputs"]
 
 
-@pytest.mark.parametrize("name", ["config", "export", "predict", "serve"])
+@pytest.mark.parametrize("name", ["config", "calibrate", "export", "predict", "serve", "update"])
 def test_an_argument_that_hydra_cannot_read_is_answered_in_a_sentence(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "seed=ä"])
     with pytest.raises(SystemExit) as stop:

@@ -34,7 +34,9 @@ def test_openmp_threads_spin_shortly_unless_the_user_decides(variables, expected
     assert run_python(code, **variables) == expected
 
 
-@pytest.mark.parametrize("module", ["detector", "predict.job", "serve.job", "export.job"])
+@pytest.mark.parametrize(
+    "module", ["detector", "predict.job", "serve.job", "export.job", "calibrate.job", "update.job"]
+)
 def test_a_detector_needs_neither_lightning_nor_torchmetrics_nor_tensorboard(module):
     code = (
         f"import sys, fre_lightning.{module};"

@@ -8,7 +8,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from fre_lightning.errors import CheckpointError
+from fre_lightning.errors import CheckpointError, OutputError
+from fre_lightning.files import replacing
 from fre_lightning.fitted import state_digest
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.version import __version__
@@ -68,6 +69,22 @@ def describe(
         "intensity": intensity._asdict() if intensity else None,
         "weights_sha256": state_digest(state_dict),
     }
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    config, n_train, state_dict, rate, intensity = checkpoint
+    about = describe(config, n_train, rate, intensity, state_dict)
+    try:
+        with replacing(path) as temporary:
+            torch.save({"state_dict": state_dict, PAYLOAD_KEY: about}, temporary)
+    except (OSError, RuntimeError) as error:  # torch raises the second if a folder is missing
+        msg = f"{path} cannot be written ({error}). Choose another place."
+        raise OutputError(msg) from error
 
 
 def read_checkpoint(path: str | Path) -> Checkpoint:

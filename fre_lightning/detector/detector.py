@@ -1,17 +1,22 @@
 """A fitted detector as a program uses it: `load` one, call it with images."""
 
+import copy
 import logging
 import math
 import threading
-from collections.abc import Generator, Iterable
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from os import PathLike
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from hydra.errors import InstantiationException
+from torch import Tensor
 
 from fre_lightning.detector.builder import restore_model
-from fre_lightning.detector.checkpoint import read_checkpoint
+from fre_lightning.detector.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from fre_lightning.detector.later_parts import recalibrate, update
 from fre_lightning.detector.model import FREModel
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
@@ -23,6 +28,7 @@ from fre_lightning.threads import default_n_threads, intra_op_threads
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 32
+CALIBRATE_ON = ("all", "new")
 
 
 class Outcome(NamedTuple):
@@ -77,9 +83,9 @@ def load(
     except (RuntimeError, TypeError, InstantiationException) as error:
         msg = f"{path} does not fit this version of fre_lightning: {error}. Fit it again."
         raise CheckpointError(msg) from error
-    return Detector(
-        model.to(_find_device(device)), rate, threshold, n_threads or default_n_threads()
-    )
+    model = model.to(_find_device(device))
+    n_threads = n_threads or default_n_threads()
+    return Detector(model, rate, threshold, n_threads, checkpoint.config)
 
 
 class Detector:
@@ -91,6 +97,7 @@ class Detector:
         threshold: The image score above which an image is called defective; None to find it. The
             attribute is None without calibration.
         n_threads: CPU threads that decode, and that compute.
+        config: From which the model can be built again, as in its checkpoint.
 
     Attributes:
         description: Backbone, weights and reducer, for a log.
@@ -98,29 +105,40 @@ class Detector:
         image_size: `(H, W)` that images are resized to.
         intensity: The range of levels of the training images; None for images of 8 bits.
         pixel_threshold: The anomaly map's value that few normal images exceed, or None.
+        normal_scores: `(N,)` held-out scores of normal images, behind thresholds and p-values;
+            empty without calibration.
     """
 
     def __init__(
-        self, model: FREModel, false_alarm_rate: float, threshold: float | None, n_threads: int
+        self,
+        model: FREModel,
+        false_alarm_rate: float,
+        threshold: float | None,
+        n_threads: int,
+        config: Mapping[str, Any],
     ) -> None:
         self.description = model.description
         self.device = model.device
         self.image_size = model.image_size
         self.intensity = model.intensity
-        self.false_alarm_rate = false_alarm_rate
         self.n_threads = n_threads
+        self.normal_scores = model.calibration.image_scores.cpu()
+        self._model = model
+        self._config = config
+        self._lock = threading.Lock()
+        self._set_rate(false_alarm_rate, threshold)
+        model.accelerate(n_threads)
+
+    def _set_rate(self, false_alarm_rate: float, threshold: float | None) -> None:
+        self.false_alarm_rate = false_alarm_rate
         self.threshold = threshold
         self.pixel_threshold: float | None = None
-        found = model.calibration.thresholds(false_alarm_rate)
+        found = self._model.calibration.thresholds(false_alarm_rate)
         if found is None:
             log.warning("This detector is not calibrated (too few training images): no threshold.")
         else:
             self.threshold = found.image if threshold is None else threshold
             self.pixel_threshold = found.pixel
-        self._normal_scores = model.calibration.image_scores.cpu()
-        self._model = model
-        self._lock = threading.Lock()
-        model.accelerate(n_threads)
 
     def __call__(self, image: ImageLike) -> DetectionResult:
         """Judge an image.
@@ -152,8 +170,7 @@ class Detector:
 
         An image that comes alone is judged at once. `images` is drawn from in a thread.
         """
-        batch_size = max(1, BATCH_SIZE // self._model.tiling.n_tiles)
-        for batch in read_ahead(self._prepare, images, batch_size, self.n_threads):
+        for batch in self._read(images):
             found = [(image, future.result()) for image, future in batch]
             readable = [prepared for _, prepared in found if isinstance(prepared, PreparedImage)]
             results = iter(self._judge(readable))
@@ -162,6 +179,87 @@ class Detector:
                     yield Outcome(image, prepared, next(results), None)
                 else:
                     yield Outcome(image, None, None, prepared)
+
+    def at_rate(self, false_alarm_rate: float) -> "Detector":
+        """The same detector with the thresholds for another false-alarm rate.
+
+        Raises:
+            ConfigError: If the rate is out of range.
+        """
+        check_rate(false_alarm_rate)
+        other = copy.copy(self)  # with the same model and lock
+        other._set_rate(false_alarm_rate, None)
+        return other
+
+    def calibrate(self, images: Iterable[ImageLike]) -> "Detector":
+        """A detector with thresholds, p-values and normalisation of maps from later good parts.
+
+        The subspaces stay as they are.
+
+        Args:
+            images: At least three, of good parts that this detector has not learnt from.
+
+        Raises:
+            UnreadableImageError: If one of them cannot be decoded.
+            DatasetError: If there are fewer than three.
+        """
+        model = self._copy_model()
+        recalibrate(model, self._features(images))
+        return Detector(model, self.false_alarm_rate, None, self.n_threads, self._config)
+
+    def update(self, images: Iterable[ImageLike], *, calibrate_on: str = "all") -> "Detector":
+        """A detector that has learnt later good parts too, without the images of the first fit.
+
+        Args:
+            images: At least three, of good parts that this detector has not learnt from.
+            calibrate_on: Whose held-out scores give its thresholds: `all`, or the `new` ones.
+
+        Raises:
+            UnreadableImageError: If one of them cannot be decoded.
+            DatasetError: If there are fewer than three.
+            CheckpointError: If this detector comes from a checkpoint without what this takes.
+            ConfigError: If its reducer is an autoencoder, or `calibrate_on` is unknown.
+        """
+        if calibrate_on not in CALIBRATE_ON:
+            msg = f"calibrate_on={calibrate_on} is unknown; choose {' or '.join(CALIBRATE_ON)}."
+            raise ConfigError(msg)
+        model = self._copy_model()
+        update(model, self._features(images), replace_scores=calibrate_on == "new")
+        return Detector(model, self.false_alarm_rate, None, self.n_threads, self._config)
+
+    def save(self, path: str | PathLike[str]) -> None:
+        """Write a checkpoint that `load` reads; a threshold of one's own is not stored.
+
+        Raises:
+            OutputError: If it cannot be written.
+        """
+        write_checkpoint(Path(path).expanduser(), self._checkpoint())
+
+    def _checkpoint(self) -> Checkpoint:
+        state, n_train = self._model.state_dict(), self._model.n_train
+        rate = self.false_alarm_rate
+        return Checkpoint(self._config, n_train, state, rate, self.intensity)
+
+    def _copy_model(self) -> FREModel:
+        return restore_model(self._checkpoint()).to(self.device)
+
+    def _features(self, images: Iterable[ImageLike]) -> Iterator[list[Tensor]]:
+        """Each layer's features `(n, T, C, h, w)` of batches of images, on the device."""
+        for batch in self._read(images):
+            pixels = []
+            for _, future in batch:
+                if isinstance(prepared := future.result(), UnreadableImageError):
+                    raise prepared
+                pixels.append(prepared.pixels)
+            with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
+                layers = self._model.features_of(torch.stack(pixels).to(self.device))
+            yield [layer.float() for layer in layers]
+
+    def _read(
+        self, images: Iterable[ImageLike]
+    ) -> Iterator[list[tuple[ImageLike, Future[PreparedImage | UnreadableImageError]]]]:
+        batch_size = max(1, BATCH_SIZE // self._model.tiling.n_tiles)
+        return read_ahead(self._prepare, images, batch_size, self.n_threads)
 
     def _prepare(self, image: ImageLike) -> PreparedImage | UnreadableImageError:
         try:
@@ -179,8 +277,8 @@ class Detector:
             msg = "The detector's score of an image is not a finite number. Fit it again."
             raise FeatureError(msg)
         p = [None] * len(images)
-        if len(self._normal_scores):
-            p = p_values(scores, self._normal_scores).tolist()
+        if len(self.normal_scores):
+            p = p_values(scores, self.normal_scores).tolist()
         # Not views of the maps, which would keep the batch in memory.
         arrays, sizes = (one.numpy().copy() for one in maps), (image.size for image in images)
         return [

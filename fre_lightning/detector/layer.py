@@ -8,10 +8,10 @@ from torch import Tensor, nn
 
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.features.shifts import CellShifts
+from fre_lightning.features.shifts import CellShifts, shifted_copies
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
-from fre_lightning.reducers import Reducer
+from fre_lightning.reducers import PCA, Reducer
 from fre_lightning.reducers.cross_fit import held_out_errors
 from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.scoring.rule import error_map
@@ -94,11 +94,7 @@ class Branch(nn.Module):
         n_copies = shifts.n_copies(n_maps, (height, width), len(self.reducers)) if shifts else 1
         maps = []
         for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
-            features = FeatureMatrix(shards, self.standardizer)
-            if shifts and n_copies > 1:  # of what is standardised, not to do that for each copy
-                originals = features.block(slice(None)).view(-1, n_channels, height, width)
-                features = FeatureMatrix(shifts(originals.numpy(), n_copies), n_copies=n_copies)
-            subspace = reducer.fit(features, device)
+            subspace = reducer.fit(self._matrix(shards, rows, n_copies), device)
             if folds is not None:
                 requested = reducer.n_components_requested
                 held_out = held_out_errors(
@@ -110,6 +106,43 @@ class Branch(nn.Module):
                 )
                 maps.append(held_out.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
+
+    def update(self, rows: CachedRows, folds: Tensor, device: torch.device, n_known: int) -> Tensor:
+        """Learn further images, without those that it was fitted on; the standardizer stays.
+
+        Args:
+            rows: Of their features `(T, C, h, w)`.
+            folds: `(N,)` int64, the fold that holds out each of them.
+            device: Where to compute.
+            n_known: The number of images that it was fitted on. As many shifted copies of the
+                further ones are made as there were of these.
+
+        Returns:
+            Their held-out error maps `(N, rows * h, columns * w)`: those of an image under what is
+            learnt from the old images and the other folds.
+        """
+        n_tiles, n_channels, height, width = rows.row_shape
+        tiles_per_subspace = n_tiles // self.tiling.n_subspaces
+        n_maps = len(rows.indices) * tiles_per_subspace
+        positions = torch.arange(height * width).repeat(n_channels)
+        maps = []
+        for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
+            assert isinstance(reducer, PCA)
+            n_copies = round(float(reducer.n_rows)) // (n_known * tiles_per_subspace)
+            merge = reducer.update(self._matrix(shards, rows, n_copies), device)
+            row_folds = folds.repeat_interleave(tiles_per_subspace).repeat(n_copies)
+            held_out = merge.held_out_errors(positions, row_folds)
+            maps.append(held_out[:n_maps].view(-1, tiles_per_subspace, height, width))
+        return self.tiling.lay_out(torch.cat(maps, dim=1))
+
+    def _matrix(self, shards: list[Any], rows: CachedRows, n_copies: int) -> FeatureMatrix:
+        """The standardised features of a subspace, and their shifted copies."""
+        features = FeatureMatrix(shards, self.standardizer)
+        if n_copies == 1:
+            return features
+        # Copies of what is standardised, not to do that for each copy.
+        originals = features.block(slice(None)).view(-1, *rows.row_shape[1:])
+        return FeatureMatrix(shifted_copies(originals.numpy(), n_copies), n_copies=n_copies)
 
     def _channel_errors(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
         """Mean squared held-out error of each standardised channel, `(C,)`."""

@@ -128,12 +128,15 @@ class FREModel(nn.Module):
         """The last layer's features `(T, C, h, w)` of images, standardised, of each tile."""
         return self._branches[-1].standardized(rows)
 
+    def layer_maps_of(self, features: Sequence[Tensor]) -> list[Tensor]:
+        """Error maps `(N, h, w)` of each layer, from each layer's features `(N, T, C, h, w)`."""
+        with full_precision():
+            return [branch(layer) for branch, layer in zip(self._branches, features, strict=True)]
+
     def error_maps_of(self, features: Sequence[Tensor]) -> Tensor:
         """Normalised, fused error maps `(N, h, w)` of each layer's features `(N, T, C, h, w)`."""
         with full_precision():
-            return self.scoring.normalize(
-                [branch(layer) for branch, layer in zip(self._branches, features, strict=True)]
-            )
+            return self.scoring.normalize(self.layer_maps_of(features))
 
     def anomaly_maps_of(self, error_maps: Tensor) -> Tensor:
         """Anomaly maps `(N, H, W)` of normalised error maps `(N, h, w)`."""
@@ -175,6 +178,25 @@ class FREModel(nn.Module):
         ]
         if folds is not None:
             self.calibration.fit([maps for maps in held_out if maps is not None], self.scoring)
+
+    def update(self, layers: Sequence[Tensor], folds: Tensor) -> list[Tensor]:
+        """Learn further images, without those of the fit; scoring and calibration stay.
+
+        Args:
+            layers: Each layer's features `(N, T, C, h, w)` of the further images.
+            folds: `(N,)` int64, the fold that holds out each of them.
+
+        Returns:
+            Their held-out error maps `(N, h, w)` of each layer.
+        """
+        indices = list(range(len(folds)))
+        rows = [CachedRows([f.cpu().numpy()], indices, [], was_computed=True) for f in layers]
+        held_out = [
+            branch.update(each, folds, self.device, self.n_train)
+            for branch, each in zip(self._branches, rows, strict=True)
+        ]
+        self.n_train += len(folds)
+        return held_out
 
 
 def full_precision() -> AbstractContextManager[object]:

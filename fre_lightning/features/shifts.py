@@ -68,9 +68,10 @@ class CellShifts:
             )
         return copies
 
-    def __call__(self, maps: NDArray[np.float32], n_copies: int) -> list[Rows]:
-        """Copies of `(N, C, h, w)` maps as `(N, C * h * w)`; the first one is not shifted."""
-        return [_ShiftedMaps(maps, dy, dx) for dy, dx in _SHIFTS[:n_copies]]
+
+def shifted_copies(maps: NDArray[np.float32], n_copies: int) -> list[Rows]:
+    """Copies of `(N, C, h, w)` maps as `(N, C * h * w)`; the first one is not shifted."""
+    return [_ShiftedMaps(maps, dy, dx) for dy, dx in _SHIFTS[:n_copies]]
 
 
 class _ShiftedMaps:

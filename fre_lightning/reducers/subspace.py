@@ -156,7 +156,7 @@ def _gram(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, Tensor
         values = block.to(device).double()
         mean[columns] = values.mean(dim=0)
         values -= mean[columns]
-        _add_product(gram, values)
+        add_product(gram, values)
     return gram, mean
 
 
@@ -170,12 +170,12 @@ def _covariance(features: FeatureMatrix, device: torch.device) -> tuple[Tensor, 
     for _, rows in features.row_blocks():
         values = rows.to(device).double() - shift
         total += values.sum(dim=0)
-        _add_product(scatter, values.T)
+        add_product(scatter, values.T)
     scatter -= torch.outer(total, total) / n_samples
     return scatter, shift + total / n_samples
 
 
-def _add_product(total: Tensor, values: Tensor) -> None:
+def add_product(total: Tensor, values: Tensor) -> None:
     """Add `values @ values.T` of `(n, m)` values to `(n, n)`, on and above the diagonal only."""
     step = -(-len(values) // _N_PANELS)
     for start in range(0, len(values), step):

@@ -4,9 +4,10 @@ import logging
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from fre_lightning.errors import ConfigError
+from fre_lightning.errors import ConfigError, DatasetError
 from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
 from fre_lightning.scoring.groups import deal_groups, effective_number
@@ -45,7 +46,8 @@ class Calibration(FittedBuffers):
 
     Attributes:
         n_groups: The number of groups, set by `draw_folds`; None if each image is one of its own.
-        image_scores: `(N,)` float32, the score of each training image; empty before `fit`.
+        image_scores: `(N,)` float32, the score of each training image, or of each later one after
+            `refit`; empty before `fit`.
         map_maxima: `(N,)` float32, the highest value of its normalised error map.
     """
 
@@ -115,6 +117,44 @@ class Calibration(FittedBuffers):
         self.image_scores = scoring.image_score(maps)
         self.map_maxima = maps.amax(dim=(1, 2))
 
+    def refit(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
+        """Score normal images that the model has not learnt from, instead of the training images.
+
+        Args:
+            error_maps: Their error maps, `(N, h, w)` of each layer.
+            scoring: Is fitted to the maps. Each fold is scored by what the other folds teach: few
+                images divided by their own mean would score too low.
+
+        Raises:
+            DatasetError: If there are fewer than three images.
+        """
+        n_images = len(error_maps[0])
+        if n_images < _MIN_IMAGES:
+            msg = f"A calibration takes at least {_MIN_IMAGES} good images; there are {n_images}."
+            raise DatasetError(msg)
+        prior = scoring.expected if len(scoring.expected) else None
+        layers = [maps.to(self.image_scores.device) for maps in error_maps]
+        folds = draw_folds(n_images, min(self.n_folds, n_images)).to(layers[0].device)
+        scores, maxima = layers[0].new_empty(2, n_images)
+        for fold in torch.unique(folds):
+            scoring.fit([maps[folds != fold] for maps in layers], prior)
+            held_out = scoring.normalize([maps[folds == fold] for maps in layers])
+            scores[folds == fold] = scoring.image_score(held_out)
+            maxima[folds == fold] = held_out.amax(dim=(1, 2))
+        scoring.fit(layers, prior)
+        self.image_scores, self.map_maxima = scores, maxima
+
+    def extend(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
+        """Add the scores of further held-out images, divided by the errors expected so far.
+
+        Args:
+            error_maps: Their error maps, `(N, h, w)` of each layer.
+            scoring: Stays as it is.
+        """
+        maps = scoring.normalize([m.to(self.image_scores.device) for m in error_maps])
+        self.image_scores = torch.cat([self.image_scores, scoring.image_score(maps)])
+        self.map_maxima = torch.cat([self.map_maxima, maps.amax(dim=(1, 2))])
+
     def thresholds(self, false_alarm_rate: float) -> Thresholds | None:
         """The thresholds that this share of normal images exceeds; None before `fit`."""
         if not len(self.image_scores):
@@ -125,7 +165,7 @@ class Calibration(FittedBuffers):
         )
         if len(self.image_scores) < (n_needed := n_images_needed(false_alarm_rate)):
             log.warning(
-                "A false-alarm rate of %g takes %d training images to observe and there are %d: "
+                "A false-alarm rate of %g takes %d good images to observe and there are %d: "
                 "the threshold is extrapolated.",
                 false_alarm_rate,
                 n_needed,

@@ -15,6 +15,9 @@ from fre_lightning.images.tiling import Tiling
 STATISTICS = ("sum", "max", "top")
 FUSIONS = ("mean", "max")
 
+_PRIOR_IMAGES = 20
+"""As many images the earlier profile of positions counts for when a few later ones are learnt."""
+
 
 def error_map(error: Tensor, feature_shape: tuple[int, int, int]) -> Tensor:
     """Sum the squared reconstruction error over channels (FRE, Ndiour et al. 2023, eq. 3).
@@ -91,11 +94,13 @@ class Scoring(FittedBuffers):
         self.smoothing = smoothing
         self.add_buffers("expected")
 
-    def fit(self, held_out_maps: Sequence[Tensor]) -> None:
+    def fit(self, held_out_maps: Sequence[Tensor], prior: Tensor | None = None) -> None:
         """Learn the expected errors.
 
         Args:
             held_out_maps: Held-out error maps of normal images, `(N, h, w)` of each layer.
+            prior: The `expected` of an earlier fit. Few images tell the level of each layer, but
+                its profile only roughly: then it is mostly that of the earlier fit.
 
         Raises:
             ConfigError: If the numbers of weights and layers differ.
@@ -105,7 +110,12 @@ class Scoring(FittedBuffers):
             raise ConfigError(msg)
         if self.position_norm is None and len(held_out_maps) == 1:
             return
-        expected = [_expected(maps, self.position_norm or 0.0).flatten() for maps in held_out_maps]
+        sizes = [maps[0].numel() for maps in held_out_maps]
+        priors = [None] * len(sizes) if prior is None else torch.split(prior, sizes)
+        expected = [
+            _expected(maps, self.position_norm or 0.0, earlier).flatten()
+            for maps, earlier in zip(held_out_maps, priors, strict=True)
+        ]
         self.expected = torch.cat(expected).to(self.expected.device)
 
     def normalize(self, error_maps: Sequence[Tensor]) -> Tensor:
@@ -155,10 +165,14 @@ class Scoring(FittedBuffers):
         return blurred[:, 0]
 
 
-def _expected(maps: Tensor, position_norm: float) -> Tensor:
+def _expected(maps: Tensor, position_norm: float, prior: Tensor | None) -> Tensor:
     """The expected error `(h, w)` from `(N, h, w)` error maps of held-out normal images."""
     mean = maps.mean(dim=0)
     smooth = F.avg_pool2d(mean[None], 3, stride=1, padding=1, count_include_pad=False)[0]
     # Without a floor, positions with almost no normal error would dominate the map.
     profile = smooth.clamp(min=1e-3 * float(smooth.mean())) ** position_norm
+    if prior is not None:
+        share = len(maps) / (len(maps) + _PRIOR_IMAGES)
+        earlier = prior.to(mean).view(mean.shape)
+        profile = share * profile / profile.mean() + (1 - share) * earlier / earlier.mean()
     return profile * (mean / profile).mean()

@@ -5,6 +5,7 @@ from sklearn import decomposition
 
 from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.shifts import CellShifts
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA
@@ -61,3 +62,31 @@ def test_without_folds_or_compression_channels_keep_their_scale():
     branch = fit(maps, "none", folds=draw_folds(N, 4))
     features = torch.from_numpy(maps[:, 0]).flatten(1)
     assert branch.standardizer(features) is features
+
+
+@pytest.mark.parametrize("n_copies", [1, 9])
+@pytest.mark.parametrize(("n_tiles", "shared"), [(1, True), (2, True), (2, False)])
+def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_copies):
+    maps, n_old, cpu = make_maps(N, n_tiles), 15, torch.device("cpu")
+    shifts = CellShifts(100 if n_copies > 1 else 0, 10**6)
+    new_folds = draw_folds(N - n_old, 3)
+
+    def fit_on(part, n_components, folds=None):
+        tiling = Tiling([1, n_tiles], 0.0, shared=shared)
+        reducers = [PCA(n_components) for _ in range(tiling.n_subspaces)]
+        branch = Branch(ChannelStandardizer("none"), reducers, tiling)
+        rows = CachedRows([part], [*range(len(part))], [], False)
+        branch.standardize(rows)
+        return branch, branch.fit(rows, folds, cpu, shifts)
+
+    updated, _ = fit_on(maps[:n_old], 1 - 1e-9)
+    for reducer in updated.reducers:
+        reducer.n_components_requested = 6
+    further = CachedRows([maps[n_old:]], [*range(N - n_old)], [], False)
+    held_out = updated.update(further, new_folds, cpu, n_old)
+    # An image that no fold holds out is in a fold of its own, which is not compared.
+    whole, _ = fit_on(maps, 6)
+    _, expected = fit_on(maps, 6, torch.cat([torch.full((n_old,), 9), new_folds]))
+    features = torch.from_numpy(maps)
+    np.testing.assert_allclose(updated(features), whole(features), rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(held_out, expected[n_old:], rtol=1e-3, atol=1e-4)

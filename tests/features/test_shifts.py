@@ -6,7 +6,7 @@ from sklearn import decomposition
 from fre_lightning.detector.layer import Branch
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.cache import CachedRows
-from fre_lightning.features.shifts import CellShifts
+from fre_lightning.features.shifts import CellShifts, shifted_copies
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA
@@ -53,7 +53,7 @@ def read(copies):
 
 
 def test_copies_by_hand():
-    copies = read(CellShifts(1, 10**6)(np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32), 9))
+    copies = read(shifted_copies(np.array([[[[1.0, 2.0], [3.0, 4.0]]]], np.float32), 9))
     assert copies[0].tolist() == [[1, 2, 3, 4]]  # first the map as it is
     flat = sorted(tuple(copy.ravel().tolist()) for copy in copies)
     assert flat == sorted(
@@ -73,17 +73,17 @@ def test_copies_by_hand():
 
 def test_five_copies_are_those_to_the_four_sides():
     numbers = np.arange(9, dtype=np.float32).reshape(1, 1, 3, 3)
-    copies = read(CellShifts(100, 10**6)(numbers, 5))
+    copies = read(shifted_copies(numbers, 5))
     assert sorted(int(copy[0, 4]) for copy in copies) == [1, 3, 4, 5, 7]  # what comes to the middle
 
 
 def test_blocks_of_copies_are_parts_of_them():
     maps = make_maps(5)
-    for copy in CellShifts(100, 10**6)(maps, 9):
+    for copy in shifted_copies(maps, 9):
         assert copy.shape == (5, 24)
         np.testing.assert_array_equal(copy[1:4, 5:20], copy[:, :][1:4, 5:20])
     plainly = np.stack([shift_plainly(a_map) for a_map in maps], axis=1).reshape(9, 5, -1)
-    copies = np.stack(read(CellShifts(100, 10**6)(maps, 9)))
+    copies = np.stack(read(shifted_copies(maps, 9)))
     np.testing.assert_array_equal(np.sort(copies, axis=0), np.sort(plainly, axis=0))
 
 

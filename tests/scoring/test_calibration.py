@@ -3,11 +3,12 @@ import pytest
 import torch
 from sklearn import decomposition
 
-from fre_lightning.errors import ConfigError
+from fre_lightning.errors import ConfigError, DatasetError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.cross_fit import held_out_errors
 from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.scoring import Calibration
+from fre_lightning.scoring.threshold import find_threshold
 
 SHAPE = (4, 3, 2)
 
@@ -63,7 +64,7 @@ def test_thresholds_are_scores_of_their_own_kind(scoring, caplog):
     assert thresholds.pixel in calibration.map_maxima
     assert not caplog.records
     assert calibration.thresholds(0.001).image > calibration.image_scores.max()
-    assert "takes 999 training images to observe and there are 40" in caplog.text
+    assert "takes 999 good images to observe and there are 40" in caplog.text
 
 
 def test_scores_are_stored_and_rates_stay_free(paper):
@@ -88,3 +89,34 @@ def test_three_images_suffice(paper):
 def test_one_fold_is_refused():
     with pytest.raises(ConfigError, match="n_folds"):
         Calibration(1, "none")
+
+
+def test_a_refit_scores_each_image_by_what_the_others_teach(make):
+    generator = torch.Generator().manual_seed(1)
+    maps = torch.rand(7, 5, 4, generator=generator) + 0.1
+    scoring, calibration = make("sum", position_norm=0.0), Calibration(10, "none")
+    calibration.refit([maps], scoring)
+    for i in range(7):
+        level = torch.cat([maps[:i], maps[i + 1 :]]).mean()  # position_norm=0: of all positions
+        assert calibration.image_scores[i] == pytest.approx(float(maps[i].sum() / level))
+        assert calibration.map_maxima[i] == pytest.approx(float(maps[i].max() / level))
+    assert float(scoring.normalize([maps]).mean()) == pytest.approx(1)
+
+
+def test_after_a_refit_no_more_images_than_promised_exceed_the_threshold(make):
+    """Images divided by their own mean would score too low, and stop too many later ones."""
+    generator = torch.Generator().manual_seed(2)
+    held_out, own = [], []
+    for _ in range(60):
+        maps = torch.rand(30, 4, 4, generator=generator) ** 4
+        scoring, calibration = make("max", position_norm=1.0), Calibration(10, "none")
+        calibration.refit([maps[:9]], scoring)
+        scores = scoring.image_score(scoring.normalize([maps]))
+        for shares, normal in ((held_out, calibration.image_scores), (own, scores[:9])):
+            shares.append(float((scores[9:] > find_threshold(normal, 0.1)).double().mean()))
+    assert np.mean(held_out) < 0.1 < np.mean(own)
+
+
+def test_a_refit_takes_three_images(make):
+    with pytest.raises(DatasetError, match="at least 3 good images; there are 2"):
+        Calibration(10, "none").refit([torch.rand(2, 3, 3)], make())

@@ -126,3 +126,18 @@ def test_settings_out_of_range(make, wrong, match):
 def test_as_many_weights_as_layers(make):
     with pytest.raises(ConfigError, match="one for each layer"):
         make(weights=[1.0]).fit([draw_maps(), draw_maps()])
+
+
+def test_few_later_images_bring_their_level_and_a_part_of_their_profile(make):
+    generator = torch.Generator().manual_seed(0)
+    earlier, later = torch.rand(2, 200, 4, 4, generator=generator) + 0.1
+    earlier[:, 0] *= 5  # this row used to be bright
+    old, few, many = make(), make(), make()
+    old.fit([earlier])
+    few.fit([3 * later[:5]], old.expected)
+    many.fit([3 * later], old.expected)
+    for scoring, maps in ((few, later[:5]), (many, later)):
+        assert float(scoring.normalize([3 * maps]).mean()) == pytest.approx(1, rel=1e-5)
+    contrast = [float(s.expected[:4].mean() / s.expected[4:].mean()) for s in (old, few, many)]
+    assert contrast[0] > contrast[1] > contrast[2]
+    assert contrast[2] == pytest.approx(1, abs=0.2)

@@ -1,0 +1,1 @@
+"""The command that calibrates a detector on later good parts."""

@@ -1,0 +1,1 @@
+"""The command that lets a detector learn later good parts."""

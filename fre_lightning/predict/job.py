@@ -13,8 +13,8 @@ from rich.console import Console
 from tqdm import tqdm
 
 from fre_lightning.detector.detector import Detector, Outcome, load
-from fre_lightning.errors import DatasetError
-from fre_lightning.files import make_output_dir
+from fre_lightning.errors import DatasetError, OutputError
+from fre_lightning.files import make_output_dir, write_json
 from fre_lightning.predict.heatmaps import draw_heatmaps
 from fre_lightning.predict.inputs import Inputs, find_inputs
 from fre_lightning.predict.table import PredictionTable
@@ -68,24 +68,42 @@ def run(cfg: DictConfig) -> Summary:
 
 
 def judge(detector: Detector, inputs: Inputs, output_dir: Path, *, heatmaps: bool) -> Summary:
-    """Write the table, and heat maps if asked for.
+    """Write the table and the summary, and heat maps if asked for.
 
     Raises:
         OutputError: If one of them cannot be written.
     """
     path = output_dir / "predictions.csv"
     counts, start = Counter[str](), time.perf_counter()
-    with (
-        closing(PredictionTable(path)) as table,
-        closing(detector.stream(inputs.paths())) as stream,
-        tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None) as bar,
-    ):
-        recorded = _record(bar, table, counts)
-        if heatmaps:
-            draw_heatmaps(recorded, output_dir / "heatmaps", inputs.root, detector.n_threads)
-        for _ in recorded:
-            pass
+    try:
+        with (
+            closing(PredictionTable(path)) as table,
+            closing(detector.stream(inputs.paths())) as stream,
+            tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None) as bar,
+        ):
+            recorded = _record(bar, table, counts)
+            if heatmaps:
+                draw_heatmaps(recorded, output_dir / "heatmaps", inputs.root, detector.n_threads)
+            for _ in recorded:
+                pass
+    finally:  # also when Ctrl-C ends the program
+        _write_summary(output_dir / "summary.json", detector, counts)
     return Summary(path, counts, time.perf_counter() - start)
+
+
+def _write_summary(path: Path, detector: Detector, counts: Counter[str]) -> None:
+    drift = detector.drift
+    content = {
+        "images": dict(sorted(counts.items())),
+        "threshold": detector.threshold,
+        "false_alarm_rate": detector.false_alarm_rate,
+        "drift": None if drift is None else drift._asdict(),
+    }
+    try:
+        write_json(path, content)
+    except OSError as error:
+        msg = f"{path} cannot be written ({error.strerror}). Choose another paths.output_dir."
+        raise OutputError(msg) from error
 
 
 def _record(

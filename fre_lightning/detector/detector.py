@@ -3,6 +3,7 @@
 import copy
 import logging
 import math
+import os
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
@@ -22,6 +23,7 @@ from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
+from fre_lightning.scoring.drift import FALSE_ALARM_CHANCE, Drift, DriftMonitor
 from fre_lightning.scoring.threshold import check_rate, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
 
@@ -123,6 +125,7 @@ class Detector:
         self.intensity = model.intensity
         self.n_threads = n_threads
         self.normal_scores = model.calibration.image_scores.cpu()
+        self._monitor = DriftMonitor(n) if (n := len(self.normal_scores)) else None
         self._model = model
         self._config = config
         self._lock = threading.Lock()
@@ -139,6 +142,34 @@ class Detector:
         else:
             self.threshold = found.image if threshold is None else threshold
             self.pixel_threshold = found.pixel
+
+    @property
+    def drift(self) -> Drift | None:
+        """Whether what was streamed and noted still looks normal; None without calibration."""
+        return None if self._monitor is None else self._monitor.state
+
+    def note(self, p_value: float | None, image: object = None) -> None:
+        """Let a p-value count in `drift`, as `stream` does; when drift is noticed, the log says so.
+
+        Calls alone do not count: only the caller knows whether they are parts in order.
+
+        Args:
+            p_value: Of a result of this detector; None is ignored.
+            image: Its name is the path, if it is one.
+        """
+        name = os.fsdecode(image) if isinstance(image, str | os.PathLike) else None
+        if self._monitor and p_value is not None and self._monitor.add(p_value, name):
+            state = self._monitor.state
+            log.warning(
+                "Drift: from image %d%s on, scores are %s than before, noticed at image %d. "
+                "Without any change this is said in at most 1 of %.0f streams. Look for changes in "
+                "lighting, camera or parts, or a larger share of defects.",
+                state.since,
+                f" ({state.since_image})" if state.since_image else "",
+                state.scores,
+                state.noticed_at,
+                1 / FALSE_ALARM_CHANCE,
+            )
 
     def __call__(self, image: ImageLike) -> DetectionResult:
         """Judge an image.
@@ -168,7 +199,8 @@ class Detector:
     def stream(self, images: Iterable[ImageLike]) -> Generator[Outcome, None, None]:
         """Judge any number of images in order and in constant memory, as `read_ahead` batches them.
 
-        An image that comes alone is judged at once. `images` is drawn from in a thread.
+        An image that comes alone is judged at once. `images` is drawn from in a thread. Each result
+        counts in `drift`, which goes on from one stream to the next.
         """
         for batch in self._read(images):
             found = [(image, future.result()) for image, future in batch]
@@ -176,7 +208,9 @@ class Detector:
             results = iter(self._judge(readable))
             for image, prepared in found:
                 if isinstance(prepared, PreparedImage):
-                    yield Outcome(image, prepared, next(results), None)
+                    result = next(results)
+                    self.note(result.p_value, image)
+                    yield Outcome(image, prepared, result, None)
                 else:
                     yield Outcome(image, None, None, prepared)
 

@@ -32,6 +32,25 @@ OmegaConf.register_new_resolver("published", _published, replace=True)
 OmegaConf.register_new_resolver("settings", _settings, replace=True)
 
 
+def build_stored(group: str, config: Any) -> Any:
+    """Instantiate a group of a run's stored configuration; settings that it lacks are today's.
+
+    Args:
+        group: Its name.
+        config: The run's resolved configuration.
+
+    Raises:
+        FREError: Raised by the constructor, as it was raised.
+    """
+    node = OmegaConf.create({group: config[group]})[group]
+    for path in sorted((CONFIG_DIR / group).glob("*.yaml")):
+        today = OmegaConf.load(path)
+        if isinstance(today, DictConfig) and today.get("_target_") == node["_target_"]:
+            today.merge_with(node)
+            return build(today)
+    return build(node)
+
+
 def build(node: DictConfig, **kwargs: Any) -> Any:
     """Instantiate a configuration node.
 

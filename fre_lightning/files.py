@@ -1,15 +1,18 @@
-"""Files that are either whole or not there, and where results go."""
+"""Files that are either whole or not there, what identifies them, and where results go."""
 
 import contextlib
 import io
 import json
 import os
 import sys
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal, TextIO
 
 from fre_lightning.errors import OutputError
+
+_BLOCK = 4096
 
 
 @contextlib.contextmanager
@@ -73,3 +76,18 @@ def relative_path(path: Path, root: Path) -> Path:
     """
     path, root = (Path(os.path.abspath(p)) for p in (path, root))  # noqa: PTH100 - links stay
     return path.relative_to(root if path.is_relative_to(root) else path.anchor)
+
+
+def file_key(path: Path, root: Path) -> list[object]:
+    """Name, size, time and content of a file: a cache key's part for what is computed from it.
+
+    Of the content three blocks are read: sizes and times alone are equal where images have no
+    compression, and where a tool sets all times.
+    """
+    status, content = path.stat(), 0
+    # A file that cannot be read is told of when it is decoded.
+    with contextlib.suppress(OSError), path.open("rb", buffering=0) as stream:
+        for start in (0, status.st_size // 2, max(0, status.st_size - _BLOCK)):
+            stream.seek(start)
+            content = zlib.crc32(stream.read(_BLOCK), content)
+    return [relative_path(path, root).as_posix(), status.st_size, status.st_mtime_ns, content]

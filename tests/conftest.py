@@ -49,6 +49,15 @@ def mvtec(tmp_path: Path) -> Path:
     return draw_mvtec(tmp_path / "mvtec")
 
 
+@pytest.fixture
+def deep_mvtec(mvtec: Path) -> Path:
+    """The images of `mvtec` as those of a 12-bit camera, in 16-bit files."""
+    for path in mvtec.glob("part/t*/*/*.png"):
+        levels = np.asarray(Image.open(path)).astype(np.float64)
+        Image.fromarray(np.rint(levels * 4095 / 255).astype(np.uint16)).save(path)
+    return mvtec
+
+
 def draw_mvtec(root: Path) -> Path:
     """Fill a folder in MVTec layout."""
     rng = np.random.default_rng(0)

@@ -1,6 +1,7 @@
 """Base class of datasets: two lists of samples, one to learn from and one to test on."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -51,11 +52,14 @@ class AnomalyDataset(ABC):
         root: The folder that holds the dataset; text becomes a path.
         category: Name of the part or material, in tables and folders.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+        intensity: Which levels are black and white: `auto`, `[low, high]` in the files' units, or
+            `{percentile: [a, b]}` of the training images.
     """
 
     root: Path
     category: str
     skip_unreadable: bool
+    intensity: str | Sequence[float] | Mapping[str, Sequence[float]]
 
     def __post_init__(self) -> None:
         # YAML reads 2024 as a number.

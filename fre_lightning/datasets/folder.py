@@ -30,12 +30,13 @@ class Folder(AnomalyDataset):
     Good and defect folders are read with all sub-folders; `masks` must have the same sub-folders
     (with a single defect type its level may be left out). Without `test/good`, a random fraction
     of the good images is tested on. A category in MVTec layout (`train/good`) is read as such.
-    Images are png, jpg, jp2, bmp, tif, webp, gif, pgm or ppm; files of other kinds are left out.
+    Images are png, jpg, jp2, bmp, tif, webp, gif, pgm, ppm or npy; other files are left out.
 
     Args:
         root: The folder of this part or material.
         category: Its name in tables and folders; None stands for the name of `root`.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+        intensity: Which levels are black and white, as in `AnomalyDataset`.
         good_dir: The folder of good images, below `root`; None stands for `good` if it exists,
             else for the images directly in `root`.
         defect_dirs: The folders of defective images, below `root`; None stands for all other
@@ -65,7 +66,8 @@ class Folder(AnomalyDataset):
             raise DatasetError(msg)
         if self.good_dir is None and (self.root / "train" / GOOD).is_dir():
             # The root stays as it was given: results are named relative to it.
-            return MVTec(self.root.parent, self.root.name, self.skip_unreadable).scan()
+            category = MVTec(self.root.parent, self.root.name, self.skip_unreadable, self.intensity)
+            return category.scan()
         good_dir, mask_root = self._find_good_dir(), self._find_mask_root()
         good = self._list_good(good_dir)
         refuse_loose_images(self.root / "test")

@@ -1,7 +1,6 @@
 """Image files, masks and folders on disk, sorted by name, without hidden and system folders."""
 
 import contextlib
-import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -11,9 +10,7 @@ from pathlib import Path
 from fre_lightning.datasets.base import Sample
 from fre_lightning.errors import DatasetError
 
-log = logging.getLogger(__name__)
-
-_KINDS = "bmp gif jfif jp2 jpeg jpg pgm png pnm ppm tif tiff webp"
+_KINDS = "bmp gif jfif jp2 jpeg jpg npy pgm png pnm ppm tif tiff webp"
 IMAGE_SUFFIXES = frozenset(f".{kind}" for kind in _KINDS.split())
 
 _SYSTEM_FOLDERS = frozenset({"@eaDir", "__MACOSX", "$RECYCLE.BIN", "lost+found"})
@@ -64,8 +61,12 @@ def sub_folders(folder: Path) -> list[Path]:
     return [path for path in paths if not real.is_relative_to(path.resolve())]
 
 
-def log_left_out(images: Iterable[Path], root: Path) -> None:
-    """Say what is not looked at: files of other kinds beside images, and folders below the root."""
+def find_left_out(images: Iterable[Path], root: Path) -> tuple[set[str], Counter[str]]:
+    """What is not looked at: folders below the root, and files of other kinds beside images.
+
+    Returns:
+        The names of the folders; the number of files by ending.
+    """
     image_dirs = {path.parent for path in images}
     above = {folder for path in image_dirs for folder in path.parents if root in folder.parents}
     folders, files = set[str](), Counter[str]()
@@ -79,11 +80,7 @@ def log_left_out(images: Iterable[Path], root: Path) -> None:
                     is_image_name(entry.name) or entry.name[0] == "."
                 ):
                     files[Path(entry.name).suffix.lower() or "no ending"] += 1
-    if folders:
-        log.info("Folders that were left out: %s", ", ".join(sorted(folders)))
-    if files:
-        kinds = ", ".join(sorted(files))
-        log.warning("%d files of other kinds were left out: %s", files.total(), kinds)
+    return folders, files
 
 
 def _is_ignored(name: str) -> bool:

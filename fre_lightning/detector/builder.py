@@ -38,6 +38,7 @@ def restore_model(checkpoint: Checkpoint) -> FREModel:
     """
     model = _assemble(OmegaConf.create(dict(checkpoint.config)), checkpoint.n_train)
     model.load_state_dict(checkpoint.state_dict)
+    model.intensity = checkpoint.intensity
     return model.eval()
 
 

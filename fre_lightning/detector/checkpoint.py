@@ -11,12 +11,15 @@ from torch import Tensor, nn
 from fre_lightning.errors import CheckpointError, OutputError
 from fre_lightning.files import replacing
 from fre_lightning.fitted import state_digest
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.version import __version__
 
 PAYLOAD_KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
-FORMAT = 2
+FORMAT = 3
 """Number of the checkpoint's layout; to be raised when an older reader could misread it."""
+_PLAIN_FORMAT = 2
+"""That of detectors of 8-bit images, which older readers know, too."""
 DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 """The configuration groups of a detector, which its checkpoint contains."""
 
@@ -27,6 +30,9 @@ _MOVED = {
 }
 """Classes in older checkpoints, and where they are now."""
 
+_ADDED = {"calibration": {"groups": "none"}}
+"""Settings that older checkpoints lack, by group, and what they did without them."""
+
 
 class Checkpoint(NamedTuple):
     """The content of a checkpoint.
@@ -36,24 +42,31 @@ class Checkpoint(NamedTuple):
         n_train: The number of images that the model was fitted on.
         state_dict: The model's parameters and buffers.
         false_alarm_rate: The run's; a detector's default.
+        intensity: The range of levels of the training images; None for images of 8 bits.
     """
 
     config: Mapping[str, Any]
     n_train: int
     state_dict: Mapping[str, Tensor]
     false_alarm_rate: float
+    intensity: Intensity | None
 
 
 def describe(
-    config: Mapping[str, Any], n_train: int, false_alarm_rate: float, state_dict: Mapping[str, Any]
+    config: Mapping[str, Any],
+    n_train: int,
+    false_alarm_rate: float,
+    intensity: Intensity | None,
+    state_dict: Mapping[str, Any],
 ) -> dict[str, object]:
     """Our part of Lightning's checkpoint: plain containers, which load without code."""
     return {
-        "format": FORMAT,
+        "format": FORMAT if intensity else _PLAIN_FORMAT,
         "versions": {"fre_lightning": __version__, "torch": str(torch.__version__)},
         "config": config,
         "n_train": n_train,
         "false_alarm_rate": false_alarm_rate,
+        "intensity": intensity._asdict() if intensity else None,
         "weights_sha256": state_digest(state_dict),
     }
 
@@ -64,8 +77,8 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    config, n_train, state_dict, rate = checkpoint
-    about = describe(config, n_train, rate, state_dict)
+    config, n_train, state_dict, rate, intensity = checkpoint
+    about = describe(config, n_train, rate, intensity, state_dict)
     try:
         with replacing(path) as temporary:
             torch.save({"state_dict": state_dict, PAYLOAD_KEY: about}, temporary)
@@ -92,11 +105,20 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
         about, state_dict = content[PAYLOAD_KEY], content["state_dict"]
         _check_format(path, about)
-        config = {group: _checked(path, about["config"][group]) for group in DETECTOR_GROUPS}
+        config = {
+            group: _ADDED.get(group, {}) | _checked(path, about["config"][group])
+            for group in DETECTOR_GROUPS
+        }
         if state_digest(state_dict) != about["weights_sha256"]:
             msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
             raise CheckpointError(msg)
-        return Checkpoint(config, about["n_train"], state_dict, about["false_alarm_rate"])
+        return Checkpoint(
+            config,
+            about["n_train"],
+            state_dict,
+            about["false_alarm_rate"],
+            Intensity.from_dict(about.get("intensity")),
+        )
     except CheckpointError:
         raise
     except Exception as error:  # torch raises all kinds on damaged files
@@ -109,12 +131,12 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def _check_format(path: Path, about: Mapping[str, Any]) -> None:
     found = about.get("format")
-    if found == FORMAT:
+    if found in {_PLAIN_FORMAT, FORMAT}:
         return
     writer = about.get("versions", about).get("fre_lightning", about.get("version", "unknown"))
     msg = (
         f"{path} has checkpoint format {found} (written by fre_lightning {writer}); this is "
-        f"fre_lightning {__version__}, which reads format {FORMAT}. "
+        f"fre_lightning {__version__}, which reads formats {_PLAIN_FORMAT} and {FORMAT}. "
         "Fit the detector again, or use the version that wrote it."
     )
     raise CheckpointError(msg)

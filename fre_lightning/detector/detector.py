@@ -103,6 +103,7 @@ class Detector:
         description: Backbone, weights and reducer, for a log.
         device: The model's.
         image_size: `(H, W)` that images are resized to.
+        intensity: The range of levels of the training images; None for images of 8 bits.
         pixel_threshold: The anomaly map's value that few normal images exceed, or None.
         normal_scores: `(N,)` held-out scores of normal images, behind thresholds and p-values;
             empty without calibration.
@@ -119,6 +120,7 @@ class Detector:
         self.description = model.description
         self.device = model.device
         self.image_size = model.image_size
+        self.intensity = model.intensity
         self.n_threads = n_threads
         self.normal_scores = model.calibration.image_scores.cpu()
         self._model = model
@@ -148,7 +150,7 @@ class Detector:
             UnreadableImageError: If it cannot be decoded.
             FeatureError: If its score is not a finite number.
         """
-        return self._judge([prepare_image(image, self.image_size)])[0]
+        return self._judge([prepare_image(image, self.image_size, self.intensity)])[0]
 
     def detect_batch(self, images: Iterable[ImageLike]) -> list[DetectionResult]:
         """Judge images, decoding some while others are computed.
@@ -235,7 +237,7 @@ class Detector:
 
     def _checkpoint(self) -> Checkpoint:
         state, n_train = self._model.state_dict(), self._model.n_train
-        return Checkpoint(self._config, n_train, state, self.false_alarm_rate)
+        return Checkpoint(self._config, n_train, state, self.false_alarm_rate, self.intensity)
 
     def _copy_model(self) -> FREModel:
         return restore_model(self._checkpoint()).to(self.device)
@@ -260,7 +262,7 @@ class Detector:
 
     def _prepare(self, image: ImageLike) -> PreparedImage | UnreadableImageError:
         try:
-            return prepare_image(image, self.image_size)
+            return prepare_image(image, self.image_size, self.intensity)
         except UnreadableImageError as error:
             return error
 

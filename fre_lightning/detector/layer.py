@@ -43,6 +43,27 @@ class Branch(nn.Module):
         """The reducers."""
         return list(self._reducers)  # type: ignore[arg-type]  # a ModuleList forgets its type
 
+    def standardize(self, rows: CachedRows) -> list[FeatureMatrix]:
+        """Fit the standardizer to training features, and return those of each tile, standardised.
+
+        Args:
+            rows: Of `(T, C, h, w)` features, T tiles of each image.
+
+        Returns:
+            `(N, C * h * w)` of each tile.
+        """
+        _, n_channels, height, width = rows.row_shape
+        tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
+        self.standardizer.fit(FeatureMatrix(tiles), n_channels)
+        return self.standardized(rows)
+
+    def standardized(self, rows: CachedRows) -> list[FeatureMatrix]:
+        """Features of each tile, `(N, C * h * w)`, standardised as they were learnt."""
+        return [
+            FeatureMatrix([shard[:, tile] for shard in rows.shards], self.standardizer)
+            for tile in range(rows.row_shape[0])
+        ]
+
     def fit(
         self,
         rows: CachedRows,
@@ -50,7 +71,7 @@ class Branch(nn.Module):
         device: torch.device,
         shifts: CellShifts | None = None,
     ) -> Tensor | None:
-        """Learn from training features.
+        """Learn from training features, to which the standardizer is fitted.
 
         Args:
             rows: Of `(T, C, h, w)` features, T tiles of each image.
@@ -66,13 +87,11 @@ class Branch(nn.Module):
             FREError: As the reducer does.
         """
         n_tiles, n_channels, height, width = rows.row_shape
-        tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
-        self.standardizer.fit(FeatureMatrix(tiles), n_channels)
         if folds is not None and self.standardizer.compression != "none":
             self.standardizer.damp_noise(self._channel_errors(rows, folds, device))
         tiles_per_subspace = n_tiles // self.tiling.n_subspaces
         n_maps = len(rows.indices) * tiles_per_subspace
-        n_copies = shifts.n_copies(n_maps, (height, width)) if shifts else 1
+        n_copies = shifts.n_copies(n_maps, (height, width), len(self.reducers)) if shifts else 1
         maps = []
         for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
             subspace = reducer.fit(self._matrix(shards, rows, n_copies), device)
@@ -83,8 +102,9 @@ class Branch(nn.Module):
                     reducer.n_components if isinstance(requested, str) else requested,
                     torch.arange(height * width).repeat(n_channels),
                     folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
+                    n_maps,
                 )
-                maps.append(held_out[:n_maps].view(-1, tiles_per_subspace, height, width))
+                maps.append(held_out.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
 
     def update(self, rows: CachedRows, folds: Tensor, device: torch.device, n_known: int) -> Tensor:
@@ -111,8 +131,8 @@ class Branch(nn.Module):
             n_copies = round(float(reducer.n_rows)) // (n_known * tiles_per_subspace)
             merge = reducer.update(self._matrix(shards, rows, n_copies), device)
             row_folds = folds.repeat_interleave(tiles_per_subspace).repeat(n_copies)
-            held_out = merge.held_out_errors(positions, row_folds)
-            maps.append(held_out[:n_maps].view(-1, tiles_per_subspace, height, width))
+            held_out = merge.held_out_errors(positions, row_folds, n_maps)
+            maps.append(held_out.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1))
 
     def _matrix(self, shards: list[Any], rows: CachedRows, n_copies: int) -> FeatureMatrix:

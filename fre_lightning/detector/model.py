@@ -11,10 +11,13 @@ from fre_lightning.backbones import Backbone
 from fre_lightning.backbones.extractor import Extractor
 from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shifts import CellShifts
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Calibration, Scoring
+from fre_lightning.scoring.groups import find_groups
 
 
 class FREModel(nn.Module):
@@ -29,6 +32,8 @@ class FREModel(nn.Module):
         n_train: The number of images that it was fitted on; 0 before `fit`.
 
     Attributes:
+        intensity: The range of levels of its images before they became 8 bits, which those who
+            decode images for it apply; None for images of 8 bits.
         backbone_layers: The backbone and layer of each branch.
     """
 
@@ -48,6 +53,7 @@ class FREModel(nn.Module):
         self.calibration = calibration
         self.tiling = tiling
         self.n_train = n_train
+        self.intensity: Intensity | None = None
         self.backbone_layers = [(part, layer) for part in backbone.parts for layer in part.layers]
         self._extractors: list[Extractor] = []
 
@@ -118,6 +124,10 @@ class FREModel(nn.Module):
         features = [layer for extract in self._extractors or plain for layer in extract(tiles)]
         return [layer.view(-1, self.tiling.n_tiles, *layer.shape[1:]) for layer in features]
 
+    def standardized(self, rows: CachedRows) -> list[FeatureMatrix]:
+        """The last layer's features `(T, C, h, w)` of images, standardised, of each tile."""
+        return self._branches[-1].standardized(rows)
+
     def layer_maps_of(self, features: Sequence[Tensor]) -> list[Tensor]:
         """Error maps `(N, h, w)` of each layer, from each layer's features `(N, T, C, h, w)`."""
         with full_precision():
@@ -139,7 +149,11 @@ class FREModel(nn.Module):
         return self.scoring.image_score(maps), self.anomaly_maps_of(maps)
 
     def fit(
-        self, layers: Sequence[CachedRows], device: torch.device, shifts: CellShifts | None
+        self,
+        layers: Sequence[CachedRows],
+        device: torch.device,
+        shifts: CellShifts | None,
+        groups: Tensor | None = None,
     ) -> None:
         """Fit all but the autoencoders' weights, and calibrate.
 
@@ -147,12 +161,17 @@ class FREModel(nn.Module):
             layers: Each layer's training features `(T, C, h, w)`.
             device: Where to compute.
             shifts: Makes shifted copies of the features to learn from; None if there are none.
+            groups: `(N,)` int64 from 0 to G - 1, the group of each image, if they were named.
 
         Raises:
             FREError: As the reducer does.
         """
         self.n_train = len(layers[0].indices)
-        folds = self.calibration.draw_folds(self.n_train)
+        for branch, rows in zip(self._branches, layers, strict=True):
+            tiles = branch.standardize(rows)
+        if self.calibration.groups == "auto":
+            groups = find_groups(tiles)  # of the last layer: similar there is similar enough
+        folds = self.calibration.draw_folds(self.n_train, groups)
         held_out = [
             branch.fit(rows, folds, device, shifts)
             for branch, rows in zip(self._branches, layers, strict=True)

@@ -7,16 +7,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.datasets import Sample
 from fre_lightning.experiment.datamodule import AnomalyDataModule
-from fre_lightning.experiment.extraction import file_key
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shards import ShardWriter
+from fre_lightning.files import file_key
+from fre_lightning.images.header import read_header
 from fre_lightning.images.masks import read_mask
 from fre_lightning.threads import thread_pool
 
@@ -71,6 +71,32 @@ class FeatureBatches:
         self._layers = [(FeatureMatrix(rows.shards), rows.row_shape) for rows in features]
         self._masks = masks
         self._reads_masks = reads_masks
+
+    def mask_flaws(self) -> dict[str, int]:
+        """The numbers of masks that are `empty` or `full` at the image size, with a warning."""
+        if self._masks is None:
+            return {}
+        blocks = [block > 0 for _, block in FeatureMatrix(self._masks.shards).row_blocks()]
+        n_masks = sum(len(block) for block in blocks)
+        flaws = {
+            "empty": sum(int((~block.any(dim=1)).sum()) for block in blocks),
+            "full": sum(int(block.all(dim=1).sum()) for block in blocks),
+        }
+        if flaws["empty"]:
+            log.warning(
+                "%d of the %d masks of defective images are empty at this image size. These images "
+                "count as defective for image metrics, and as good pixels for pixel metrics.",
+                flaws["empty"],
+                n_masks,
+            )
+        if flaws["full"]:
+            log.warning(
+                "%d of the %d masks of defective images mark all of the image: pixel metrics "
+                "count every pixel as a defect. Are they inverted?",
+                flaws["full"],
+                n_masks,
+            )
+        return flaws
 
     def __len__(self) -> int:
         """The number of batches."""
@@ -146,15 +172,6 @@ def _load_masks(
 
     entry = CacheEntry(f"{dataset.category}-masks", key)
     (rows,) = cache.load_or_compute([entry], len(pairs), compute)
-    blocks = FeatureMatrix(rows.shards).row_blocks()
-    n_empty = sum(int((~block.any(dim=1)).sum()) for _, block in blocks)
-    if n_empty:
-        log.warning(
-            "%d of the %d masks of defective images are empty at this image size. These images "
-            "count as defective for image metrics, and as good pixels for pixel metrics.",
-            n_empty,
-            len(pairs),
-        )
     return rows
 
 
@@ -162,5 +179,4 @@ def _read_mask(sample: Sample) -> Tensor:
     """The mask of a test image at the image's own size, `(H, W)` bool."""
     if sample.mask_path is not None:
         return read_mask(sample.mask_path, sample.path)
-    with Image.open(sample.path) as image:
-        return torch.zeros(image.height, image.width, dtype=torch.bool)
+    return torch.zeros(read_header(sample.path).size, dtype=torch.bool)

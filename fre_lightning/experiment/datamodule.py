@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pytorch_lightning import LightningDataModule
 
 from fre_lightning.datasets import AnomalyDataset, Sample, Splits
-from fre_lightning.datasets.listing import log_left_out
 from fre_lightning.errors import ConfigError
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.loader import ImageLoader
 from fre_lightning.threads import default_n_threads
 
@@ -54,15 +54,15 @@ class AnomalyDataModule(LightningDataModule):
             DatasetError: If its files are not as expected.
         """
         splits = self.dataset.scan()
-        log_left_out((s.path for s in (*splits.train, *splits.test)), self.dataset.files_root)
         self.splits = Splits(self._limit(splits.train), self._limit(splits.test), splits.has_masks)
 
     def image_loader(
         self,
         samples: Sequence[Sample],
         image_size: tuple[int, int],
-        first: int,
+        intensity: Intensity | None = None,
         *,
+        first: int = 0,
         n_tiles: int = 1,
         pin_memory: bool = False,
     ) -> ImageLoader:
@@ -73,6 +73,7 @@ class AnomalyDataModule(LightningDataModule):
             max(1, self.batch_size // n_tiles),
             self.n_threads,
             first=first,
+            intensity=intensity,
             skip_unreadable=self.dataset.skip_unreadable,
             pin_memory=pin_memory,
         )

@@ -1,8 +1,6 @@
 """Features of a split, read from the cache or extracted by Lightning's predict loop."""
 
-import contextlib
 import logging
-import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -17,14 +15,12 @@ from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.shards import ShardWriter
-from fre_lightning.files import relative_path
+from fre_lightning.files import file_key
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.reading import read_image
 from fre_lightning.images.resizing import PREPROCESSING
 
 log = logging.getLogger(__name__)
-
-_BLOCK = 4096
 
 
 class FeatureExtraction(LightningModule):
@@ -103,12 +99,17 @@ def load_features(
     """
     samples, dataset = getattr(datamodule.splits, split), datamodule.dataset
     device = trainer.strategy.root_device.type
-    common = model.tiling.fingerprint() | {
-        "preprocessing": PREPROCESSING,
-        "precision": str(trainer.precision),
-        "device": device,
-        "files": [file_key(sample.path, dataset.files_root) for sample in samples],
-    }
+    intensity = {"intensity": model.intensity} if model.intensity else {}
+    common = (
+        model.tiling.fingerprint()
+        | intensity
+        | {
+            "preprocessing": PREPROCESSING,
+            "precision": str(trainer.precision),
+            "device": device,
+            "files": [file_key(sample.path, dataset.files_root) for sample in samples],
+        }
+    )
     entries = [
         CacheEntry(
             f"{dataset.category}-{split}-{backbone.name}-{layer}",
@@ -122,6 +123,7 @@ def load_features(
         loader = datamodule.image_loader(
             samples,
             model.image_size,
+            model.intensity,
             first=min(writer.first for writer in writers.values()),
             n_tiles=model.tiling.n_tiles,
             pin_memory=device == "cuda",
@@ -141,20 +143,5 @@ def load_features(
     log.info("Features of %d %s images: %s", len(layers[0].indices), split, source)
     if layers[0].skipped and not dataset.skip_unreadable:
         # An earlier run left out unreadable images; this one raises the first one's error.
-        read_image(samples[layers[0].skipped[0]].path, model.image_size)
+        read_image(samples[layers[0].skipped[0]].path, model.image_size, model.intensity)
     return layers
-
-
-def file_key(path: Path, root: Path) -> list[object]:
-    """Name, size, time and content of a file: a cache key's part for what is computed from it.
-
-    Of the content three blocks are read: sizes and times alone are equal where images have no
-    compression, and where a tool sets all times.
-    """
-    status, content = path.stat(), 0
-    # A file that cannot be read is told of when it is decoded.
-    with contextlib.suppress(OSError), path.open("rb", buffering=0) as stream:
-        for start in (0, status.st_size // 2, max(0, status.st_size - _BLOCK)):
-            stream.seek(start)
-            content = zlib.crc32(stream.read(_BLOCK), content)
-    return [relative_path(path, root).as_posix(), status.st_size, status.st_mtime_ns, content]

@@ -2,15 +2,18 @@
 
 import json
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
+from torch import Tensor
 from tqdm import tqdm
 
 from fre_lightning.config import build
+from fre_lightning.datasets.groups import name_groups
 from fre_lightning.detector.builder import build_model, detector_config, restore_model
 from fre_lightning.detector.checkpoint import (
     DETECTOR_GROUPS,
@@ -27,9 +30,12 @@ from fre_lightning.experiment.module import FREModule
 from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer
+from fre_lightning.experiment.twins import find_twins, log_twins
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.files import make_output_dir, write_json, write_text
+from fre_lightning.images.health import examine, log_health
 from fre_lightning.images.notices import start_run
+from fre_lightning.images.sensor import find_intensity
 from fre_lightning.metrics.by_type import metrics_by_type
 from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
 from fre_lightning.report import write_report
@@ -67,14 +73,19 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     # As an argument of `build`, a dataclass would become a dictionary.
     datamodule: AnomalyDataModule = build(cfg.datamodule, _partial_=True)(build(cfg.dataset))
     datamodule.setup()
-    model = restore_model(checkpoint) if checkpoint else build_model(cfg)
+    splits, root = datamodule.splits, datamodule.dataset.files_root
+    health = examine(splits, root, datamodule.n_threads)
+    log_health(health)
+    cache = FeatureCache(cfg.paths.cache_dir)
+    model = restore_model(checkpoint) if checkpoint else _new_model(cfg, datamodule, cache)
     trainer = make_trainer(cfg)
     category, device = datamodule.dataset.category, trainer.strategy.root_device
     log.info("%s: %s, %s", category, model.description, device)
     with watch("extract"):
-        rows, batches = _extract(cfg, model, datamodule, trainer)
+        rows, test_rows, batches = _extract(cfg, model, datamodule, cache, trainer)
     shifts, config = build(cfg.augmentation), detector_config(cfg)
-    module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate)
+    groups = None if checkpoint else _named_groups(model, datamodule, rows)
+    module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups)
     with watch("fit"):
         if not checkpoint:
             steps = tqdm(module.fit_steps(), "Training", disable=None)
@@ -83,33 +94,90 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     with watch("test"):
         if batches:
             trainer.test(module, tqdm(batches, "Scoring", disable=None), verbose=False)
+    if batches:
+        health["masks"] = batches.mask_flaws()
+    if rows and test_rows:
+        health["near_copies"] = find_twins(
+            model, rows[-1], test_rows[-1], (splits.train, splits.test), module.scores, root
+        )
+        log_twins(health["near_copies"], int(module.labels.sum()))
     with watch("write"):
-        write_text(output_dir / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
-        run_folder.write_environment(output_dir)
-        if batches:
-            _write_scores(output_dir, module, batches, datamodule.dataset.files_root)
+        _write(cfg, output_dir, module, batches, root)
     summary = summarize(cfg, category, module, batches) | watch.seconds()
+    summary["dataset_health"] = health
     write_json(output_dir / run_folder.METRICS, summary)
     print_metrics(summary, output_dir)
-    if batches:
-        draw_pictures(cfg, output_dir, module, batches.samples, datamodule, summary)
-    if cfg.report:
-        write_report(output_dir / run_folder.REPORT, [output_dir])
-        log.info("Report: %s", output_dir / run_folder.REPORT)
+    _illustrate(cfg, output_dir, module, batches, datamodule, summary)
+    cache.log_size()
     return summary
 
 
+def _new_model(cfg: DictConfig, datamodule: AnomalyDataModule, cache: FeatureCache) -> FREModel:
+    """An unfitted model, with the range of levels of the training images."""
+    model, dataset = build_model(cfg), datamodule.dataset
+    paths = [sample.path for sample in datamodule.splits.train]
+    model.intensity = find_intensity(
+        dataset.intensity, paths, dataset.files_root, datamodule.n_threads, cache.cache_dir
+    )
+    return model
+
+
 def _extract(
-    cfg: DictConfig, model: FREModel, datamodule: AnomalyDataModule, trainer: pl.Trainer
-) -> tuple[list[CachedRows], FeatureBatches | None]:
-    """The training features of each layer, unless the model is fitted, and the test images."""
-    cache = FeatureCache(cfg.paths.cache_dir)
+    cfg: DictConfig,
+    model: FREModel,
+    datamodule: AnomalyDataModule,
+    cache: FeatureCache,
+    trainer: pl.Trainer,
+) -> tuple[list[CachedRows], list[CachedRows], FeatureBatches | None]:
+    """Features of each layer, those of training unless the model is fitted; the test images."""
     rows = [] if model.is_fitted else load_features("train", model, datamodule, cache, trainer)
     if not datamodule.splits.test:
-        return rows, None
+        return rows, [], None
     features = load_features("test", model, datamodule, cache, trainer)
     mask_size = None if cfg.metrics.size == "mask" else model.image_size
-    return rows, load_test_batches(features, datamodule, mask_size, cache)
+    return rows, features, load_test_batches(features, datamodule, mask_size, cache)
+
+
+def _named_groups(
+    model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
+) -> Tensor | None:
+    """The group `(N,)` of each training image that was read, if the user names groups."""
+    paths = [datamodule.splits.train[index].path for index in rows[0].indices]
+    names = name_groups(model.calibration.groups, paths, datamodule.dataset.files_root)
+    if names is None:
+        return None
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    return torch.tensor([numbers[name] for name in names])
+
+
+def _write(
+    cfg: DictConfig,
+    folder: Path,
+    module: FREModule,
+    batches: FeatureBatches | None,
+    root: Path,
+) -> None:
+    """Write what made the run, and the results of its test."""
+    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
+    run_folder.write_environment(folder)
+    if batches:
+        _write_scores(folder, module, batches, root)
+
+
+def _illustrate(
+    cfg: DictConfig,
+    folder: Path,
+    module: FREModule,
+    batches: FeatureBatches | None,
+    datamodule: AnomalyDataModule,
+    summary: dict[str, Any],
+) -> None:
+    """Draw what the configuration asks for, and write the report."""
+    if batches:
+        draw_pictures(cfg, folder, module, batches.samples, datamodule, summary)
+    if cfg.report:
+        write_report(folder / run_folder.REPORT, [folder])
+        log.info("Report: %s", folder / run_folder.REPORT)
 
 
 def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:

@@ -40,6 +40,7 @@ class FREModule(LightningModule):
         shifts: Makes copies of the training features; None if there are none.
         config: Plain containers from which the model can be built again; for checkpoints.
         false_alarm_rate: Stored in the checkpoint; a detector's default.
+        groups: `(N,)` int64 from 0 to G - 1, the group of each training image, if named.
 
     Attributes:
         scores: `(N,)` image scores of the test images; empty before a test.
@@ -56,6 +57,7 @@ class FREModule(LightningModule):
         shifts: CellShifts | None,
         config: Mapping[str, Any],
         false_alarm_rate: float,
+        groups: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -66,6 +68,7 @@ class FREModule(LightningModule):
         self._shifts = shifts
         self._config = config
         self._false_alarm_rate = false_alarm_rate
+        self._groups = groups
 
     def fit_steps(self) -> list[tuple[int, int, int]]:
         """The steps of `fit`: number of a reducer, first epoch, last epoch + 1.
@@ -85,7 +88,8 @@ class FREModule(LightningModule):
         """Fit everything with a closed form, on the trainer's device."""
         if stage != "fit":
             return
-        self.model.fit(self._train_rows, self.trainer.strategy.root_device, self._shifts)
+        device = self.trainer.strategy.root_device
+        self.model.fit(self._train_rows, device, self._shifts, self._groups)
         if not isinstance(self.model.reducers[0], GradientReducer):
             self.trainer.fit_loop.max_epochs = 0
 
@@ -121,8 +125,9 @@ class FREModule(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the model's own state and configuration."""
         state = checkpoint["state_dict"] = self.model.state_dict()
+        model = self.model
         checkpoint[PAYLOAD_KEY] = describe(
-            self._config, self.model.n_train, self._false_alarm_rate, state
+            self._config, model.n_train, self._false_alarm_rate, model.intensity, state
         )
 
     def on_test_start(self) -> None:

@@ -31,7 +31,8 @@ def draw_pictures(
     scores, model, n_threads = module.scores, module.model, datamodule.n_threads
     to_maps, size = model.anomaly_maps_of, model.image_size
     threshold = summary.get("pixel_threshold")
-    artist = PanelArtist(samples, module.error_maps, to_maps, size, n_threads, threshold)
+    maps, intensity = module.error_maps, model.intensity
+    artist = PanelArtist(samples, maps, to_maps, size, intensity, n_threads, threshold)
     pixels = module.pixel_metrics.total.kinds()
     counts = {"image": count(scores, module.labels), "pixel": (pixels.defects, pixels.good)}
     for logger in module.loggers:

@@ -9,6 +9,7 @@ from omegaconf import DictConfig
 
 from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.module import FREModule
+from fre_lightning.images.notices import n_outside
 from fre_lightning.scoring.threshold import decision_metrics
 
 
@@ -29,7 +30,10 @@ def summarize(
         "scoring": model.scoring.name,
         "n_components": sum(ranks),
         **({"n_components_each": ranks} if len(ranks) > 1 else {}),
+        **({"intensity": model.intensity._asdict()} if model.intensity else {}),
+        **({"n_outside_intensity": n_outside()} if n_outside() else {}),
         "n_train": model.n_train,
+        **({"n_groups": model.calibration.n_groups} if model.calibration.n_groups else {}),
         "n_test": len(batches.samples) if batches else 0,
         "seed": cfg.seed,
         "tags": list(cfg.tags),

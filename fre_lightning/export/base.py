@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,10 +14,11 @@ from torch.export import ExportedProgram
 
 from fre_lightning.errors import ConfigError
 
-Images = NDArray[np.uint8]
+Images = NDArray[Any]
+"""`(N, H, W, 3)`: uint8, or float32 in the units of a range of levels."""
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 Runner = Callable[[Images], Outputs]
-"""Maps `(N, H, W, 3)` uint8 images to scores `(N,)` and anomaly maps `(N, h, w)`."""
+"""Maps images to scores `(N,)` and anomaly maps `(N, h, w)`."""
 
 METADATA_KEY = "fre_lightning"
 """The key of the description, JSON, in a model file."""

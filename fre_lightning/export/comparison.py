@@ -15,6 +15,7 @@ from omegaconf import DictConfig
 from fre_lightning.detector.model import FREModel
 from fre_lightning.errors import ExportError
 from fre_lightning.export.base import Images, Outputs, Runner
+from fre_lightning.images.intensity import Intensity, in_units, to_levels
 from fre_lightning.images.resizing import resize
 
 _BATCH = 3
@@ -26,16 +27,27 @@ def reference(model: FREModel) -> Runner:
 
     def run(images: Images) -> Outputs:
         with torch.inference_mode():
-            pixels = [resize(image, model.image_size) for image in images]
+            pixels = [
+                resize(np.ascontiguousarray(to_levels(image, model.intensity)), model.image_size)
+                for image in images
+            ]
             scores, anomaly_maps = model(torch.stack(pixels))
         return scores.numpy(), anomaly_maps.numpy()
 
     return run
 
 
-def resized(images: Sequence[Images], size: tuple[int, int]) -> list[Images]:
-    """Resize `(H, W, 3)` images as training images are resized."""
-    return [np.ascontiguousarray(resize(image, size).permute(1, 2, 0).numpy()) for image in images]
+def resized(
+    images: Sequence[Images], size: tuple[int, int], intensity: Intensity | None = None
+) -> list[Images]:
+    """Resize `(H, W, 3)` images as training images are resized, in their own units."""
+    levels = (np.ascontiguousarray(to_levels(image, intensity)) for image in images)
+    small = [np.ascontiguousarray(resize(each, size).permute(1, 2, 0).numpy()) for each in levels]
+    return (
+        [in_units(each, intensity._replace(deep_only=True)) for each in small]
+        if intensity
+        else small
+    )
 
 
 def check_parity(
@@ -44,6 +56,7 @@ def check_parity(
     exported: Runner,
     images: Sequence[Images],
     sizes: tuple[tuple[int, int], tuple[int, int] | None],
+    intensity: Intensity | None = None,
 ) -> dict[str, Any]:
     """Compare a file with PyTorch: on images of one size, then on their own sizes as well.
 
@@ -53,6 +66,7 @@ def check_parity(
         exported: The file.
         images: `(H, W, 3)` each, of any sizes.
         sizes: `(h, w)` of the model's images, and `(H, W)` of the file's; None: any size.
+        intensity: The model's range of levels.
 
     Returns:
         Differences and tolerances.
@@ -62,7 +76,7 @@ def check_parity(
     """
     model_size, file_size = sizes
     tolerance = cfg.half_tolerance if cfg.half_reducer else cfg.tolerance
-    parts = {"": (resized(images, file_size or model_size), tolerance)}
+    parts = {"": (resized(images, file_size or model_size, intensity), tolerance)}
     if file_size is None:
         parts["from_any_size_"] = (list(images), max(tolerance, cfg.resize_tolerance))
     report: dict[str, Any] = {}

@@ -31,7 +31,7 @@ def describe(
         "input": {
             "name": INPUT,
             "shape": ["N", *(size or ["H", "W"]), 3],
-            "dtype": "uint8",
+            "dtype": "float32" if model.intensity else "uint8",
             "layout": "NHWC",
             "color": "RGB",
             "size": list(size) if size else "any",
@@ -40,6 +40,7 @@ def describe(
             OUTPUTS[0]: {"shape": ["N"], "dtype": "float32"},
             OUTPUTS[1]: {"shape": ["N", *model.image_size], "dtype": "float32"},
         },
+        "intensity": model.intensity and list(model.intensity[:2]),
         "image_size": list(model.image_size),
         "resize": cfg.resize,
         "threshold": thresholds and thresholds.image,

@@ -19,6 +19,8 @@ OUTPUTS = ("score", "anomaly_map")
 class DetectorGraph(nn.Module):
     """A detector for images as other programs hold them: `(N, H, W, 3)` uint8, RGB.
 
+    If it was trained on a range of levels, images are float32 in the units of its training images.
+
     Args:
         model: From `exportable`.
         resize: Resizes images to the model's size; None if they have it.
@@ -36,6 +38,10 @@ class DetectorGraph(nn.Module):
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
         """Scores `(N,)` and anomaly maps `(N, h, w)`, at the model's image size."""
+        if self.model.intensity:
+            low, high, _ = self.model.intensity
+            scaled = (images - low) * (255.0 / (high - low))
+            images = scaled.round().clamp(0, 255).to(torch.uint8)  # as `to_levels`
         planes = self.resize(images) if self.resize else images.permute(0, 3, 1, 2)
         scores, anomaly_maps = self.model(planes)
         return scores, anomaly_maps
@@ -89,7 +95,8 @@ def record(graph: DetectorGraph) -> ExportedProgram:
         sizes |= {1: Dim("height", min=2), 2: Dim("width", min=2)}
         height, width = graph.model.image_size
         input_size = (height + 2, width + 3)  # unlike each other and the model's
-    example = torch.zeros(2, *input_size, 3, dtype=torch.uint8)
+    dtype = torch.float32 if graph.model.intensity else torch.uint8
+    example = torch.zeros(2, *input_size, 3, dtype=dtype)
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.export.export(graph, (example,), dynamic_shapes=({**sizes},))

@@ -16,6 +16,7 @@ from fre_lightning.export.comparison import check_parity, compare_latency, refer
 from fre_lightning.export.description import describe, file_facts, print_report
 from fre_lightning.export.graph import DetectorGraph, exportable, record
 from fre_lightning.export.lanczos import LanczosResize
+from fre_lightning.export.memory import memory_per_size
 from fre_lightning.export.onnx import Onnx
 from fre_lightning.export.openvino import OpenVINO
 from fre_lightning.export.samples import load_samples
@@ -27,6 +28,8 @@ from fre_lightning.scoring.threshold import check_rate
 log = logging.getLogger(__name__)
 
 _REPORT = "export.json"
+_MOST_PER_SIZE = 1.0
+"""Megabytes that a runtime may keep for each size of images without a word."""
 
 FORMATS: dict[str, Format] = {kind.name: kind() for kind in (Onnx, OpenVINO, TorchExport)}
 """The file formats, by their name on the command line."""
@@ -51,8 +54,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         check_rate(cfg.false_alarm_rate)
     output_dir = make_output_dir(cfg.paths.output_dir)
     path = Path(cfg.checkpoint).expanduser()
-    source, images = load_samples(cfg.images, path, cfg.n_images)
     checkpoint = read_checkpoint(path)
+    source, images = load_samples(cfg.images, path, cfg.n_images, checkpoint.intensity)
     rate = checkpoint.false_alarm_rate if cfg.false_alarm_rate is None else cfg.false_alarm_rate
     model = restore_model(checkpoint)
     resize = LanczosResize(model.image_size, input_size) if cfg.resize else None
@@ -67,9 +70,11 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         expected, exported = reference(model), file_format.load(folder / file_format.files[0])
         log.info("Comparing it with PyTorch on %d images (%s)", len(images), source)
-        parity = check_parity(cfg, expected, exported, images, (model.image_size, size))
-        image = resized(images[:1], size)[0] if size else images[0]
+        sizes, intensity = (model.image_size, size), model.intensity
+        parity = check_parity(cfg, expected, exported, images, sizes, intensity)
+        image = resized(images[:1], size, intensity)[0] if size else images[0]
         latency = compare_latency(cfg, expected, exported, image)
+        growth = memory_per_size(exported, images[0]) if size is None else None
         files = {name: file_facts(folder / name) for name in file_format.files}
         for name in file_format.files:
             (folder / name).replace(output_dir / name)
@@ -79,9 +84,17 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         **about,
         "parity": {"images": source, "n_images": len(images), **parity},
         "latency": latency,
+        "megabytes_per_size": growth,
         "seconds_export": round(seconds, 3),
     }
     write_json(output_dir / _REPORT, report)
+    if growth is not None and growth >= _MOST_PER_SIZE:
+        log.warning(
+            "%s keeps some %.1f MB for each new size of images. In a service that meets many, fix "
+            "the size: input_size=[HEIGHT,WIDTH].",
+            file_format.name,
+            growth,
+        )
     print_report(report, f"{', '.join([*files, _REPORT])} in {output_dir}")
     return report
 

@@ -37,7 +37,11 @@ class OpenVINO(Format):
     def load(self, path: Path) -> Runner:
         """Compile the network to compute in float32; some CPUs' default is less."""
         ov = import_openvino()
-        settings = {"INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY"}
+        settings = {
+            "INFERENCE_PRECISION_HINT": "f32",
+            "PERFORMANCE_HINT": "LATENCY",
+            "CPU_RUNTIME_CACHE_CAPACITY": "0",  # else it keeps more of each new size of images
+        }
         compiled = ov.Core().compile_model(path, "CPU", settings)
 
         def run(images: Images) -> Outputs:

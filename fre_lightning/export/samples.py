@@ -7,13 +7,15 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from omegaconf import OmegaConf
-from PIL import Image
 
-from fre_lightning.config import build
+from fre_lightning.config import build_stored
 from fre_lightning.datasets import Synthetic
 from fre_lightning.datasets.listing import is_image_name, list_images_below
 from fre_lightning.errors import ConfigError, FREError, UnreadableImageError
-from fre_lightning.images.reading import DECODING_ERRORS, reason_of, to_8_bit
+from fre_lightning.export.base import Images
+from fre_lightning.images.decoding import DECODING_ERRORS, decode_file
+from fre_lightning.images.intensity import Intensity, in_units, to_levels
+from fre_lightning.images.reading import reason_of
 
 log = logging.getLogger(__name__)
 
@@ -21,8 +23,8 @@ _DRAWN_SIDES = (300, 260)
 
 
 def load_samples(
-    images: str | None, checkpoint: Path, n_images: int
-) -> tuple[str, list[NDArray[np.uint8]]]:
+    images: str | None, checkpoint: Path, n_images: int, intensity: Intensity | None = None
+) -> tuple[str, list[Images]]:
     """Load images to compare on.
 
     Args:
@@ -30,9 +32,11 @@ def load_samples(
             its `config.yaml` names a dataset that exists, else for drawn images.
         checkpoint: A run's folder or its file.
         n_images: At most this many, evenly spread.
+        intensity: The detector's range of levels.
 
     Returns:
-        Their origin, for the report, and the images: `(H, W, 3)` uint8 each, RGB.
+        Their origin, for the report, and the images: `(H, W, 3)` each, RGB; uint8, or float32 in
+        the files' units if there is a range of levels.
 
     Raises:
         ConfigError: If a folder or glob holds no images.
@@ -48,9 +52,10 @@ def load_samples(
         source, paths = "the run's test images", _test_images(folder / "config.yaml")
     if not paths:
         log.warning("The run's test images are missing. Using drawn ones; images=FOLDER is better.")
-        return "drawn", [_draw(index) for index in range(n_images)]
+        drawn = [_draw(index) for index in range(n_images)]
+        return "drawn", [in_units(image, intensity) if intensity else image for image in drawn]
     n_images = min(n_images, len(paths))
-    return source, [_decode(paths[i * len(paths) // n_images]) for i in range(n_images)]
+    return source, [_decode(paths[i * len(paths) // n_images], intensity) for i in range(n_images)]
 
 
 def _find_images(images: str) -> list[Path]:
@@ -69,16 +74,19 @@ def _test_images(config: Path) -> list[Path]:
     if not config.is_file():
         return []
     try:
-        return [sample.path for sample in build(OmegaConf.load(config).dataset).scan().test]
+        dataset = build_stored("dataset", OmegaConf.load(config))
+        return [sample.path for sample in dataset.scan().test]
     except FREError as error:
         log.info("%s", error)
         return []
 
 
-def _decode(path: Path) -> NDArray[np.uint8]:
+def _decode(path: Path, intensity: Intensity | None) -> Images:
     try:
-        with Image.open(path) as image:
-            return np.array(to_8_bit(image).convert("RGB"))
+        values = decode_file(path)
+        values = to_levels(values, None, str(path)) if intensity is None else values
+        values = values if values.ndim == 3 else np.repeat(values[..., None], 3, axis=2)
+        return in_units(values, intensity) if intensity else values
     except DECODING_ERRORS as error:
         msg = f"{path} cannot be read as an image ({reason_of(error)}). Give other images=..."
         raise UnreadableImageError(msg) from error
@@ -88,6 +96,6 @@ def _draw(index: int) -> NDArray[np.uint8]:
     """Draw a part, which has the structure that noise lacks."""
     height, width = _DRAWN_SIDES
     category = ("fabric", "gear", "leather", "metal")[index % 4]
-    drawing = Synthetic(Path(), category, False, height, 0, 0, 0, seed=0)
+    drawing = Synthetic(Path(), category, False, "auto", height, 0, 0, 0, seed=0)
     image, _ = drawing.draw("test", "good", index)
     return np.ascontiguousarray(image[:, :width])

@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import logging
+import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,20 @@ class FeatureCache:
                 "paths.cache_dir=DIR."
             )
             raise CacheError(msg) from error
+
+    def log_size(self, least: int = 5 * 10**9) -> None:
+        """Say how large the folder is, if it takes at least so many bytes."""
+        n_bytes = 0
+        for folder, _, names in os.walk(self.cache_dir):
+            for name in names:
+                with contextlib.suppress(OSError):  # another process may remove it
+                    n_bytes += (Path(folder) / name).stat().st_size
+        if n_bytes >= least:
+            log.info(
+                "The feature cache %s takes %.1f GB; delete what you like of it at any time.",
+                self.cache_dir,
+                n_bytes / 1e9,
+            )
 
 
 def _folder_name(entry: CacheEntry) -> str:

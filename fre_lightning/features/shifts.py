@@ -1,10 +1,14 @@
 """Augmentation for few training images: copies of their feature maps, shifted by one cell."""
 
+import logging
+
 import numpy as np
 from numpy.typing import NDArray
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import Rows
+
+log = logging.getLogger(__name__)
 
 # Shifts of the copies in rows and columns: none, then to the four sides, then to the corners.
 _SHIFTS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1), (-1, -1), (-1, 1), (1, -1), (1, 1))
@@ -24,22 +28,45 @@ class CellShifts:
 
     Args:
         max_images: With more training images than this there are no copies.
+        max_rows: The most maps, copies included, of all subspaces of a layer together: those of
+            tiles take as much time and memory each as that of a whole image.
 
     Raises:
-        ConfigError: If it is negative.
+        ConfigError: If one is negative.
     """
 
-    def __init__(self, max_images: int) -> None:
-        if max_images < 0:
-            msg = f"augmentation.max_images={max_images} must not be negative."
-            raise ConfigError(msg)
+    def __init__(self, max_images: int, max_rows: int) -> None:
+        for name, number in (("max_images", max_images), ("max_rows", max_rows)):
+            if number < 0:
+                msg = f"augmentation.{name}={number} must not be negative."
+                raise ConfigError(msg)
         self.max_images = max_images
+        self.max_rows = max_rows
 
-    def n_copies(self, n_images: int, size: tuple[int, int]) -> int:
-        """How many copies of maps `(h, w)` there are, the original included: 9, 5 or 1."""
+    def n_copies(self, n_images: int, size: tuple[int, int], n_subspaces: int = 1) -> int:
+        """How many copies of maps there are, the original included: 9, 5 or 1.
+
+        Args:
+            n_images: Maps that each subspace learns from.
+            size: `(h, w)` of a map.
+            n_subspaces: Subspaces of the layer.
+        """
         if n_images > self.max_images or max(size) == 1:
             return 1
-        return len(_SHIFTS) if n_images <= _MAX_FOR_DIAGONALS else _N_FOUR_SIDED
+        wanted = len(_SHIFTS) if n_images <= _MAX_FOR_DIAGONALS else _N_FOUR_SIDED
+        affordable = self.max_rows // (n_images * n_subspaces)
+        copies = next((n for n in (len(_SHIFTS), _N_FOUR_SIDED) if n <= min(wanted, affordable)), 1)
+        if copies < wanted:
+            log.info(
+                "%d shifted copies of each map, not %d: %d subspaces of %d images would exceed "
+                "augmentation.max_rows=%d",
+                copies,
+                wanted,
+                n_subspaces,
+                n_images,
+                self.max_rows,
+            )
+        return copies
 
 
 def shifted_copies(maps: NDArray[np.float32], n_copies: int) -> list[Rows]:

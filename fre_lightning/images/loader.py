@@ -11,6 +11,7 @@ from torch import Tensor
 
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.reading import read_image
 from fre_lightning.threads import map_ahead, thread_pool
 
@@ -42,6 +43,7 @@ class ImageLoader:
         batch_size: Images per batch; the last may have fewer.
         n_threads: Number of decoding threads.
         first: Position of the first sample.
+        intensity: The range of the images' levels, as of `read_image`.
         skip_unreadable: Whether images that cannot be decoded are left out with a warning.
         pin_memory: Whether batches lie in pinned memory, from which a GPU copies faster.
     """
@@ -52,6 +54,7 @@ class ImageLoader:
     n_threads: int
     _: KW_ONLY
     first: int = 0
+    intensity: Intensity | None = None
     skip_unreadable: bool = False
     pin_memory: bool = False
 
@@ -78,7 +81,7 @@ class ImageLoader:
 
     def _read(self, index: int) -> Tensor | None:
         try:
-            return read_image(self.samples[index].path, self.image_size)
+            return read_image(self.samples[index].path, self.image_size, self.intensity)
         except UnreadableImageError as error:
             if not self.skip_unreadable:
                 raise

@@ -9,8 +9,10 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import DatasetError
-from fre_lightning.images.notices import name_of, orientation
-from fre_lightning.images.reading import DECODING_ERRORS, reason_of, to_8_bit
+from fre_lightning.images.decoding import DECODING_ERRORS, decode, opaque
+from fre_lightning.images.header import header_of, read_header
+from fre_lightning.images.intensity import to_levels
+from fre_lightning.images.reading import reason_of
 from fre_lightning.images.resizing import resize_map
 
 _FORMAT = "as an 8-bit PNG: 0 for good pixels, 255 for defective ones."
@@ -52,34 +54,41 @@ def read_mask(
 
 def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
     """The mask as `(H, W)` in 0..1, after a check of its size."""
+    image = read_header(image_path)
     try:
-        with Image.open(mask_path) as mask, Image.open(image_path) as image:
+        with Image.open(mask_path) as opened:
+            mask = header_of(opened)
             if mask.size == image.size:
-                return _scale_levels(mask)
-            advice = "Save the mask at the image's size, without borders."
-            turned = [name_of(file) for file in (image, mask) if orientation(file) > 4]
-            if turned and mask.size == image.size[::-1]:
-                advice = (
-                    f"Viewers turn {turned[0]} by its EXIF orientation, which is ignored here: "
-                    "turn the pixels of all such files (mogrify -auto-orient)."
-                )
-            msg = (
-                f"The mask {mask_path} is {mask.width}x{mask.height} but its image {image_path} is "
-                f"{image.width}x{image.height}. {advice}"
-            )
+                return _scale_levels(opened)
     except DECODING_ERRORS as error:
         msg = (
             f"The mask {mask_path} of {image_path} cannot be read ({reason_of(error)}). "
             f"Save it again {_FORMAT}"
         )
         raise DatasetError(msg) from error
+    advice = "Save the mask at the image's size, without borders."
+    pairs = ((image_path, image), (mask_path, mask))
+    turned = [path for path, header in pairs if header.orientation > 4]
+    if turned and mask.size == image.size[::-1]:
+        advice = (
+            f"Viewers turn {turned[0]} by its EXIF orientation, which is ignored here: "
+            "turn the pixels of all such files (mogrify -auto-orient)."
+        )
+    (mask_height, mask_width), (height, width) = mask.size, image.size
+    msg = (
+        f"The mask {mask_path} is {mask_width}x{mask_height} but its image {image_path} is "
+        f"{width}x{height}. {advice}"
+    )
     raise DatasetError(msg)
 
 
 def _scale_levels(mask: Image.Image) -> NDArray[np.float32]:
     """A mask's levels as `(H, W)` in 0..1; the highest level shows which one stands for 1."""
-    integer = mask.mode.startswith("I")
-    values = np.asarray(mask if integer else to_8_bit(mask, background="black"))  # unmarked
+    if header_of(mask).is_deep:
+        values = decode(mask)
+        values = to_levels(values, None) if values.dtype.kind == "f" else values
+    else:
+        values = np.asarray(opaque(mask, background="black"))  # unmarked
     if values.ndim == 3:
         if mask.mode == "P" and np.ptp(values, axis=-1).any():
             return np.asarray(mask).astype(bool).astype(np.float32)

@@ -8,6 +8,7 @@ from PIL import ExifTags, Image
 log = logging.getLogger(__name__)
 
 _given: dict[str, object] = {}
+_outside: list[str] = []
 
 
 def warn_once(message: str, *values: object) -> None:
@@ -18,8 +19,9 @@ def warn_once(message: str, *values: object) -> None:
 
 
 def start_run() -> None:
-    """Let each warning be given again."""
+    """Let each warning be given again, and count from 0."""
     _given.clear()
+    _outside.clear()
 
 
 def name_of(image: Image.Image) -> str:
@@ -49,13 +51,13 @@ def check_header(image: Image.Image) -> None:
         )
 
 
-def check_16_bit(highest: int, name: str = "An array") -> None:
+def check_16_bit(highest: int, name: str) -> None:
     """Warn of values of 14 bits or fewer, as of many cameras, in an image of 16."""
     if 0 < highest < 2**14:
         warn_once(
-            "%s has 16 bits, but its highest level is %d of 65535. All such images are divided by "
-            "257, so that this one keeps some %d of 256 grey levels; multiply them all, those for "
-            "training too, by one factor that uses the whole range.",
+            "%s has 16 bits, but its highest level is %d of 65535. The detector knows 8 bits only, "
+            "so that such images are divided by 257, and this one keeps some %d of 256 grey "
+            "levels. Train it on images of the same depth.",
             name,
             highest,
             highest // 256 + 1,
@@ -66,10 +68,29 @@ def check_range(low: float, high: float, name: str) -> None:
     """Warn of floating point values outside 0..1."""
     if not (low >= 0 and high <= 1):
         warn_once(
-            "%s holds floating point values of %g to %g. Where one exceeds 1 they count as 0..255, "
-            "are rounded, and are cut outside; scale all images, those for training too, to 0..1 "
-            "by one factor.",
+            "%s holds floating point values of %g to %g. The detector knows 8 bits only: where one "
+            "exceeds 1 they count as 0..255, are rounded, and are cut outside. Train it on images "
+            "of the same kind.",
             name,
             low,
             high,
         )
+
+
+def count_outside(name: str, lowest: float, highest: float, low: float, high: float) -> None:
+    """Count an image whose levels lie outside of the range of training, and warn of the first."""
+    _outside.append(name)
+    warn_once(
+        "%s has levels from %g to %g, outside of %g to %g, the range of the training images: they "
+        "are cut. Its exposure or depth is another.",
+        name,
+        lowest,
+        highest,
+        low,
+        high,
+    )
+
+
+def n_outside() -> int:
+    """The number of images of this run that `count_outside` counted."""
+    return len(_outside)

@@ -1,7 +1,6 @@
 """Image files to tensors: decode and resize."""
 
 import os
-import struct
 import warnings
 from pathlib import Path
 
@@ -11,20 +10,11 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.notices import check_16_bit, check_header, check_range, name_of
+from fre_lightning.images.decoding import DECODING_ERRORS, decode, decode_file, opaque
+from fre_lightning.images.header import header_of
+from fre_lightning.images.intensity import Intensity, to_levels
+from fre_lightning.images.notices import name_of
 from fre_lightning.images.resizing import resize
-
-DECODING_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    struct.error,
-    Image.DecompressionBombError,
-)
-"""Pillow's errors for files that are missing, damaged, no images or absurdly large."""
-
-_PNG_BANDS = {"L": (), "RGB": (3,)}
 
 # Line-scan cameras do take images of 90 million pixels; twice as many are still an error. This is
 # set once because it is not safe to change the filters around each image in threads.
@@ -41,7 +31,9 @@ def reason_of(error: BaseException) -> str:
     return reason
 
 
-def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
+def read_image(
+    path: Path, image_size: tuple[int, int], intensity: Intensity | None = None
+) -> Tensor:
     """Decode an image file and resize it with Lanczos.
 
     Pixels are read as they are stored, in masks too: an orientation in EXIF data is ignored, with a
@@ -49,9 +41,10 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     read, with a warning.
 
     Args:
-        path: A file that Pillow can read; any mode, any size up to some 179 million pixels, or
-            the number in the environment variable `FRE_MAX_PIXELS`.
+        path: A file that Pillow can read, a TIFF or a `.npy` array; any mode and depth, any size up
+            to some 179 million pixels, or the number in the environment variable `FRE_MAX_PIXELS`.
         image_size: `(H, W)` of the result.
+        intensity: The range of its levels; None as `to_levels` says.
 
     Returns:
         `(3, H, W)` uint8, RGB; greyscale is repeated.
@@ -60,13 +53,8 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
         UnreadableImageError: If the file is missing, truncated or no image.
     """
     try:
-        with Image.open(path) as opened:
-            check_header(opened)
-            levels = decode_png(opened, path)
-            if levels is None:
-                levels = np.array(to_8_bit(opened))
         # Grey is repeated after the resize, to resize a third of the data.
-        resized = resize(levels, image_size)
+        resized = resize(read_levels(path, intensity), image_size)
     except DECODING_ERRORS as error:
         msg = (
             f"{path} cannot be read as an image ({reason_of(error)}). Repair or remove the file, "
@@ -76,57 +64,17 @@ def read_image(path: Path, image_size: tuple[int, int]) -> Tensor:
     return resized.expand(3, -1, -1)
 
 
-def to_8_bit(image: Image.Image, background: str = "white") -> Image.Image:
-    """Convert a Pillow image to 8-bit grey (`L`) if it is grey, else to RGB.
+def read_levels(path: Path, intensity: Intensity | None = None) -> NDArray[np.uint8]:
+    """Decode an image file to 8 bits: `(h, w)`, or `(h, w, 3)` RGB.
 
-    Transparent images are laid on the background: viewers do not show colours under alpha 0 either.
-    16-bit greyscale keeps its top 8 bits; Pillow's own conversion clips it at 255. 32-bit integers
-    count as 16-bit data, because Pillow reads some 16-bit files so. Floating point values count as
-    0..1 if none exceeds 1, else as 0..255. Images that lose most of their levels so are warned of.
+    Raises:
+        One of `DECODING_ERRORS`: If the file is missing, damaged or no image.
     """
-    is_deep = ";16" in str(getattr(image, "tile", ())[:1])  # known before it is decoded
-    if image.mode.startswith("I"):
-        values = np.asarray(image, dtype=np.float64)
-        check_16_bit(int(values.max(initial=0.0)), name_of(image))
-        values /= 257.0
-    elif image.mode == "F":
-        values = np.asarray(image, dtype=np.float64)
-        low, high = values.min(initial=0.0), values.max(initial=0.0)
-        check_range(low, high, name_of(image))
-        values = values * 255.0 if high <= 1.0 else values
-    else:
-        mode = "L" if image.mode in {"L", "1", "LA"} else "RGB"
-        if image.has_transparency_data:
-            layer, opaque = image.convert("RGBA"), Image.new(mode, image.size, background)
-            opaque.paste(layer.convert(mode), mask=layer.getchannel("A"))
-            return opaque
-        if is_deep:  # RGB, of which Pillow keeps the upper byte
-            highest = np.asarray(image).max()
-            check_16_bit(int(highest and 256 * int(highest) + 255), name_of(image))
-        return image if image.mode == mode else image.convert(mode)
-    return Image.fromarray(np.clip(np.rint(values), 0, 255).astype(np.uint8))
+    return to_levels(decode_file(path), intensity, str(path))
 
 
-def decode_png(opened: Image.Image, path: Path) -> NDArray[np.uint8] | None:
-    """Decode an 8-bit grey or RGB PNG file by libpng, which undoes PNG's filters with SIMD.
-
-    The levels are the same as Pillow's, in two thirds of the time.
-
-    Args:
-        opened: The file as opened by Pillow, not decoded yet.
-        path: The file.
-
-    Returns:
-        `(H, W)` or `(H, W, 3)`; None for damaged files and all other kinds: Pillow then reads the
-        file or explains its error.
-    """
-    if opened.format != "PNG" or opened.mode not in _PNG_BANDS:
-        return None
-    import imagecodecs  # takes 0.14 s, which runs on cached features save
-
-    try:
-        levels: NDArray[np.uint8] = imagecodecs.png_decode(path.read_bytes())
-    except imagecodecs.PngError:
-        return None
-    shape = (opened.height, opened.width, *_PNG_BANDS[opened.mode])
-    return levels if levels.dtype == np.uint8 and levels.shape == shape else None
+def to_8_bit(image: Image.Image, intensity: Intensity | None = None) -> Image.Image:
+    """Convert an image that Pillow has opened, of any depth, to 8-bit grey (`L`) or RGB."""
+    if intensity is None and not header_of(image).is_deep:
+        return opaque(image)  # not decoded before it must be
+    return Image.fromarray(to_levels(decode(image), intensity, name_of(image)))

@@ -90,7 +90,7 @@ class Tiling(nn.Module):
             return resize_map(maps, full)
         rows, columns = self.grid
         cell_rows, cell_columns = maps.shape[1] // rows, maps.shape[2] // columns
-        (height, width), total = tile_size, maps.new_zeros(len(maps), *full)
+        (height, width), total = tile_size, maps.new_zeros(maps.shape[0], *full)
         weight, tile_weight = maps.new_zeros(full), _tent(tile_size).to(maps)
         for i, top in enumerate(self._offsets(tile_size, 0)):
             for j, left in enumerate(self._offsets(tile_size, 1)):

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from fre_lightning.detector.result import DetectionResult
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.reading import to_8_bit
 from fre_lightning.pictures.colors import colorize, find_color_scale
 
@@ -32,9 +33,11 @@ class Pictures(NamedTuple):
     heat_map: Image.Image
 
 
-def draw_pictures(image: Image.Image, result: DetectionResult) -> Pictures:
+def draw_pictures(
+    image: Image.Image, result: DetectionResult, intensity: Intensity | None = None
+) -> Pictures:
     """An image and its heat map for a screen."""
-    small = to_8_bit(image).convert("RGB")
+    small = to_8_bit(image, intensity).convert("RGB")
     small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
     anomaly_map = torch.from_numpy(result.anomaly_map)
     scale = find_color_scale(result.pixel_threshold, anomaly_map)

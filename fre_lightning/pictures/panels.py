@@ -11,6 +11,7 @@ from tqdm import tqdm
 from fre_lightning.datasets import Sample
 from fre_lightning.datasets.listing import is_image_name
 from fre_lightning.files import relative_path, replacing
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import read_image
 from fre_lightning.pictures.colors import ColorScale, blend, colorize, find_color_scale
@@ -61,11 +62,13 @@ class PanelArtist:
         error_maps: Tensor,
         to_anomaly_maps: Callable[[Tensor], Tensor],
         image_size: tuple[int, int],
+        intensity: Intensity | None,
         n_threads: int,
         pixel_threshold: float | None,
     ) -> None:
         self.samples = samples
         self.n_threads = n_threads
+        self.intensity = intensity
         self._error_maps = error_maps
         self._to_anomaly_maps = to_anomaly_maps
         self._image_size = image_size
@@ -80,7 +83,7 @@ class PanelArtist:
         sample, mask = self.samples[index], None
         if sample.mask_path is not None:
             mask = read_mask(sample.mask_path, sample.path, self._image_size)
-        image = read_image(sample.path, self._image_size)
+        image = read_image(sample.path, self._image_size, self.intensity)
         return draw_panel(image, mask, self.anomaly_map(index), self.scale)
 
 

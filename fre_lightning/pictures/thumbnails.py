@@ -7,18 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from omegaconf import OmegaConf
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 from tqdm import tqdm
 
-from fre_lightning.config import build
+from fre_lightning.config import build_stored
 from fre_lightning.datasets import AnomalyDataset, Sample
 from fre_lightning.errors import FREError
 from fre_lightning.files import relative_path, replacing
+from fre_lightning.images.decoding import DECODING_ERRORS
+from fre_lightning.images.header import read_header
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.masks import read_mask
-from fre_lightning.images.reading import DECODING_ERRORS, to_8_bit
+from fre_lightning.images.reading import read_levels, to_8_bit
 from fre_lightning.pictures.colors import ColorScale, blend, colorize
 from fre_lightning.pictures.overlays import encode
 from fre_lightning.pictures.panels import PanelArtist
@@ -77,7 +79,7 @@ def write_thumbnails(folder: Path, order: Sequence[int], artist: PanelArtist) ->
 
     def write(index: int) -> None:
         sample, anomaly_map = artist.samples[index], artist.anomaly_map(index)
-        encoded = draw_thumbnail(sample, anomaly_map, artist.scale)
+        encoded = draw_thumbnail(sample, anomaly_map, artist.scale, artist.intensity)
         if encoded is not None:
             with replacing(thumbnail_path(folder, index)) as temporary:
                 temporary.write_bytes(encoded)
@@ -87,7 +89,10 @@ def write_thumbnails(folder: Path, order: Sequence[int], artist: PanelArtist) ->
 
 
 def draw_thumbnail(
-    sample: Sample, anomaly_map: Tensor | None = None, scale: ColorScale | None = None
+    sample: Sample,
+    anomaly_map: Tensor | None = None,
+    scale: ColorScale | None = None,
+    intensity: Intensity | None = None,
 ) -> bytes | None:
     """A picture of a test image, as WebP.
 
@@ -95,12 +100,13 @@ def draw_thumbnail(
         sample: The image, and its mask if there is one.
         anomaly_map: `(H, W)` float of any size; None leaves the heat map out.
         scale: Of the heat map's colours.
+        intensity: The range of the image's levels.
 
     Returns:
         The file's content; None if the image or the mask cannot be read.
     """
     try:
-        pixels = _read(sample.path)
+        pixels = _read(sample.path, intensity)
         lines = _outline(sample, pixels.shape[:2])
     except (*DECODING_ERRORS, FREError) as error:
         log.warning("%s is missing from the report: %s", sample.path, error)
@@ -118,18 +124,21 @@ def draw_thumbnail(
     return encode(picture, "WEBP")
 
 
-def draw_from_dataset(config: Mapping[str, Any], paths: Mapping[int, str]) -> dict[int, bytes]:
+def draw_from_dataset(
+    config: Mapping[str, Any], paths: Mapping[int, str], intensity: Intensity | None = None
+) -> dict[int, bytes]:
     """Draw pictures without heat maps, for images without a stored thumbnail.
 
     Args:
         config: The run's resolved configuration.
         paths: Index and path relative to the dataset of each image.
+        intensity: The range of their levels.
 
     Returns:
         The pictures of the images that are still there.
     """
     try:
-        dataset: AnomalyDataset = build(OmegaConf.create({"dataset": config["dataset"]}).dataset)
+        dataset: AnomalyDataset = build_stored("dataset", config)
         samples = {
             relative_path(sample.path, dataset.files_root).as_posix(): sample
             for sample in dataset.scan().test
@@ -137,17 +146,26 @@ def draw_from_dataset(config: Mapping[str, Any], paths: Mapping[int, str]) -> di
     except (FREError, OSError, KeyError) as error:
         log.warning("Pictures are missing, for the dataset cannot be read: %s", error)
         return {}
-    drawn = {i: draw_thumbnail(samples[path]) for i, path in paths.items() if path in samples}
+    drawn = {
+        index: draw_thumbnail(samples[path], intensity=intensity)
+        for index, path in paths.items()
+        if path in samples
+    }
     return {index: picture for index, picture in drawn.items() if picture is not None}
 
 
-def _read(path: Path) -> np.ndarray:
+def _read(path: Path, intensity: Intensity | None) -> np.ndarray:
     """An image, its longer side `SIDE` pixels, `(h, w, 3)` uint8."""
-    with Image.open(path) as image:
-        factor = SIDE / max(image.size)
-        width, height = (max(1, round(side * factor)) for side in image.size)
-        image.draft(image.mode, (2 * width, 2 * height))  # JPEG decodes to a fraction of its size
-        small = to_8_bit(image).resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
+    sides = read_header(path).size
+    height, width = (max(1, round(side * SIDE / max(sides))) for side in sides)
+    if path.suffix.lower() in {".jpg", ".jpeg"}:
+        with Image.open(path) as opened:
+            opened.draft(opened.mode, (2 * width, 2 * height))  # decodes to a fraction of its size
+            image = to_8_bit(opened, intensity)
+            image.load()
+    else:
+        image = Image.fromarray(read_levels(path, intensity))
+    small = image.resize((width, height), Image.Resampling.LANCZOS, reducing_gap=2.0)
     return np.array(small.convert("RGB"))
 
 

@@ -15,6 +15,7 @@ from tqdm import tqdm
 from fre_lightning.detector.detector import Detector, Outcome, load
 from fre_lightning.errors import DatasetError
 from fre_lightning.files import make_output_dir
+from fre_lightning.images.notices import n_outside, start_run
 from fre_lightning.predict.heatmaps import draw_heatmaps
 from fre_lightning.predict.inputs import Inputs, find_inputs
 from fre_lightning.predict.table import PredictionTable
@@ -48,6 +49,7 @@ def run(cfg: DictConfig) -> Summary:
         FREError: For any error that the user can fix. Unreadable images become rows with an error;
             it is an error only if all are unreadable.
     """
+    start_run()
     source = cfg.input if isinstance(cfg.input, str) else [str(entry) for entry in cfg.input]
     inputs = find_inputs(source)
     output_dir = make_output_dir(cfg.paths.output_dir)
@@ -61,6 +63,8 @@ def run(cfg: DictConfig) -> Summary:
     log.info("%s, on %s", detector.description, detector.device)
     summary = judge(detector, inputs, output_dir, heatmaps=cfg.heatmaps)
     _print(summary)
+    if n_outside():
+        log.warning("%d images have levels outside of the range of training.", n_outside())
     if summary.counts and set(summary.counts) == {"unreadable"}:
         msg = f"None of the images could be read; {summary.path} says why."
         raise DatasetError(msg)

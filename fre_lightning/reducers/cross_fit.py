@@ -22,7 +22,11 @@ def draw_folds(n_samples: int, n_folds: int, seed: int = 0) -> Tensor:
 
 @torch.no_grad()
 def held_out_errors(
-    subspace: Subspace, n_components: float, groups: Tensor, folds: Tensor
+    subspace: Subspace,
+    n_components: float,
+    groups: Tensor,
+    folds: Tensor,
+    n_scored: int | None = None,
 ) -> Tensor:
     """Squared error of each training image under the subspace of the images of the other folds.
 
@@ -31,29 +35,35 @@ def held_out_errors(
         n_components: A share of the variance, or a number; a refit of lower rank takes its rank.
         groups: `(D,)` int64, a group from 0 to G - 1 of each feature, for example its position.
         folds: `(N,)` int64, the fold of each image.
+        n_scored: The first so many images are scored: shifted copies, which come last, are only
+            held out. None: all.
 
     Returns:
-        `(N, G)` float32 on the CPU, the sum over each group.
+        `(n_scored, G)` float32 on the CPU, the sum over each group.
 
     Raises:
         FeatureError: If the images of the other folds do not vary.
         ConfigError: If `n_components` is neither a share nor a number.
     """
-    sums = torch.zeros(len(folds), int(groups.max()) + 1, dtype=torch.float64)
+    scored = folds[:n_scored]
+    sums = torch.zeros(len(scored), int(groups.max()) + 1, dtype=torch.float64)
     if subspace.in_sample_space:
         # Residuals are combinations of images: one (N, N) by (N, D) product gives all of them.
-        combinations = torch.zeros_like(subspace.scatter)
-        for fold in torch.unique(folds):
-            kept, from_mean, axes, coordinates = _refit_gram(subspace, folds == fold, n_components)
+        combinations = torch.zeros_like(subspace.scatter[: len(scored)])
+        for fold in torch.unique(scored):
+            kept, from_mean, axes, coordinates = _refit_gram(
+                subspace, folds == fold, n_components, len(scored)
+            )
             from_mean[:, kept] -= _centre((coordinates @ axes.T).T).T
-            combinations[folds == fold] = from_mean
+            combinations[scored == fold] = from_mean
         for columns, block in subspace.features.column_blocks():
             residual = combinations.float() @ (block.to(combinations.device) - block.mean(dim=0))
             sums.index_add_(1, groups[columns], residual.square().double().cpu())
         return sums.float()
-    for fold in torch.unique(folds):
+    is_scored = torch.arange(len(folds)) < len(scored)
+    for fold in torch.unique(scored):
         mean, axes = _refit_scatter(subspace, folds == fold, n_components)
-        for index, values in _rows_of(subspace.features, folds == fold, mean):
+        for index, values in _rows_of(subspace.features, (folds == fold) & is_scored, mean):
             residual = values - values @ axes @ axes.T
             part = torch.zeros(len(index), sums.shape[1], dtype=torch.float64)
             sums[index] = part.index_add_(1, groups, residual.square().cpu())
@@ -104,17 +114,21 @@ def _centre(columns: Tensor) -> Tensor:
 
 
 def _refit_gram(
-    subspace: Subspace, is_held_out: Tensor, n_components: float | None = None
+    subspace: Subspace,
+    is_held_out: Tensor,
+    n_components: float | None = None,
+    n_scored: int | None = None,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The subspace of the kept images, as weights over images.
 
     Returns:
         The indices of the kept images, `(n_kept,)`; weights `(n_held_out, N)` that give each
-        held-out image minus their mean; weights `(n_kept, r)` over the centred kept images that
-        give the axes; and the held-out images' coordinates along them, `(n_held_out, r)`.
+        held-out image (of the first `n_scored`) minus their mean; weights `(n_kept, r)` over the
+        centred kept images that give the axes; and the held-out images' coordinates along them,
+        `(n_held_out, r)`.
     """
     gram = subspace.scatter
-    held_out, kept = is_held_out.nonzero()[:, 0], (~is_held_out).nonzero()[:, 0]
+    held_out, kept = is_held_out[:n_scored].nonzero()[:, 0], (~is_held_out).nonzero()[:, 0]
     from_mean = gram.new_zeros(len(held_out), len(gram))
     from_mean[:, kept] = -1 / len(kept)
     from_mean[torch.arange(len(held_out)), held_out] = 1.0

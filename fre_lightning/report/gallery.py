@@ -62,5 +62,5 @@ def _read_thumbnails(run: StoredRun, order: Sequence[int]) -> dict[int, bytes]:
     encoded = {index: path.read_bytes() for index, path in stored.items() if path.is_file()}
     missing = {index: run.images[index].path for index in order if index not in encoded}
     if missing:
-        encoded |= draw_from_dataset(run.config, missing)
+        encoded |= draw_from_dataset(run.config, missing, run.intensity)
     return encoded

@@ -25,6 +25,7 @@ def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> dict[s
         "run": run,
         "name": name,
         "about": _describe(run.metrics),
+        "flaws": _flaws(run.metrics.get("dataset_health", {})),
         "link": link,
         "tiles": list(_tiles(run)),
         "charts": run_charts(run),
@@ -37,12 +38,29 @@ def _describe(metrics: Mapping[str, Any]) -> str:
     if not metrics:
         return ""
     height, width = metrics["image_size"]
+    grouped = f" in {metrics['n_groups']} groups" if "n_groups" in metrics else ""
     return (
         f"{metrics['model']} {metrics['layers']} ({metrics['weights']}) at {height}×{width}, "  # noqa: RUF001
         f"{metrics['reducer']} with {metrics['n_components']} components, "
-        f"scoring {metrics['scoring']}, fitted on {metrics['n_train']} good images, "
+        f"scoring {metrics['scoring']}, fitted on {metrics['n_train']} good images{grouped}, "
         f"tested on {metrics['n_test']} images"
     )
+
+
+def _flaws(health: Mapping[str, Any]) -> list[str]:
+    """Sentences on what is wrong with the dataset."""
+    near, masks = health.get("near_copies", {}), health.get("masks", {})
+    found = [*health.get("warnings", [])]
+    found += [f"{n} masks are {kind}." for kind, n in masks.items() if n]
+    if near.get("test_defective"):
+        pairs = "; ".join(f"{test} and {train}" for test, train, _ in near["twins"][:3])
+        auroc = near.get("image_auroc_without_twins")
+        without = f" Image AUROC without them: {auroc:.4f}." if auroc is not None else ""
+        found.append(
+            f"{near['test_defective']} defective images show what a good training image shows, for "
+            f"example {pairs}.{without}"
+        )
+    return found
 
 
 def _tiles(run: StoredRun) -> Iterator[tuple[str, str, str]]:

@@ -12,6 +12,7 @@ import yaml
 
 from fre_lightning.errors import ReportError
 from fre_lightning.files import open_text
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.results import run_folder
 
 GROUPS = ("model", "reducer", "dataset", "scoring")
@@ -79,6 +80,11 @@ class StoredRun:
     def threshold(self) -> float | None:
         """The score above which an image is called defective."""
         return self.metrics.get("threshold")
+
+    @property
+    def intensity(self) -> Intensity | None:
+        """The range of levels of the training images."""
+        return Intensity.from_dict(self.metrics.get("intensity"))
 
     def scores(self, label: int) -> list[float]:
         """Scores of the good (0) or the defective (1) test images."""

@@ -10,12 +10,14 @@ from torch import Tensor
 from fre_lightning.errors import ConfigError, DatasetError
 from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
+from fre_lightning.scoring.groups import deal_groups, effective_number
 from fre_lightning.scoring.rule import Scoring
 from fre_lightning.scoring.threshold import find_threshold, n_images_needed
 
 log = logging.getLogger(__name__)
 
 _MIN_IMAGES = 3  # one is held out, and a subspace takes two
+_MIN_GROUPS = 19  # with fewer, a rate of 5 % among groups cannot be observed
 
 
 class Thresholds(NamedTuple):
@@ -36,11 +38,14 @@ class Calibration(FittedBuffers):
     Args:
         n_folds: The number of folds that training images are dealt to; each fold is scored by a
             subspace of the other folds. At most one fold an image.
+        groups: Which images are held out together: `auto`, `none`, or a rule that names them
+            (`fre_lightning.datasets.groups`).
 
     Raises:
         ConfigError: If there are fewer than two folds.
 
     Attributes:
+        n_groups: The number of groups, set by `draw_folds`; None if each image is one of its own.
         image_scores: `(N,)` float32, the score of each training image, or of each later one after
             `refit`; empty before `fit`.
         map_maxima: `(N,)` float32, the highest value of its normalised error map.
@@ -49,16 +54,29 @@ class Calibration(FittedBuffers):
     image_scores: Tensor
     map_maxima: Tensor
 
-    def __init__(self, n_folds: int) -> None:
+    def __init__(self, n_folds: int, groups: str) -> None:
         super().__init__()
         if n_folds < 2:
             msg = f"calibration.n_folds={n_folds} must be at least 2."
             raise ConfigError(msg)
         self.n_folds = n_folds
+        self.groups = str(groups)
+        self.n_groups: int | None = None
         self.add_buffers("image_scores", "map_maxima")
 
-    def draw_folds(self, n_images: int) -> Tensor | None:
-        """The fold of each training image, `(N,)` int64; None if there are too few images."""
+    def draw_folds(self, n_images: int, groups: Tensor | None = None) -> Tensor | None:
+        """The fold of each training image.
+
+        Args:
+            n_images: N.
+            groups: `(N,)` int64 from 0 to G - 1, the group of each image; None if each is its own.
+
+        Returns:
+            `(N,)` int64; None if there are too few images.
+
+        Raises:
+            ConfigError: If all images belong to one group.
+        """
         if n_images < _MIN_IMAGES:
             log.warning(
                 "With %d training images none can be held out: no threshold, and maps are not "
@@ -66,7 +84,25 @@ class Calibration(FittedBuffers):
                 n_images,
             )
             return None
-        return draw_folds(n_images, min(self.n_folds, n_images))
+        if groups is None:
+            return draw_folds(n_images, min(self.n_folds, n_images))
+        self.n_groups = int(groups.max()) + 1
+        if self.n_groups < 2:
+            msg = (
+                f"All {n_images} training images are of one group (calibration.groups="
+                f"{self.groups}), so that none can be held out. Use calibration.groups=none."
+            )
+            raise ConfigError(msg)
+        log.info("Training images: %d in %d groups, held out as such", n_images, self.n_groups)
+        if effective_number(groups) < _MIN_GROUPS:
+            log.warning(
+                "The %d training images are few recordings: %d groups of images that belong "
+                "together. Thresholds hold for parts as in these recordings; those of another day "
+                "may look different.",
+                n_images,
+                self.n_groups,
+            )
+        return deal_groups(groups, self.n_folds)
 
     def fit(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
         """Score held-out training images.

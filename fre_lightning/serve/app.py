@@ -130,7 +130,11 @@ class _Handlers:
         try:
             image = open_image(data, self._limits.max_pixels)
             result = self._detector(image)
-            drawn = draw_pictures(image, result) if as_png or with_pictures else None
+            drawn = (
+                draw_pictures(image, result, self._detector.intensity)
+                if as_png or with_pictures
+                else None
+            )
         except UnreadableImageError as error:
             raise HTTPException(400, str(error)) from error
         if drawn and as_png:

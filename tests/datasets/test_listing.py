@@ -1,4 +1,3 @@
-import logging
 from pathlib import Path
 
 import pytest
@@ -6,9 +5,9 @@ import pytest
 from fre_lightning.datasets import Sample
 from fre_lightning.datasets.listing import (
     attach_masks,
+    find_left_out,
     list_images,
     list_images_below,
-    log_left_out,
     sub_folders,
     walk_images,
 )
@@ -63,17 +62,14 @@ def test_a_folder_that_is_missing_or_cannot_be_listed(folder: Path) -> None:
         list_images(folder / "loop")
 
 
-def test_what_is_left_out_is_said_once(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO)
+def test_what_is_left_out_is_counted(folder: Path) -> None:
     (folder / "sub/deep/@eaDir").mkdir()
     (folder / "sub/deep/picture").touch()
     (folder / "away").mkdir()
     (folder / "away/README.md").touch()
-    log_left_out(list_images_below(folder), folder)
-    assert [record.getMessage() for record in caplog.records] == [
-        "Folders that were left out: .git, @eaDir",
-        "3 files of other kinds were left out: .db, .txt, no ending",
-    ]
+    folders, files = find_left_out(list_images_below(folder), folder)
+    assert folders == {".git", "@eaDir"}
+    assert files == {".db": 1, ".txt": 1, "no ending": 1}
 
 
 def find_mask(root: Path, image: Path, mask_dir: Path) -> Path | None:

@@ -17,6 +17,7 @@ def make(root: Path, **settings: Any) -> Synthetic:
     defaults = {
         "category": "gear",
         "skip_unreadable": False,
+        "intensity": "auto",
         "image_size": 32,
         "n_train": 3,
         "n_test_good": 2,

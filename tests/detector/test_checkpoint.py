@@ -72,7 +72,7 @@ def test_a_malicious_pickle_is_not_run(tmp_path):
 @pytest.mark.parametrize("number", [0, 999, None, "1"])
 def test_another_format_is_told(change, number):
     path = change(lambda content: content[PAYLOAD_KEY].update(format=number))
-    with pytest.raises(CheckpointError, match=f"format {number}.*reads format {FORMAT}"):
+    with pytest.raises(CheckpointError, match=f"format {number}.*reads formats 2 and {FORMAT}"):
         read_checkpoint(path)
 
 

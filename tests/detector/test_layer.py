@@ -28,6 +28,7 @@ def fit(maps, compression="cbrt", *, shared=True, folds=None):
     reducers = [PCA(0.97) for _ in range(tiling.n_subspaces)]
     branch = Branch(ChannelStandardizer(compression), reducers, tiling)
     rows = CachedRows([maps[:5], maps[5:]], [*range(len(maps))], [], False)
+    branch.standardize(rows)
     branch.fit(rows, folds, torch.device("cpu"))
     return branch
 
@@ -67,7 +68,7 @@ def test_without_folds_or_compression_channels_keep_their_scale():
 @pytest.mark.parametrize(("n_tiles", "shared"), [(1, True), (2, True), (2, False)])
 def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_copies):
     maps, n_old, cpu = make_maps(N, n_tiles), 15, torch.device("cpu")
-    shifts = CellShifts(100 if n_copies > 1 else 0)
+    shifts = CellShifts(100 if n_copies > 1 else 0, 10**6)
     new_folds = draw_folds(N - n_old, 3)
 
     def fit_on(part, n_components, folds=None):

@@ -29,7 +29,7 @@ def model():
         for _ in backbone.layers
     ]
     scoring = Scoring("top", "top", 0.2, 0.5, "mean", None, 0.0)
-    return FREModel(backbone, branches, scoring, Calibration(3), tiling)
+    return FREModel(backbone, branches, scoring, Calibration(3, "none"), tiling)
 
 
 def fit(model, images):

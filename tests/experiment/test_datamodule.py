@@ -29,8 +29,8 @@ def test_many_tiles_are_fewer_images_at_a_time():
     datamodule = AnomalyDataModule(Listed(), 32, 1, None)
     datamodule.setup()
     samples = datamodule.splits.train
-    assert datamodule.image_loader(samples, (8, 8), 0, n_tiles=4).batch_size == 8
-    assert datamodule.image_loader(samples, (8, 8), 0, n_tiles=100).batch_size == 1
+    assert datamodule.image_loader(samples, (8, 8), n_tiles=4).batch_size == 8
+    assert datamodule.image_loader(samples, (8, 8), n_tiles=100).batch_size == 1
 
 
 @pytest.mark.parametrize(("batch_size", "limit"), [(0, None), (1, 0)])

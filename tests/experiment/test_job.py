@@ -242,3 +242,14 @@ def test_tiles_have_subspaces_of_their_own_or_one(make_config, shared, reducer):
 def test_an_unknown_metrics_size(make_config):
     with pytest.raises(ConfigError, match="image, mask"):
         run(make_config("metrics.size=screen"))
+
+
+def test_named_groups_are_held_out_together(make_config, tmp_path, mvtec, caplog):
+    names = sorted(path.name for path in (mvtec / "part" / "train" / "good").iterdir())
+    table = tmp_path / "groups.csv"
+    rows = (f"{name},{'AB'[index % 2]}" for index, name in enumerate(names))
+    table.write_text("\n".join(["path,group", *rows]))
+    summary = run(make_config(f"calibration.groups={table}"))
+    assert summary["n_groups"] == 2
+    assert "2 groups" in caplog.text
+    assert summary["threshold"] != run(make_config("calibration.groups=none"))["threshold"]

@@ -1,9 +1,18 @@
+import numpy as np
 import pytest
 import torch
 
-from fre_lightning.export.graph import ExportedReducer
+from fre_lightning.backbones import Scattering
+from fre_lightning.detector.layer import Branch
+from fre_lightning.detector.model import FREModel
+from fre_lightning.export.graph import DetectorGraph, ExportedReducer, exportable, record
+from fre_lightning.export.job import FORMATS
+from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.features.standardizer import ChannelStandardizer
+from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA, Autoencoder
+from fre_lightning.scoring import Calibration, Scoring
 
 
 @pytest.mark.parametrize("kind", ["pca", "ae"])
@@ -22,3 +31,59 @@ def test_it_reconstructs_as_the_reducer_does(kind):
     half = ExportedReducer(reducer, torch.float16)
     assert half.encoder.dtype == torch.float16
     assert 0 < (half(rows) - expected).norm() < 1e-3 * expected.norm()
+
+
+TILINGS = [
+    ([1, 3], 0.125, True),
+    *(
+        pytest.param(tiling, marks=pytest.mark.slow)
+        for tiling in (
+            ([2, 1], 0.5, False),
+            ([2, 2], 0.0, False),
+            ([2, 2], 0.3, True),
+            ([3, 2], 0.125, False),
+        )
+    ),
+]
+
+
+@pytest.fixture(params=TILINGS, ids=str)
+def tiled(request):
+    """A fitted model of tiles, oblong ones, and images that it has not seen."""
+    grid, overlap, shared = request.param
+    backbone = Scattering("scattering", [16, 32], 2, 4, True, 1, "cbrt")
+    tiling = Tiling(grid, overlap, shared)
+    reducers = [PCA(2) for _ in range(tiling.n_subspaces)]
+    branch = Branch(ChannelStandardizer(backbone.compression), reducers, tiling)
+    scoring = Scoring("top", "top", 0.2, 0.5, "mean", None, 0.0)
+    model = FREModel(backbone, [branch], scoring, Calibration(3, "none"), tiling)
+    shape = (10, 3, *model.image_size)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)
+    with torch.inference_mode():
+        (features,) = model.features_of(images[:6])
+    rows = CachedRows([features.numpy()], list(range(6)), [], was_computed=True)
+    model.fit([rows], torch.device("cpu"), None)
+    return model.eval(), images[6:]
+
+
+def test_any_tiling_is_recorded_for_any_number_of_images(tiled):
+    model, images = tiled
+    program = record(DetectorGraph(exportable(model, half_reducer=False), None)).module()
+    for n in (1, 3, 4):
+        found = program(images[:n].permute(0, 2, 3, 1))
+        for part, expected in zip(found, model(images[:n]), strict=True):
+            torch.testing.assert_close(part, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_any_tiling_is_written_in_any_format(tiled, name, tmp_path):
+    model, images = tiled
+    graph = DetectorGraph(exportable(model, half_reducer=False), None)
+    FORMATS[name].write(record(graph), tmp_path, {})
+    exported = FORMATS[name].load(tmp_path / FORMATS[name].files[0])
+    for n in (1, 3):
+        found = exported(images[:n].permute(0, 2, 3, 1).contiguous().numpy())
+        for part, expected in zip(found, model(images[:n]), strict=True):
+            np.testing.assert_allclose(part, expected.numpy(), rtol=1e-4, atol=1e-5)

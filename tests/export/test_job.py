@@ -13,6 +13,7 @@ import torch
 from hydra import compose, initialize_config_dir
 from PIL import Image
 
+import fre_lightning
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
@@ -244,7 +245,6 @@ def test_a_wrong_network_is_found_out(make_config, make_export, tmp_path, monkey
     ("override", "words"),
     [
         ("format=tflite", "choose one of onnx, openvino, torch_export"),
-        ("images=nowhere", "there are no images"),
         ("input_size=[1,2,3]", "height, width"),
         ("false_alarm_rate=2", "between 0 and 1"),
         ("n_images=2", "There is no checkpoint"),
@@ -255,12 +255,41 @@ def test_mistakes_are_told(make_export, override, words):
         run(make_export(override))
 
 
+def test_a_folder_without_images_is_told(make_config, make_export):
+    train(make_config())
+    with pytest.raises(FREError, match="there are no images"):
+        run(make_export("images=nowhere"))
+
+
 def test_drawn_images_stand_in_for_a_dataset_that_is_gone(make_config, make_export, tmp_path):
     train(make_config(model=RESNET))
     (tmp_path / "run/config.yaml").unlink()
     report = run(make_export("format=torch_export", "resize=false", "false_alarm_rate=0.2"))
     assert report["parity"]["images"] == "drawn"
     assert report["false_alarm_rate"] == 0.2
+
+
+@pytest.mark.parametrize(
+    ("name", "is_drawn"),
+    [
+        ("torch_export", False),
+        *(pytest.param(name, True, marks=pytest.mark.slow) for name in FORMATS),
+    ],
+)
+def test_deep_images_are_given_in_their_own_units(
+    make_config, make_export, deep_mvtec, tmp_path, name, is_drawn
+):
+    train(make_config())
+    if is_drawn:
+        (tmp_path / "run/config.yaml").unlink()
+    report = run(make_export(f"format={name}"))
+    assert (report["intensity"], report["input"]["dtype"]) == ([0.0, 4095.0], "float32")
+    path = deep_mvtec / "part/test/dent/000.png"
+    values = np.array(Image.open(path)).astype(np.float32)
+    exported = FORMATS[name].load(tmp_path / "exported" / FORMATS[name].files[0])
+    scores, _ = exported(np.repeat(values[None, ..., None], 3, axis=3))
+    expected = fre_lightning.load(tmp_path / "run", device="cpu")(path).score
+    np.testing.assert_allclose(scores, expected, rtol=1e-4)
 
 
 def examples():

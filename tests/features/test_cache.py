@@ -203,3 +203,15 @@ def test_entries_of_the_same_items_are_completed_together(cache):
     np.testing.assert_array_equal(stored(second), ROWS + 100)
     third = load_both(pytest.fail, ["b", "a"])
     np.testing.assert_array_equal(stored(third[0]), ROWS + 100)
+
+
+def test_its_size_is_told_once_it_is_large(cache, caplog):
+    caplog.set_level(logging.INFO)
+    cache.cache_dir.mkdir(parents=True, exist_ok=True)
+    (cache.cache_dir / "part").mkdir()
+    (cache.cache_dir / "part" / "shard.npy").write_bytes(bytes(2_000))
+    (cache.cache_dir / "other.npy").write_bytes(bytes(3_000))
+    cache.log_size(5_001)
+    assert not caplog.messages
+    cache.log_size(5_000)
+    assert f"The feature cache {cache.cache_dir} takes" in caplog.text

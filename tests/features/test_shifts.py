@@ -28,7 +28,8 @@ def fit(maps, folds=None, n_components=0.97, tiling=None):
     rows = CachedRows(
         [tiles[:1], tiles[1:]] if len(tiles) > 1 else [tiles], [*range(len(tiles))], [], False
     )
-    return branch, branch.fit(rows, folds, torch.device("cpu"), CellShifts(100))
+    branch.standardize(rows)
+    return branch, branch.fit(rows, folds, torch.device("cpu"), CellShifts(100, 10**6))
 
 
 def shift_plainly(a_map):
@@ -87,16 +88,16 @@ def test_blocks_of_copies_are_parts_of_them():
 
 
 def test_the_more_images_the_fewer_copies():
-    shifts = CellShifts(400)
+    shifts = CellShifts(400, 4000)
     assert shifts.n_copies(64, (16, 16)) == 9
     assert shifts.n_copies(65, (16, 16)) == 5
     assert shifts.n_copies(400, (16, 16)) == 5
     assert shifts.n_copies(401, (16, 16)) == 1
-    assert CellShifts(20).n_copies(21, (16, 16)) == 1
+    assert CellShifts(20, 4000).n_copies(21, (16, 16)) == 1
     assert shifts.n_copies(3, (1, 1)) == 1
-    assert CellShifts(0).n_copies(1, (16, 16)) == 1
+    assert CellShifts(0, 4000).n_copies(1, (16, 16)) == 1
     with pytest.raises(ConfigError, match="max_images"):
-        CellShifts(-1)
+        CellShifts(-1, 4000)
 
 
 def test_shifted_parts_are_normal():
@@ -107,6 +108,17 @@ def test_shifted_parts_are_normal():
     errors = branch(torch.from_numpy(shift_plainly(maps[0]))[:, None])
     other = branch(torch.from_numpy(make_maps(2)[1:])[:, None])
     assert errors.max() < 1e-2 * other.mean()
+
+
+@pytest.mark.parametrize(
+    ("n_images", "n_subspaces", "copies"),
+    [(50, 8, 9), (50, 9, 5), (50, 17, 1), (270, 2, 5), (270, 3, 1), (400, 2, 5)],
+)
+def test_many_tiles_have_fewer_copies(n_images, n_subspaces, copies, caplog):
+    caplog.set_level("INFO")
+    assert CellShifts(400, 4000).n_copies(n_images, (16, 16), n_subspaces) == copies
+    wanted = 9 if n_images == 50 else 5
+    assert bool(caplog.records) == (copies < wanted)
 
 
 def test_copies_are_held_out_with_their_image():

@@ -48,7 +48,7 @@ def test_it_reads_ahead_but_not_everything(samples, monkeypatch):
     read = []
     monkeypatch.setattr(
         "fre_lightning.images.loader.read_image",
-        lambda path, size: read.append(path) or torch.zeros(3, *size, dtype=torch.uint8),
+        lambda path, size, _: read.append(path) or torch.zeros(3, *size, dtype=torch.uint8),
     )
     batches = iter(load(samples, batch_size=2))
     next(batches)

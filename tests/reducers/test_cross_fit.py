@@ -77,3 +77,13 @@ def test_a_fold_that_leaves_nothing_to_learn_from():
     subspace = find_subspace(FeatureMatrix([features]))
     with pytest.raises(FeatureError, match="same features"):
         held_out_errors(subspace, 0.97, POSITIONS, torch.tensor([0, 1, 1, 1]))
+
+
+@pytest.mark.parametrize("n", [14, 40])  # fewer and more images than features
+def test_images_that_are_not_scored_are_held_out_all_the_same(n):
+    features = torch.randn(n, 24, generator=torch.Generator().manual_seed(3))
+    subspace, folds = find_subspace(FeatureMatrix([features])), draw_folds(n, 4)
+    groups = torch.arange(24) % 6
+    everything = held_out_errors(subspace, 0.9, groups, folds)
+    first = held_out_errors(subspace, 0.9, groups, folds, n_scored=9)
+    torch.testing.assert_close(first, everything[:9], rtol=1e-5, atol=1e-6)

@@ -91,7 +91,7 @@ def test_held_out_errors_are_those_of_scikit_learn_without_the_fold():
     reducer = PCA(N_OLD - 1)
     reducer.fit(FeatureMatrix([old]))
     reducer.n_components_requested = 5
-    errors = reducer.update(FeatureMatrix([new])).held_out_errors(POSITIONS, folds)
+    errors = reducer.update(FeatureMatrix([new])).held_out_errors(POSITIONS, folds, N_NEW)
     for fold in range(3):
         held_out = new[folds == fold].double().numpy()
         pca = oracle(5, torch.cat([old, new[folds != fold]]))

@@ -21,7 +21,7 @@ def draw_features(n):
 
 
 def calibrate(n, scoring):
-    calibration = Calibration(4)
+    calibration = Calibration(4, "none")
     subspace = find_subspace(FeatureMatrix([draw_features(n)]))
     positions = torch.arange(24) % 6
     maps = held_out_errors(subspace, 0.97, positions, calibration.draw_folds(n))
@@ -43,7 +43,7 @@ def refit_plainly(features, folds):
 @pytest.mark.parametrize("n", [14, 40])  # fewer and more images than features
 def test_published_scores_are_those_of_scikit_learn_without_the_fold(n, paper):
     calibration = calibrate(n, paper)
-    maps = refit_plainly(draw_features(n).numpy(), Calibration(4).draw_folds(n).numpy())
+    maps = refit_plainly(draw_features(n).numpy(), Calibration(4, "none").draw_folds(n).numpy())
     np.testing.assert_allclose(calibration.image_scores, maps.sum(axis=(1, 2)), rtol=1e-3)
     np.testing.assert_allclose(calibration.map_maxima, maps.max(axis=(1, 2)), rtol=1e-3)
 
@@ -51,7 +51,7 @@ def test_published_scores_are_those_of_scikit_learn_without_the_fold(n, paper):
 @pytest.mark.parametrize("n", [14, 40])
 def test_highest_values_over_the_normal_level_are_those_of_scikit_learn(n, make):
     calibration = calibrate(n, make("max", position_norm=0.0))
-    maps = refit_plainly(draw_features(n).numpy(), Calibration(4).draw_folds(n).numpy())
+    maps = refit_plainly(draw_features(n).numpy(), Calibration(4, "none").draw_folds(n).numpy())
     expected = maps.max(axis=(1, 2)) / maps.mean()  # 0: positions count as they are
     np.testing.assert_allclose(calibration.image_scores, expected, rtol=1e-3)
     np.testing.assert_allclose(calibration.map_maxima, expected, rtol=1e-3)
@@ -68,7 +68,7 @@ def test_thresholds_are_scores_of_their_own_kind(scoring, caplog):
 
 
 def test_scores_are_stored_and_rates_stay_free(paper):
-    calibration, other = calibrate(40, paper), Calibration(4)
+    calibration, other = calibrate(40, paper), Calibration(4, "none")
     other.load_state_dict(calibration.state_dict())
     for rate in (0.05, 0.2):
         assert other.thresholds(rate) == calibration.thresholds(rate)
@@ -76,7 +76,7 @@ def test_scores_are_stored_and_rates_stay_free(paper):
 
 
 def test_without_enough_images_there_is_no_threshold(caplog):
-    calibration = Calibration(4)
+    calibration = Calibration(4, "none")
     assert calibration.draw_folds(2) is None
     assert "With 2 training images" in caplog.text
     assert calibration.thresholds(0.05) is None
@@ -88,13 +88,13 @@ def test_three_images_suffice(paper):
 
 def test_one_fold_is_refused():
     with pytest.raises(ConfigError, match="n_folds"):
-        Calibration(1)
+        Calibration(1, "none")
 
 
 def test_a_refit_scores_each_image_by_what_the_others_teach(make):
     generator = torch.Generator().manual_seed(1)
     maps = torch.rand(7, 5, 4, generator=generator) + 0.1
-    scoring, calibration = make("sum", position_norm=0.0), Calibration(10)
+    scoring, calibration = make("sum", position_norm=0.0), Calibration(10, "none")
     calibration.refit([maps], scoring)
     for i in range(7):
         level = torch.cat([maps[:i], maps[i + 1 :]]).mean()  # position_norm=0: of all positions
@@ -109,7 +109,7 @@ def test_after_a_refit_no_more_images_than_promised_exceed_the_threshold(make):
     held_out, own = [], []
     for _ in range(60):
         maps = torch.rand(30, 4, 4, generator=generator) ** 4
-        scoring, calibration = make("max", position_norm=1.0), Calibration(10)
+        scoring, calibration = make("max", position_norm=1.0), Calibration(10, "none")
         calibration.refit([maps[:9]], scoring)
         scores = scoring.image_score(scoring.normalize([maps]))
         for shares, normal in ((held_out, calibration.image_scores), (own, scores[:9])):
@@ -119,4 +119,4 @@ def test_after_a_refit_no_more_images_than_promised_exceed_the_threshold(make):
 
 def test_a_refit_takes_three_images(make):
     with pytest.raises(DatasetError, match="at least 3 good images; there are 2"):
-        Calibration(10).refit([torch.rand(2, 3, 3)], make())
+        Calibration(10, "none").refit([torch.rand(2, 3, 3)], make())

@@ -109,23 +109,26 @@ def describe(judgement: Judgement) -> dict[str, Any]:
     return values
 
 
+def compare(old: Judgement, new: Judgement) -> list[tuple[str, ...]]:
+    """Rows of a table: what it is, before, after."""
+    sides = [describe(judgement) for judgement in (old, new)]
+    rows: list[tuple[str, ...]] = [
+        ("image threshold", *(_text(side["threshold"]) for side in sides)),
+        ("pixel threshold", *(_text(side["pixel_threshold"]) for side in sides)),
+        ("good images behind them", *(str(side["n_normal_scores"]) for side in sides)),
+        ("good parts stopped", *(f"{s['n_good_stopped']} of {s['n_good']}" for s in sides)),
+    ]
+    if new.defective is not None:
+        missed = (f"{s['n_defective_missed']} of {s['n_defective']}" for s in sides)
+        rows.append(("defective parts missed", *missed))
+    return rows
+
+
 def print_before_after(old: Judgement, new: Judgement) -> None:
     """Print both, side by side."""
-    table = Table("", "before", "after")
-    sides = [describe(judgement) for judgement in (old, new)]
-    rows = {
-        "image threshold": [_text(side["threshold"]) for side in sides],
-        "pixel threshold": [_text(side["pixel_threshold"]) for side in sides],
-        "good images behind them": [str(side["n_normal_scores"]) for side in sides],
-        "good parts stopped": [f"{side['n_good_stopped']} of {side['n_good']}" for side in sides],
-    }
-    if new.defective is not None:
-        rows["defective parts missed"] = [
-            f"{side['n_defective_missed']} of {side['n_defective']}" for side in sides
-        ]
-    for name, texts in rows.items():
-        table.add_row(name, *texts)
-    table.caption = "good parts by held-out scores after"
+    table = Table("", "before", "after", caption="good parts after: held-out scores")
+    for row in compare(old, new):
+        table.add_row(*row)
     Console().print(table)
 
 

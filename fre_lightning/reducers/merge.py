@@ -65,8 +65,8 @@ class Merge:
     ) -> None:
         self._device = torch.device("cpu") if device is None or device.type == "mps" else device
         self._mean = known.mean.to(self._device).double()
-        lengths = (known.variances.double() * (known.n_rows - 1)).sqrt()
-        self._axes = (known.axes * lengths[:, None].to(known.axes)).to(self._device)
+        lengths = (known.variances.to(self._device) * (known.n_rows - 1)).sqrt()
+        self._axes = known.axes.to(self._device) * lengths[:, None]
         self._known, self._features, self._n_components = known, features, n_components
         size = len(lengths) + features.shape[0]
         upper = torch.zeros(size, size, dtype=torch.float64, device=self._device)

@@ -116,10 +116,10 @@ def compare(old: Judgement, new: Judgement) -> list[tuple[str, ...]]:
         ("image threshold", *(_text(side["threshold"]) for side in sides)),
         ("pixel threshold", *(_text(side["pixel_threshold"]) for side in sides)),
         ("good images behind them", *(str(side["n_normal_scores"]) for side in sides)),
-        ("good parts stopped", *(f"{s['n_good_stopped']} of {s['n_good']}" for s in sides)),
+        ("good parts stopped", *(_of(s["n_good_stopped"], s["n_good"]) for s in sides)),
     ]
     if new.defective is not None:
-        missed = (f"{s['n_defective_missed']} of {s['n_defective']}" for s in sides)
+        missed = (_of(s["n_defective_missed"], s["n_defective"]) for s in sides)
         rows.append(("defective parts missed", *missed))
     return rows
 
@@ -148,6 +148,10 @@ def save_detector(detector: Detector, source: str, output_dir: Path) -> Path:
 
 def _n_above(scores: Tensor, threshold: float | None) -> int | None:
     return None if threshold is None else int((scores.double() > threshold).sum())
+
+
+def _of(n: int | None, total: int) -> str:
+    return "undecided" if n is None else f"{n} of {total}"
 
 
 def _text(value: float | None) -> str:

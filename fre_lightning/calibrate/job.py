@@ -10,6 +10,8 @@ from rich.table import Table
 
 from fre_lightning.detector.detector import load
 from fre_lightning.files import make_output_dir, write_json
+from fre_lightning.report.before_after import write_before_after
+from fre_lightning.results import run_folder
 from fre_lightning.results.before_after import (
     Judgement,
     describe,
@@ -80,6 +82,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "odd": odd,
     }
     write_json(output_dir / REPORT, report)
+    notes = [f"{cfg.checkpoint} on {len(good)} good parts of {cfg.good}. Point: {chosen.name}."]
+    write_before_after(output_dir / run_folder.REPORT, "Calibration", old, new, notes)
     print_before_after(old, new)
     _print_points(points, chosen.name, path)
     return report

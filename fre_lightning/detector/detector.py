@@ -271,8 +271,7 @@ class Detector:
 
     def _checkpoint(self) -> Checkpoint:
         state, n_train = self._model.state_dict(), self._model.n_train
-        rate = self.false_alarm_rate
-        return Checkpoint(self._config, n_train, state, rate, self.intensity)
+        return Checkpoint(self._config, n_train, state, self.false_alarm_rate, self.intensity)
 
     def _copy_model(self) -> FREModel:
         return restore_model(self._checkpoint()).to(self.device)

@@ -131,8 +131,8 @@ class Branch(nn.Module):
             n_copies = round(float(reducer.n_rows)) // (n_known * tiles_per_subspace)
             merge = reducer.update(self._matrix(shards, rows, n_copies), device)
             row_folds = folds.repeat_interleave(tiles_per_subspace).repeat(n_copies)
-            held_out = merge.held_out_errors(positions, row_folds)
-            maps.append(held_out[:n_maps].view(-1, tiles_per_subspace, height, width))
+            held_out = merge.held_out_errors(positions, row_folds, n_maps)
+            maps.append(held_out.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1))
 
     def _matrix(self, shards: list[Any], rows: CachedRows, n_copies: int) -> FeatureMatrix:

@@ -65,8 +65,8 @@ class Merge:
     ) -> None:
         self._device = torch.device("cpu") if device is None or device.type == "mps" else device
         self._mean = known.mean.to(self._device).double()
-        lengths = (known.variances.double() * (known.n_rows - 1)).sqrt()
-        self._axes = (known.axes * lengths[:, None].to(known.axes)).to(self._device)
+        lengths = (known.variances.to(self._device) * (known.n_rows - 1)).sqrt()
+        self._axes = known.axes.to(self._device) * lengths[:, None]
         self._known, self._features, self._n_components = known, features, n_components
         size = len(lengths) + features.shape[0]
         upper = torch.zeros(size, size, dtype=torch.float64, device=self._device)
@@ -84,27 +84,28 @@ class Merge:
         mean = self._mean + lifted[0]
         return Moments(mean, lifted[1:], found.variances, found.rest, found.n_rows)
 
-    def held_out_errors(self, groups: Tensor, folds: Tensor) -> Tensor:
+    def held_out_errors(self, groups: Tensor, folds: Tensor, n_scored: int) -> Tensor:
         """Squared error of each new image under the merge without its fold.
 
         Args:
             groups: `(D,)` int64, a group from 0 to G - 1 of each feature, for example its position.
             folds: `(n,)` int64, the fold of each new image.
+            n_scored: The first so many are scored: shifted copies, which come last, are only held
+                out.
 
         Returns:
-            `(n, G)` float32 on the CPU, the sum over each group.
+            `(n_scored, G)` float32 on the CPU, the sum over each group.
         """
-        n_known = len(self._axes)
-        combinations = self._gram.new_zeros(len(folds), len(self._gram))
-        for fold in torch.unique(folds):
-            is_held_out = folds == fold
-            found = self._solve(~is_held_out)
-            from_mean = -found.shift.repeat(int(is_held_out.sum()), 1)
-            held_out = n_known + is_held_out.nonzero()[:, 0]
-            from_mean[torch.arange(len(held_out)), held_out] += 1
+        n_known, scored = len(self._axes), folds[:n_scored]
+        combinations = self._gram.new_zeros(n_scored, len(self._gram))
+        for fold in torch.unique(scored):
+            found = self._solve(folds != fold)
+            held_out = (scored == fold).nonzero()[:, 0]
+            from_mean = -found.shift.repeat(len(held_out), 1)
+            from_mean[torch.arange(len(held_out)), n_known + held_out] += 1
             coordinates = from_mean @ self._gram @ found.axes.T
-            combinations[is_held_out] = from_mean - coordinates @ found.axes
-        sums = torch.zeros(len(folds), int(groups.max()) + 1, dtype=torch.float64)
+            combinations[held_out] = from_mean - coordinates @ found.axes
+        sums = torch.zeros(n_scored, int(groups.max()) + 1, dtype=torch.float64)
         for columns, rows in self._column_blocks():
             residual = combinations @ rows
             sums.index_add_(1, groups[columns], residual.square().cpu())

@@ -109,23 +109,26 @@ def describe(judgement: Judgement) -> dict[str, Any]:
     return values
 
 
+def compare(old: Judgement, new: Judgement) -> list[tuple[str, ...]]:
+    """Rows of a table: what it is, before, after."""
+    sides = [describe(judgement) for judgement in (old, new)]
+    rows: list[tuple[str, ...]] = [
+        ("image threshold", *(_text(side["threshold"]) for side in sides)),
+        ("pixel threshold", *(_text(side["pixel_threshold"]) for side in sides)),
+        ("good images behind them", *(str(side["n_normal_scores"]) for side in sides)),
+        ("good parts stopped", *(_of(s["n_good_stopped"], s["n_good"]) for s in sides)),
+    ]
+    if new.defective is not None:
+        missed = (_of(s["n_defective_missed"], s["n_defective"]) for s in sides)
+        rows.append(("defective parts missed", *missed))
+    return rows
+
+
 def print_before_after(old: Judgement, new: Judgement) -> None:
     """Print both, side by side."""
-    table = Table("", "before", "after")
-    sides = [describe(judgement) for judgement in (old, new)]
-    rows = {
-        "image threshold": [_text(side["threshold"]) for side in sides],
-        "pixel threshold": [_text(side["pixel_threshold"]) for side in sides],
-        "good images behind them": [str(side["n_normal_scores"]) for side in sides],
-        "good parts stopped": [f"{side['n_good_stopped']} of {side['n_good']}" for side in sides],
-    }
-    if new.defective is not None:
-        rows["defective parts missed"] = [
-            f"{side['n_defective_missed']} of {side['n_defective']}" for side in sides
-        ]
-    for name, texts in rows.items():
-        table.add_row(name, *texts)
-    table.caption = "good parts by held-out scores after"
+    table = Table("", "before", "after", caption="good parts after: held-out scores")
+    for row in compare(old, new):
+        table.add_row(*row)
     Console().print(table)
 
 
@@ -145,6 +148,10 @@ def save_detector(detector: Detector, source: str, output_dir: Path) -> Path:
 
 def _n_above(scores: Tensor, threshold: float | None) -> int | None:
     return None if threshold is None else int((scores.double() > threshold).sum())
+
+
+def _of(n: int | None, total: int) -> str:
+    return "undecided" if n is None else f"{n} of {total}"
 
 
 def _text(value: float | None) -> str:

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from fre_lightning.detector.detector import load
 from fre_lightning.files import make_output_dir, write_json
+from fre_lightning.report.before_after import write_before_after
+from fre_lightning.results import run_folder
 from fre_lightning.results.before_after import (
     Judgement,
     describe,
@@ -62,6 +64,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         "seconds": round(seconds, 3),
     }
     write_json(output_dir / REPORT, report)
+    notes = [f"{cfg.checkpoint} has learnt {len(good)} good parts of {cfg.good}."]
+    write_before_after(output_dir / run_folder.REPORT, "Update", old, new, notes)
     print_before_after(old, new)
     Console().print(f"Updated detector in {path}", style="dim", soft_wrap=True)
     return report

@@ -126,3 +126,18 @@ def test_mistakes(calibrate, good, tmp_path):
     (tmp_path / "few/b.png").write_bytes(b"broken")
     with pytest.raises(UnreadableImageError, match=r"b\.png"):
         calibrate(f"good={tmp_path / 'few'}")
+
+
+def test_the_page_shows_both_thresholds_and_runs_nothing(calibrate, good, later, tmp_path):
+    folder = tmp_path / "<script>alert(1)"
+    folder.mkdir()
+    for path in good:
+        (folder / path.name).write_bytes(path.read_bytes())
+    report = calibrate(f"good='{folder}'", f"defective={later / 'defective'}")
+    page = (tmp_path / "out/report.html").read_text()
+    for side in ("old", "new"):
+        assert f"threshold {report[side]['threshold']:.4g}" in page
+    assert page.count("<svg") == 2
+    assert "<script" not in page
+    assert "&lt;script&gt;alert(1)" in page
+    assert f"{report['old']['n_good_stopped']} of 12" in page

@@ -117,6 +117,7 @@ class Detector:
         else:
             self.threshold = found.image if threshold is None else threshold
             self.pixel_threshold = found.pixel
+        self._region = None if model.region is None else model.region.cpu().numpy()
         self._normal_scores = model.calibration.image_scores.cpu()
         self._model = model
         self._lock = threading.Lock()
@@ -193,6 +194,7 @@ class Detector:
                 pixel_threshold=self.pixel_threshold,
                 box=hottest_box(array, self.pixel_threshold, size),
                 image_size=size,
+                region=self._region,
             )
             for score, p_value, array, size in zip(scores.tolist(), p, arrays, sizes, strict=True)
         ]

@@ -4,19 +4,32 @@ import logging
 import math
 import threading
 from collections.abc import Generator, Iterable
+from functools import cached_property
 from os import PathLike
+from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from hydra.errors import InstantiationException
+from numpy.typing import NDArray
+from torch import Tensor
 
+from fre_lightning.datasets.regions import RegionFolder
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.detector.model import FREModel
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
-from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
+from fre_lightning.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    FeatureError,
+    UnreadableImageError,
+)
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
+from fre_lightning.images.region import read_region
 from fre_lightning.scoring.threshold import check_rate, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
 
@@ -48,6 +61,8 @@ def load(
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
     n_threads: int | None = None,
+    roi: str | PathLike[str] | None = None,
+    roi_root: str | PathLike[str] | None = None,
 ) -> "Detector":
     """Load a fitted detector, without running any code that the file may hold.
 
@@ -58,6 +73,10 @@ def load(
             run's.
         threshold: An image score, instead of the threshold for the rate.
         n_threads: CPU threads; None for one per core.
+        roi: A folder with a region for each image that will be given as a path: a picture of the
+            same name, with any ending, that is white where the image counts.
+        roi_root: The folder of the images, whose sub-folders `roi` has, too; None: all regions lie
+            directly in `roi`.
 
     Raises:
         CheckpointError: If it is missing, damaged, or not one of this program's.
@@ -77,9 +96,13 @@ def load(
     except (RuntimeError, TypeError, InstantiationException) as error:
         msg = f"{path} does not fit this version of fre_lightning: {error}. Fit it again."
         raise CheckpointError(msg) from error
-    return Detector(
-        model.to(_find_device(device)), rate, threshold, n_threads or default_n_threads()
-    )
+    if roi is not None and model.region is None:
+        msg = f"roi={roi}: {path} was fitted without a region. Fit it with dataset.roi."
+        raise ConfigError(msg)
+    model, n_threads = model.to(_find_device(device)), n_threads or default_n_threads()
+    root = None if roi_root is None else Path(roi_root)
+    regions = None if roi is None else RegionFolder(Path(roi), root)
+    return Detector(model, rate, threshold, n_threads, regions)
 
 
 class Detector:
@@ -91,6 +114,7 @@ class Detector:
         threshold: The image score above which an image is called defective; None to find it. The
             attribute is None without calibration.
         n_threads: CPU threads that decode, and that compute.
+        regions: Those of single images that are given as paths; None if there are none.
 
     Attributes:
         description: Backbone, weights and reducer, for a log.
@@ -101,7 +125,12 @@ class Detector:
     """
 
     def __init__(
-        self, model: FREModel, false_alarm_rate: float, threshold: float | None, n_threads: int
+        self,
+        model: FREModel,
+        false_alarm_rate: float,
+        threshold: float | None,
+        n_threads: int,
+        regions: RegionFolder | None = None,
     ) -> None:
         self.description = model.description
         self.device = model.device
@@ -117,7 +146,7 @@ class Detector:
         else:
             self.threshold = found.image if threshold is None else threshold
             self.pixel_threshold = found.pixel
-        self._region = None if model.region is None else model.region.cpu().numpy()
+        self._regions = regions
         self._normal_scores = model.calibration.image_scores.cpu()
         self._model = model
         self._lock = threading.Lock()
@@ -133,7 +162,7 @@ class Detector:
             UnreadableImageError: If it cannot be decoded.
             FeatureError: If its score is not a finite number.
         """
-        return self._judge([prepare_image(image, self.image_size, self.intensity)])[0]
+        return self._judge([self._read(image)])[0]
 
     def detect_batch(self, images: Iterable[ImageLike]) -> list[DetectionResult]:
         """Judge images, decoding some while others are computed.
@@ -166,16 +195,28 @@ class Detector:
 
     def _prepare(self, image: ImageLike) -> PreparedImage | UnreadableImageError:
         try:
-            return prepare_image(image, self.image_size, self.intensity)
+            return self._read(image)
         except UnreadableImageError as error:
             return error
+
+    def _read(self, image: ImageLike) -> PreparedImage:
+        prepared = prepare_image(image, self.image_size, self.intensity)
+        if self._regions is None or not isinstance(image, str | PathLike):
+            return prepared
+        path = Path(image)
+        try:
+            region = read_region(self._regions.find(path), path, self.image_size)
+            return prepared._replace(region=region)
+        except DatasetError as error:
+            raise UnreadableImageError(str(error)) from error
 
     def _judge(self, images: list[PreparedImage]) -> list[DetectionResult]:
         if not images:
             return []
-        pixels = torch.stack([image.pixels for image in images])
+        pixels, regions = torch.stack([image.pixels for image in images]), self._regions_of(images)
         with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
-            scores, maps = (part.float().cpu() for part in self._model(pixels.to(self.device)))
+            judged = self._model(pixels.to(self.device), regions)
+            scores, maps = (part.float().cpu() for part in judged)
         if not scores.isfinite().all():
             msg = "The detector's score of an image is not a finite number. Fit it again."
             raise FeatureError(msg)
@@ -184,6 +225,9 @@ class Detector:
             p = p_values(scores, self._normal_scores).tolist()
         # Not views of the maps, which would keep the batch in memory.
         arrays, sizes = (one.numpy().copy() for one in maps), (image.size for image in images)
+        inside: list[NDArray[np.bool_] | None] = [self._region] * len(images)
+        if regions is not None:
+            inside = [one.cpu().numpy().copy() for one in regions]
         return [
             DetectionResult(
                 score=score,
@@ -194,10 +238,24 @@ class Detector:
                 pixel_threshold=self.pixel_threshold,
                 box=hottest_box(array, self.pixel_threshold, size),
                 image_size=size,
-                region=self._region,
+                region=region,
             )
-            for score, p_value, array, size in zip(scores.tolist(), p, arrays, sizes, strict=True)
+            for score, p_value, array, size, region in zip(
+                scores.tolist(), p, arrays, sizes, inside, strict=True
+            )
         ]
+
+    @cached_property
+    def _region(self) -> NDArray[np.bool_] | None:
+        region = self._model.region
+        return None if region is None else region.cpu().numpy()
+
+    def _regions_of(self, images: list[PreparedImage]) -> Tensor | None:
+        """Where images count, `(N, H, W)` bool; None if none has a region of its own."""
+        own, common = [image.region for image in images], self._model.region
+        if common is None or all(region is None for region in own):
+            return None
+        return torch.stack([common if r is None else r.to(self.device) & common for r in own])
 
 
 def _find_device(name: str | None) -> torch.device:

@@ -165,6 +165,8 @@ def _regions(
         if roi is not None and model.region is None:
             msg = f"dataset.roi={roi}: this checkpoint was fitted without a region. Fit it again."
             raise ConfigError(msg)
+        if roi is not None and roi.is_file():
+            log.info("The checkpoint's own region counts, not dataset.roi.")
         return None
     if roi is None:
         return None

@@ -163,7 +163,7 @@ class FREModule(LightningModule):
         self.pixel_metrics.close()
         if n_outside := self.pixel_metrics.n_outside:
             log.warning(
-                "%d defective images have their defect outside of the region of interest. They "
+                "Defective images whose defect lies outside of the region of interest: %d. They "
                 "count as defective for image metrics, and as good pixels for pixel metrics.",
                 n_outside,
             )

@@ -126,3 +126,35 @@ def test_settings_out_of_range(make, wrong, match):
 def test_as_many_weights_as_layers(make):
     with pytest.raises(ConfigError, match="one for each layer"):
         make(weights=[1.0]).fit([draw_maps(), draw_maps()])
+
+
+def test_the_top_is_a_share_of_the_cells_that_count(make):
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 10.0]]])
+    scoring = make(top_fraction=0.5)
+    assert scoring.image_score(maps).item() == 6.5
+    scoring.weigh([torch.tensor([[0.0, 0.0], [1.0, 1.0]])])  # half of two
+    assert scoring.image_score(maps).item() == 10
+    scoring.weigh([torch.tensor([[0.5, 0.5], [0.5, 0.5]])])  # half of two halves and a whole
+    assert scoring.image_score(maps).item() == 10
+
+
+@pytest.mark.parametrize(
+    ("statistic", "expected"), [("top", [6.5, 7]), ("max", [10, 7]), ("sum", [16, 16])]
+)
+def test_images_of_which_more_or_less_counts_are_comparable(make, statistic, expected):
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 10.0]], [[0.0, 7.0], [0.0, 1.0]]])
+    weights = torch.tensor([[[1.0, 1.0], [1.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    scores = make(statistic, top_fraction=0.5).image_score(maps, weights)
+    assert scores.tolist() == expected
+
+
+def test_maps_are_expected_to_err_as_inside(make):
+    """Cells that do not count take no part in what is expected of their neighbours."""
+    maps, weights = draw_maps(), torch.zeros(6, 8)
+    weights[1:4, 2:7] = 1
+    weighed, cropped = make(), make()
+    weighed.weigh([weights])
+    weighed.fit([maps * weights])
+    cropped.fit([maps[:, 1:4, 2:7]])
+    found = weighed.normalize([maps * weights])[:, 1:4, 2:7]
+    torch.testing.assert_close(found, cropped.normalize([maps[:, 1:4, 2:7]]))

@@ -61,7 +61,8 @@ def _draw_one(outcome: Outcome, folder: Path, root: str | None) -> None:
 def _draw(path: Path, prepared: PreparedImage, result: DetectionResult) -> None:
     anomaly_map = torch.from_numpy(result.anomaly_map)
     scale = find_color_scale(result.pixel_threshold, anomaly_map)
-    panel = draw_panel(prepared.pixels, None, anomaly_map, scale)
+    region = None if result.region is None else torch.from_numpy(result.region)
+    panel = draw_panel(prepared.pixels, None, anomaly_map, scale, region)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:

@@ -62,6 +62,8 @@ def run(cfg: DictConfig) -> Summary:
         false_alarm_rate=cfg.false_alarm_rate,
         threshold=cfg.threshold,
         n_threads=cfg.n_threads,
+        roi=cfg.roi,
+        roi_root=inputs.root,
     )
     log.info("%s, on %s", detector.description, detector.device)
     summary = judge(detector, inputs, output_dir, heatmaps=cfg.heatmaps, watcher=watcher)

@@ -5,8 +5,10 @@
 
 import importlib
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
+from fre_lightning.errors import Stops
 from fre_lightning.version import __version__
 
 if TYPE_CHECKING:
@@ -16,6 +18,12 @@ if TYPE_CHECKING:
 # same cores then take four times as long as one. libgomp reads this once, when torch is imported.
 if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
     os.environ["GOMP_SPINCOUNT"] = "2000"
+
+# A command of this package begins: a stop during its imports shall end it without a traceback. A
+# program that only uses the package keeps its own handlers.
+_is_module = sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].startswith(__name__)
+if _is_module or os.path.basename("".join(sys.argv[:1])) == "fre-lightning":  # noqa: PTH119
+    Stops(in_order=False).__enter__()
 
 __all__ = ["DetectionResult", "Detector", "__version__", "load"]
 

@@ -7,7 +7,6 @@ import contextlib
 import gc
 import importlib
 import logging
-import signal
 import sys
 from collections.abc import Callable
 from functools import cache
@@ -23,14 +22,13 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from fre_lightning.arguments import mend, mend_arguments
 from fre_lightning.config import CONFIG_DIR
-from fre_lightning.errors import ConfigError, FREError
+from fre_lightning.errors import ConfigError, FREError, Stops
 from fre_lightning.files import print_any_name
 
 log = logging.getLogger(__name__)
 
 _PROGRAM_ERROR = 1
 _USER_ERROR = 2
-_STOPS = (signal.SIGINT, signal.SIGTERM)
 
 
 def run_command(config_name: str, job: str) -> None:
@@ -44,13 +42,16 @@ def run_command(config_name: str, job: str) -> None:
         job: The module whose `run` is called with it; imported when the first job starts.
     """
     exit_codes: list[int] = []
+    stops = Stops(in_order=False)
     print_any_name()
 
     @hydra.main(version_base="1.3", config_path=str(CONFIG_DIR), config_name=config_name)
     def task(cfg: DictConfig) -> Any:
         try:
             _require_values(cfg)
-            return _load_run(job)(cfg)
+            run = _load_run(job)
+            stops.in_order = True
+            return run(cfg)
         except FREError as error:
             log.error("%s", error)
             exit_codes.append(_USER_ERROR)
@@ -62,17 +63,13 @@ def run_command(config_name: str, job: str) -> None:
             exit_codes.append(_PROGRAM_ERROR)
             return _failure(cfg, error)
 
-    try:
-        mend_arguments()
-    except ConfigError as error:
-        sys.stderr.write(f"{error}\n")
-        sys.exit(_USER_ERROR)
-    before = {number: signal.signal(number, _stop) for number in _STOPS}
-    try:
+    with stops:
+        try:
+            mend_arguments()
+        except ConfigError as error:
+            sys.stderr.write(f"{error}\n")
+            sys.exit(_USER_ERROR)
         task()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
     if exit_codes:
         sys.exit(min(exit_codes))
 
@@ -80,14 +77,6 @@ def run_command(config_name: str, job: str) -> None:
 def main() -> None:
     """Run `python -m fre_lightning`."""
     run_command("config", "fre_lightning.experiment.job")
-
-
-def _stop(number: int, _: object) -> None:
-    """End the program in an orderly way: Lightning would turn Ctrl-C into exit code 1."""
-    for each in _STOPS:
-        signal.signal(each, signal.SIG_IGN)  # a second one would cut the clearing up short
-    sys.stderr.write("\nStopped. What was finished is kept; the same command goes on from there.\n")
-    raise SystemExit(128 + number)  # as shells report it
 
 
 class OutputFolder(Callback):

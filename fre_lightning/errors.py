@@ -1,7 +1,15 @@
-"""Errors that the user can fix. Each message says what is wrong and what to do next."""
+"""How commands end early: by errors that the user can fix, and by stops.
 
+The message of an error says what is wrong and what to do next.
+"""
+
+import contextlib
 import difflib
+import os
+import signal
 from collections.abc import Iterable
+from itertools import count
+from typing import Any, Self
 
 
 class FREError(Exception):
@@ -57,3 +65,41 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
     """A sentence, with a space before it, that lists the words most like one; or nothing."""
     matches = difflib.get_close_matches(word, [*words], n=5, cutoff=0.5)
     return f" Did you mean {', '.join(matches)}?" if matches else ""
+
+
+class Stops:
+    """Ctrl-C and SIGTERM: while the body of `with` runs, they end the program with 130 or 143.
+
+    Attributes:
+        in_order: Whether there is something to clear up. Until then a stop ends the program on the
+            spot, because imports swallow exceptions or print them; then the first one raises
+            `SystemExit`. The second is ignored, for terminals and wrappers send two; the third
+            ends the program on the spot.
+    """
+
+    def __init__(self, *, in_order: bool) -> None:
+        self.in_order = in_order
+        self._numbers = count(1)
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._before[number] = signal.signal(number, self._stop)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _stop(self, signal_number: int, _: object) -> None:
+        code = 128 + signal_number  # as shells report it
+        number = next(self._numbers) if self.in_order else 0
+        if number == 1:
+            with contextlib.suppress(OSError):  # Python's own stream may be in the middle of a line
+                os.write(2, _STOPPED)
+            raise SystemExit(code)
+        if number != 2:
+            os._exit(code)
+
+
+_STOPPED = b"\nStopped. What was finished is kept; start the same command again to go on.\n"

@@ -83,7 +83,7 @@ def verify(source: Source, archive: Path) -> None:
 
 
 def install(source: Source, archive: Path, root: Path) -> None:
-    """Unpack the archive beside `root` and rename the dataset's folder in it to `root`.
+    """Unpack the archive beside `root`, rename the dataset's folder in it to `root`, delete it.
 
     Raises:
         DatasetError: If it is damaged, malicious or another archive; it is deleted then.
@@ -101,6 +101,7 @@ def install(source: Source, archive: Path, root: Path) -> None:
         if root.exists():
             root.rmdir()  # it is empty
         found[0].rename(root)
+        archive.unlink()  # at once: where both are, a stopped command could not go on
     except _DAMAGED as error:
         raise _discard(source, archive, f"cannot be used ({error})") from error
     finally:

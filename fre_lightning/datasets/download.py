@@ -11,7 +11,7 @@ import requests
 
 from fre_lightning.datasets.archives import fetch, install, say, verify
 from fre_lightning.datasets.sources import SOURCES, Source
-from fre_lightning.errors import DatasetError, FREError
+from fre_lightning.errors import DatasetError, FREError, Stops
 from fre_lightning.files import print_any_name
 
 
@@ -19,7 +19,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Returns:
-        The exit code: 0, 2 after an error that a message explains, 130 when interrupted.
+        The exit code: 0, or 2 after an error that a message explains.
     """
     print_any_name()
     args = _parse(argv)
@@ -28,15 +28,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         source = replace(source, url=args.url)
     root: Path = (args.root or Path(args.dataset)).expanduser().absolute()
     try:
-        _check_root(root)
-        _ask_for_assent(source, accepted=args.accept_license)
-        _download(source, root)
+        with Stops(in_order=True):
+            _check_root(root)
+            _ask_for_assent(source, accepted=args.accept_license)
+            _download(source, root)
     except FREError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    except KeyboardInterrupt:
-        sys.stderr.write("\nInterrupted. Run the same command again to go on from here.\n")
-        return 130
     say(f"{source.title} is in {root}. Use it with {source.usage} dataset.root={root}")
     return 0
 
@@ -91,7 +89,6 @@ def _download(source: Source, root: Path) -> None:
         fetch(source, part)
         verify(source, part)
         install(source, part, root)
-        part.unlink()
     except requests.RequestException as error:
         raise DatasetError(_explain(source, root, error)) from error
     except OSError as error:

@@ -32,7 +32,7 @@ from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.experiment.twins import find_twins, log_twins
 from fre_lightning.features.cache import CachedRows, FeatureCache
-from fre_lightning.files import make_output_dir, write_json, write_text
+from fre_lightning.files import make_output_dir, replacing, write_json, write_text
 from fre_lightning.images.health import examine, log_health
 from fre_lightning.images.notices import start_run
 from fre_lightning.images.region import read_region, read_regions
@@ -92,7 +92,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         if not checkpoint:
             steps = tqdm(module.fit_steps(), "Training", disable=None)
             trainer.fit(module, train_dataloaders=steps)
-            trainer.save_checkpoint(output_dir / FILE_NAME, weights_only=True)
+            with replacing(output_dir / FILE_NAME) as temporary:
+                trainer.save_checkpoint(temporary, weights_only=True)
     with watch("test"):
         if batches:
             trainer.test(module, tqdm(batches, "Scoring", disable=None), verbose=False)

@@ -76,18 +76,18 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         latency = compare_latency(cfg, expected, exported, image)
         growth = memory_per_size(exported, images[0]) if size is None else None
         files = {name: file_facts(folder / name) for name in file_format.files}
-        for name in file_format.files:
+        report = {
+            "format": file_format.name,
+            "files": files,
+            **about,
+            "parity": {"images": source, "n_images": len(images), **parity},
+            "latency": latency,
+            "megabytes_per_size": growth,
+            "seconds_export": round(seconds, 3),
+        }
+        write_json(folder / _REPORT, report)
+        for name in (*files, _REPORT):  # together, for they belong together
             (folder / name).replace(output_dir / name)
-    report = {
-        "format": file_format.name,
-        "files": files,
-        **about,
-        "parity": {"images": source, "n_images": len(images), **parity},
-        "latency": latency,
-        "megabytes_per_size": growth,
-        "seconds_export": round(seconds, 3),
-    }
-    write_json(output_dir / _REPORT, report)
     if growth is not None and growth >= _MOST_PER_SIZE:
         log.warning(
             "%s keeps some %.1f MB for each new size of images. In a service that meets many, fix "

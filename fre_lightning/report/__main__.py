@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fre_lightning.errors import FREError
+from fre_lightning.errors import FREError, Stops
 from fre_lightning.files import print_any_name
 from fre_lightning.report.page import write_report
 from fre_lightning.results.run_folder import REPORT
@@ -38,8 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     path = options.output or (Path() if several else options.folders[0]) / REPORT
     path = path.expanduser()  # shells leave the ~ of --output=~/report.html alone
     try:
-        runs = [run for folder in options.folders for run in find_runs(folder)]
-        write_report(path, list(dict.fromkeys(runs)))
+        with Stops(in_order=True):
+            runs = [run for folder in options.folders for run in find_runs(folder)]
+            write_report(path, list(dict.fromkeys(runs)))
     except FREError as error:
         sys.stderr.write(f"{error}\n")
         return 2

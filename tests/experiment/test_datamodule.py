@@ -10,6 +10,7 @@ from fre_lightning.experiment.datamodule import AnomalyDataModule
 class Listed:
     skip_unreadable = False
     files_root = Path()
+    roi = None
 
     def scan(self):
         train = [Sample(Path(f"{i}.png")) for i in range(5)]

@@ -33,7 +33,7 @@ def test_the_threshold_comes_from_training_images_alone(make_config, output_dir,
 
 def test_a_rate_that_too_few_images_can_show_is_extrapolated(make_config, caplog):
     summary = run(make_config("false_alarm_rate=0.01"))
-    assert "takes 99 training images" in caplog.text
+    assert "takes 99 good images" in caplog.text
     assert summary["threshold"] > 0
     with pytest.raises(ConfigError, match="false_alarm_rate"):
         run(make_config("false_alarm_rate=2"))

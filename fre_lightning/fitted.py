@@ -21,13 +21,21 @@ class FittedBuffers(nn.Module):
             self.register_buffer(name, torch.empty(0))
         self._fitted_names = (*self._fitted_names, *names)
 
+    def add_optional_buffers(self, *names: str) -> None:
+        """Register buffers that are None, and missing in the state dict, unless they are set."""
+        for name in names:
+            self.register_buffer(name, None)
+        self._fitted_names = (*self._fitted_names, *names)
+
     def _load_from_state_dict(
         self, state_dict: dict[str, Tensor], prefix: str, *args: object
     ) -> None:
         for name in self._fitted_names:
             stored = state_dict.get(prefix + name)
             if stored is not None:
-                self._buffers[name] = torch.empty_like(stored, device=self.get_buffer(name).device)
+                present = self._buffers[name]
+                device = stored.device if present is None else present.device
+                self._buffers[name] = torch.empty_like(stored, device=device)
         super()._load_from_state_dict(state_dict, prefix, *args)
 
 

@@ -11,6 +11,7 @@ class Fitted(FittedBuffers):
         super().__init__()
         self.add_buffers("first")
         self.add_buffers("second", "third")
+        self.add_optional_buffers("fourth")
 
 
 def test_buffers_of_any_shape_are_loaded():
@@ -20,6 +21,16 @@ def test_buffers_of_any_shape_are_loaded():
     assert torch.equal(other.first, fitted.first)
     assert torch.equal(other.third, fitted.third)
     assert other.second.shape == (0,)
+
+
+def test_optional_buffers_are_stored_only_if_they_are_set():
+    fitted, other = Fitted(), Fitted()
+    assert "fourth" not in fitted.state_dict()
+    other.load_state_dict(fitted.state_dict())
+    assert other.fourth is None
+    fitted.fourth = torch.ones(3, dtype=torch.bool)
+    other.load_state_dict(fitted.state_dict())
+    assert torch.equal(other.fourth, fitted.fourth)
 
 
 def test_the_digest_is_sha256_of_what_is_there():

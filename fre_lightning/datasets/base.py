@@ -18,11 +18,13 @@ class Sample:
         path: The image file.
         defect_type: `good`, or the name of the defect type.
         mask_path: The mask that marks the defect; None for good images and where no masks exist.
+        region_path: Its region of interest; None if it has none of its own.
     """
 
     path: Path
     defect_type: str = GOOD
     mask_path: Path | None = None
+    region_path: Path | None = None
 
     @property
     def label(self) -> int:
@@ -54,16 +56,20 @@ class AnomalyDataset(ABC):
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
         intensity: Which levels are black and white: `auto`, `[low, high]` in the files' units, or
             `{percentile: [a, b]}` of the training images.
+        roi: A picture that is white where images count, or a folder with one for each image; None:
+            all counts.
     """
 
     root: Path
     category: str
     skip_unreadable: bool
     intensity: str | Sequence[float] | Mapping[str, Sequence[float]]
+    roi: Path | None
 
     def __post_init__(self) -> None:
         # YAML reads 2024 as a number.
         self.root, self.category = Path(str(self.root)).expanduser(), str(self.category)
+        self.roi = None if self.roi is None else Path(str(self.roi)).expanduser()
 
     @property
     def files_root(self) -> Path:

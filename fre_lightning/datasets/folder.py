@@ -37,6 +37,7 @@ class Folder(AnomalyDataset):
         category: Its name in tables and folders; None stands for the name of `root`.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
         intensity: Which levels are black and white, as in `AnomalyDataset`.
+        roi: Where images count, as in `AnomalyDataset`.
         good_dir: The folder of good images, below `root`; None stands for `good` if it exists,
             else for the images directly in `root`.
         defect_dirs: The folders of defective images, below `root`; None stands for all other
@@ -66,8 +67,9 @@ class Folder(AnomalyDataset):
             raise DatasetError(msg)
         if self.good_dir is None and (self.root / "train" / GOOD).is_dir():
             # The root stays as it was given: results are named relative to it.
-            category = MVTec(self.root.parent, self.root.name, self.skip_unreadable, self.intensity)
-            return category.scan()
+            return MVTec(
+                self.root.parent, self.root.name, self.skip_unreadable, self.intensity, self.roi
+            ).scan()
         good_dir, mask_root = self._find_good_dir(), self._find_mask_root()
         good = self._list_good(good_dir)
         refuse_loose_images(self.root / "test")

@@ -43,6 +43,11 @@ def walk_images(folder: str | Path, ancestors: tuple[Path, ...] = ()) -> Iterato
             yield path
 
 
+def is_listed(path: str | Path, folder: str | Path) -> bool:
+    """Whether no part of a path within a folder is hidden or of the system's own."""
+    return not any(map(_is_ignored, Path(path).relative_to(folder).parts))
+
+
 def list_images_below(folder: Path) -> list[Path]:
     """The image files in a folder and below, sorted; none if the folder is missing."""
     return [path for path in map(Path, walk_images(folder)) if path.is_file()]

@@ -32,6 +32,7 @@ class MTD(AnomalyDataset):
         category: Its name in tables and folders.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
         intensity: Which levels are black and white, as in `AnomalyDataset`.
+        roi: Where images count, as in `AnomalyDataset`.
         test_fraction: Share of the good images to test on, in [0, 1).
         seed: Seed of the split.
     """

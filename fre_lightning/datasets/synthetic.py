@@ -44,6 +44,7 @@ class Synthetic(AnomalyDataset):
         category: `bolt`, `fabric`, `gear`, `leather` or `metal`.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
         intensity: Which levels are black and white, as in `AnomalyDataset`.
+        roi: Where images count, as in `AnomalyDataset`.
         image_size: Side of the square images.
         n_train: Number of good images to learn from.
         n_test_good: Number of good images to test on.
@@ -77,7 +78,8 @@ class Synthetic(AnomalyDataset):
                 "Set dataset.root to a folder that can be written to."
             )
             raise DatasetError(msg) from error
-        return MVTec(variant_dir, self.category, self.skip_unreadable, self.intensity).scan()
+        settings = self.skip_unreadable, self.intensity, self.roi
+        return MVTec(variant_dir, self.category, *settings).scan()
 
     def _check(self) -> None:
         if self.category not in PARTS:

@@ -3,25 +3,38 @@
 import copy
 import logging
 import math
+import os
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
+from functools import cached_property
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from hydra.errors import InstantiationException
+from numpy.typing import NDArray
 from torch import Tensor
 
+from fre_lightning.datasets.regions import RegionFolder
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from fre_lightning.detector.later_parts import recalibrate, update
 from fre_lightning.detector.model import FREModel
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
-from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
+from fre_lightning.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    FeatureError,
+    UnreadableImageError,
+)
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
+from fre_lightning.images.region import read_region
+from fre_lightning.scoring.drift import FALSE_ALARM_CHANCE, Drift, DriftMonitor
 from fre_lightning.scoring.threshold import check_rate, p_values
 from fre_lightning.threads import default_n_threads, intra_op_threads
 
@@ -54,6 +67,8 @@ def load(
     false_alarm_rate: float | None = None,
     threshold: float | None = None,
     n_threads: int | None = None,
+    roi: str | PathLike[str] | None = None,
+    roi_root: str | PathLike[str] | None = None,
 ) -> "Detector":
     """Load a fitted detector, without running any code that the file may hold.
 
@@ -64,6 +79,10 @@ def load(
             run's.
         threshold: An image score, instead of the threshold for the rate.
         n_threads: CPU threads; None for one per core.
+        roi: A folder with a region for each image that will be given as a path: a picture of the
+            same name, with any ending, that is white where the image counts.
+        roi_root: The folder of the images, whose sub-folders `roi` has, too; None: all regions lie
+            directly in `roi`.
 
     Raises:
         CheckpointError: If it is missing, damaged, or not one of this program's.
@@ -83,9 +102,13 @@ def load(
     except (RuntimeError, TypeError, InstantiationException) as error:
         msg = f"{path} does not fit this version of fre_lightning: {error}. Fit it again."
         raise CheckpointError(msg) from error
-    model = model.to(_find_device(device))
-    n_threads = n_threads or default_n_threads()
-    return Detector(model, rate, threshold, n_threads, checkpoint.config)
+    if roi is not None and model.region is None:
+        msg = f"roi={roi}: {path} was fitted without a region. Fit it with dataset.roi."
+        raise ConfigError(msg)
+    model, n_threads = model.to(_find_device(device)), n_threads or default_n_threads()
+    root = None if roi_root is None else Path(roi_root)
+    regions = None if roi is None else RegionFolder(Path(roi), root)
+    return Detector(model, rate, threshold, n_threads, checkpoint.config, regions)
 
 
 class Detector:
@@ -98,6 +121,7 @@ class Detector:
             attribute is None without calibration.
         n_threads: CPU threads that decode, and that compute.
         config: From which the model can be built again, as in its checkpoint.
+        regions: Those of single images that are given as paths; None if there are none.
 
     Attributes:
         description: Backbone, weights and reducer, for a log.
@@ -116,6 +140,7 @@ class Detector:
         threshold: float | None,
         n_threads: int,
         config: Mapping[str, Any],
+        regions: RegionFolder | None = None,
     ) -> None:
         self.description = model.description
         self.device = model.device
@@ -123,8 +148,10 @@ class Detector:
         self.intensity = model.intensity
         self.n_threads = n_threads
         self.normal_scores = model.calibration.image_scores.cpu()
+        self._monitor = DriftMonitor(n) if (n := len(self.normal_scores)) else None
         self._model = model
         self._config = config
+        self._regions = regions
         self._lock = threading.Lock()
         self._set_rate(false_alarm_rate, threshold)
         model.accelerate(n_threads)
@@ -140,6 +167,34 @@ class Detector:
             self.threshold = found.image if threshold is None else threshold
             self.pixel_threshold = found.pixel
 
+    @property
+    def drift(self) -> Drift | None:
+        """Whether what was streamed and noted still looks normal; None without calibration."""
+        return None if self._monitor is None else self._monitor.state
+
+    def note(self, p_value: float | None, image: object = None) -> None:
+        """Let a p-value count in `drift`, as `stream` does; when drift is noticed, the log says so.
+
+        Calls alone do not count: only the caller knows whether they are parts in order.
+
+        Args:
+            p_value: Of a result of this detector; None is ignored.
+            image: Its name is the path, if it is one.
+        """
+        name = os.fsdecode(image) if isinstance(image, str | os.PathLike) else None
+        if self._monitor and p_value is not None and self._monitor.add(p_value, name):
+            state = self._monitor.state
+            log.warning(
+                "Drift: from image %d%s on, scores are %s than before, noticed at image %d. "
+                "Without any change this is said in at most 1 of %.0f streams. Look for changes in "
+                "lighting, camera or parts, or a larger share of defects.",
+                state.since,
+                f" ({state.since_image})" if state.since_image else "",
+                state.scores,
+                state.noticed_at,
+                1 / FALSE_ALARM_CHANCE,
+            )
+
     def __call__(self, image: ImageLike) -> DetectionResult:
         """Judge an image.
 
@@ -150,7 +205,7 @@ class Detector:
             UnreadableImageError: If it cannot be decoded.
             FeatureError: If its score is not a finite number.
         """
-        return self._judge([prepare_image(image, self.image_size, self.intensity)])[0]
+        return self._judge([self._read(image)])[0]
 
     def detect_batch(self, images: Iterable[ImageLike]) -> list[DetectionResult]:
         """Judge images, decoding some while others are computed.
@@ -168,15 +223,18 @@ class Detector:
     def stream(self, images: Iterable[ImageLike]) -> Generator[Outcome, None, None]:
         """Judge any number of images in order and in constant memory, as `read_ahead` batches them.
 
-        An image that comes alone is judged at once. `images` is drawn from in a thread.
+        An image that comes alone is judged at once. `images` is drawn from in a thread. Each result
+        counts in `drift`, which goes on from one stream to the next.
         """
-        for batch in self._read(images):
+        for batch in self._batches(images):
             found = [(image, future.result()) for image, future in batch]
             readable = [prepared for _, prepared in found if isinstance(prepared, PreparedImage)]
             results = iter(self._judge(readable))
             for image, prepared in found:
                 if isinstance(prepared, PreparedImage):
-                    yield Outcome(image, prepared, next(results), None)
+                    result = next(results)
+                    self.note(result.p_value, image)
+                    yield Outcome(image, prepared, result, None)
                 else:
                     yield Outcome(image, None, None, prepared)
 
@@ -205,7 +263,7 @@ class Detector:
         """
         model = self._copy_model()
         recalibrate(model, self._features(images))
-        return Detector(model, self.false_alarm_rate, None, self.n_threads, self._config)
+        return self._with(model)
 
     def update(self, images: Iterable[ImageLike], *, calibrate_on: str = "all") -> "Detector":
         """A detector that has learnt later good parts too, without the images of the first fit.
@@ -225,7 +283,7 @@ class Detector:
             raise ConfigError(msg)
         model = self._copy_model()
         update(model, self._features(images), replace_scores=calibrate_on == "new")
-        return Detector(model, self.false_alarm_rate, None, self.n_threads, self._config)
+        return self._with(model)
 
     def save(self, path: str | PathLike[str]) -> None:
         """Write a checkpoint that `load` reads; a threshold of one's own is not stored.
@@ -239,12 +297,16 @@ class Detector:
         state, n_train = self._model.state_dict(), self._model.n_train
         return Checkpoint(self._config, n_train, state, self.false_alarm_rate, self.intensity)
 
+    def _with(self, model: FREModel) -> "Detector":
+        rate, n_threads = self.false_alarm_rate, self.n_threads
+        return Detector(model, rate, None, n_threads, self._config, self._regions)
+
     def _copy_model(self) -> FREModel:
         return restore_model(self._checkpoint()).to(self.device)
 
     def _features(self, images: Iterable[ImageLike]) -> Iterator[list[Tensor]]:
         """Each layer's features `(n, T, C, h, w)` of batches of images, on the device."""
-        for batch in self._read(images):
+        for batch in self._batches(images):
             pixels = []
             for _, future in batch:
                 if isinstance(prepared := future.result(), UnreadableImageError):
@@ -254,7 +316,7 @@ class Detector:
                 layers = self._model.features_of(torch.stack(pixels).to(self.device))
             yield [layer.float() for layer in layers]
 
-    def _read(
+    def _batches(
         self, images: Iterable[ImageLike]
     ) -> Iterator[list[tuple[ImageLike, Future[PreparedImage | UnreadableImageError]]]]:
         batch_size = max(1, BATCH_SIZE // self._model.tiling.n_tiles)
@@ -262,16 +324,28 @@ class Detector:
 
     def _prepare(self, image: ImageLike) -> PreparedImage | UnreadableImageError:
         try:
-            return prepare_image(image, self.image_size, self.intensity)
+            return self._read(image)
         except UnreadableImageError as error:
             return error
+
+    def _read(self, image: ImageLike) -> PreparedImage:
+        prepared = prepare_image(image, self.image_size, self.intensity)
+        if self._regions is None or not isinstance(image, str | PathLike):
+            return prepared
+        path = Path(image)
+        try:
+            region = read_region(self._regions.find(path), path, self.image_size)
+            return prepared._replace(region=region)
+        except DatasetError as error:
+            raise UnreadableImageError(str(error)) from error
 
     def _judge(self, images: list[PreparedImage]) -> list[DetectionResult]:
         if not images:
             return []
-        pixels = torch.stack([image.pixels for image in images])
+        pixels, regions = torch.stack([image.pixels for image in images]), self._regions_of(images)
         with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
-            scores, maps = (part.float().cpu() for part in self._model(pixels.to(self.device)))
+            judged = self._model(pixels.to(self.device), regions)
+            scores, maps = (part.float().cpu() for part in judged)
         if not scores.isfinite().all():
             msg = "The detector's score of an image is not a finite number. Fit it again."
             raise FeatureError(msg)
@@ -280,6 +354,9 @@ class Detector:
             p = p_values(scores, self.normal_scores).tolist()
         # Not views of the maps, which would keep the batch in memory.
         arrays, sizes = (one.numpy().copy() for one in maps), (image.size for image in images)
+        inside: list[NDArray[np.bool_] | None] = [self._region] * len(images)
+        if regions is not None:
+            inside = [one.cpu().numpy().copy() for one in regions]
         return [
             DetectionResult(
                 score=score,
@@ -290,9 +367,24 @@ class Detector:
                 pixel_threshold=self.pixel_threshold,
                 box=hottest_box(array, self.pixel_threshold, size),
                 image_size=size,
+                region=region,
             )
-            for score, p_value, array, size in zip(scores.tolist(), p, arrays, sizes, strict=True)
+            for score, p_value, array, size, region in zip(
+                scores.tolist(), p, arrays, sizes, inside, strict=True
+            )
         ]
+
+    @cached_property
+    def _region(self) -> NDArray[np.bool_] | None:
+        region = self._model.region
+        return None if region is None else region.cpu().numpy()
+
+    def _regions_of(self, images: list[PreparedImage]) -> Tensor | None:
+        """Where images count, `(N, H, W)` bool; None if none has a region of its own."""
+        own, common = [image.region for image in images], self._model.region
+        if common is None or all(region is None for region in own):
+            return None
+        return torch.stack([common if r is None else r.to(self.device) & common for r in own])
 
 
 def _find_device(name: str | None) -> torch.device:

@@ -53,6 +53,12 @@ def update(model: FREModel, batches: Iterable[Sequence[Tensor]], *, replace_scor
 
 
 def _check_updatable(model: FREModel) -> None:
+    if model.region is not None:
+        msg = (
+            "A detector with a region (dataset.roi) cannot be updated. Calibrate it on the later "
+            "parts, or fit it again on all."
+        )
+        raise ConfigError(msg)
     for reducer in model.reducers:
         if not isinstance(reducer, PCA):
             msg = (

@@ -1,12 +1,14 @@
 """The learnt part of one layer: features to error maps, by one subspace or one per tile."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.cells import CellWeights
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shifts import CellShifts, shifted_copies
 from fre_lightning.features.standardizer import ChannelStandardizer
@@ -36,12 +38,33 @@ class Branch(nn.Module):
         super().__init__()
         self.standardizer = standardizer
         self._reducers = nn.ModuleList(reducers)
+        self._cells = nn.ModuleList(CellWeights() for _ in reducers)
+        self._of_rows: Tensor | None = None
         self.tiling = tiling
 
     @property
+    def cells(self) -> list[CellWeights]:
+        """The weights of cells in each subspace."""
+        return list(self._cells)  # type: ignore[arg-type]  # a ModuleList forgets its type
+
+    @property
     def reducers(self) -> list[Reducer]:
-        """The reducers."""
-        return list(self._reducers)  # type: ignore[arg-type]  # a ModuleList forgets its type
+        """The reducers, without those of tiles of which nothing counts."""
+        pairs = zip(self._reducers, self.cells, strict=True)
+        return [reducer for reducer, cells in pairs if not cells.is_empty]  # type: ignore[misc]
+
+    def weigh(self, weights: Tensor) -> None:
+        """Let parts of the maps count, before all else is learnt.
+
+        Args:
+            weights: `(n, T, h, w)` from 0 to 1, of the cells in each of n training images; n = 1:
+                in all images.
+        """
+        flat = weights.flatten(2)
+        parts = [flat] if self.tiling.shared else flat.chunk(flat.shape[1], dim=1)
+        for cells, part in zip(self.cells, parts, strict=True):
+            cells.use(part)
+        self._of_rows = flat.flatten(0, 1)
 
     def standardize(self, rows: CachedRows) -> list[FeatureMatrix]:
         """Fit the standardizer to training features, and return those of each tile, standardised.
@@ -54,14 +77,22 @@ class Branch(nn.Module):
         """
         _, n_channels, height, width = rows.row_shape
         tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
-        self.standardizer.fit(FeatureMatrix(tiles), n_channels)
+        self.standardizer.fit(FeatureMatrix(tiles), n_channels, self._of_rows)
         return self.standardized(rows)
 
     def standardized(self, rows: CachedRows) -> list[FeatureMatrix]:
-        """Features of each tile, `(N, C * h * w)`, standardised as they were learnt."""
+        """Features of each tile, `(N, C * h * w)`, standardised as they were learnt, weighed."""
+        n_tiles, n_channels = rows.row_shape[:2]
+        weights = [row for cells in self.cells if cells.is_used for row in cells.weights.cpu()]
+        roots = [row.sqrt().repeat(n_channels) for row in weights]
+
+        def transform(block: Tensor, first_column: int, tile: int) -> Tensor:
+            block = self.standardizer(block, first_column)
+            return block * roots[tile][first_column:][: block.shape[1]] if roots else block
+
         return [
-            FeatureMatrix([shard[:, tile] for shard in rows.shards], self.standardizer)
-            for tile in range(rows.row_shape[0])
+            FeatureMatrix([shard[:, tile] for shard in rows.shards], partial(transform, tile=tile))
+            for tile in range(n_tiles)
         ]
 
     def fit(
@@ -93,22 +124,31 @@ class Branch(nn.Module):
         n_maps = len(rows.indices) * tiles_per_subspace
         n_copies = shifts.n_copies(n_maps, (height, width), len(self.reducers)) if shifts else 1
         maps = []
-        for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
-            subspace = reducer.fit(self._matrix(shards, rows, n_copies), device)
+        for reducer, cells, shards in self._subspaces(rows):
+            if cells.is_empty:
+                maps.append(torch.zeros(n_maps, 1, height, width))
+                continue
+            cells.fit(FeatureMatrix(shards, self.standardizer))
+            features = self._matrix(shards, rows, n_copies, cells)
+            subspace = reducer.fit(features, device)
             if folds is not None:
                 requested = reducer.n_components_requested
+                n_cells = features.shape[1] // n_channels
                 held_out = held_out_errors(
                     subspace,
                     reducer.n_components if isinstance(requested, str) else requested,
-                    torch.arange(height * width).repeat(n_channels),
+                    torch.arange(n_cells).repeat(n_channels),
                     folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
                     n_maps,
                 )
+                held_out = cells.spread(held_out)
                 maps.append(held_out.view(-1, tiles_per_subspace, height, width))
-        return self.tiling.lay_out(torch.cat(maps, dim=1)) if maps else None
+        return self.tiling.lay_out(torch.cat(maps, dim=1)) if folds is not None else None
 
     def update(self, rows: CachedRows, folds: Tensor, device: torch.device, n_known: int) -> Tensor:
         """Learn further images, without those that it was fitted on; the standardizer stays.
+
+        Not with weights of cells.
 
         Args:
             rows: Of their features `(T, C, h, w)`.
@@ -126,45 +166,74 @@ class Branch(nn.Module):
         n_maps = len(rows.indices) * tiles_per_subspace
         positions = torch.arange(height * width).repeat(n_channels)
         maps = []
-        for reducer, shards in zip(self.reducers, self._split(rows), strict=True):
+        for reducer, cells, shards in self._subspaces(rows):
             assert isinstance(reducer, PCA)
             n_copies = round(float(reducer.n_rows)) // (n_known * tiles_per_subspace)
-            merge = reducer.update(self._matrix(shards, rows, n_copies), device)
+            merge = reducer.update(self._matrix(shards, rows, n_copies, cells), device)
             row_folds = folds.repeat_interleave(tiles_per_subspace).repeat(n_copies)
             held_out = merge.held_out_errors(positions, row_folds, n_maps)
             maps.append(held_out.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1))
 
-    def _matrix(self, shards: list[Any], rows: CachedRows, n_copies: int) -> FeatureMatrix:
-        """The standardised features of a subspace, and their shifted copies."""
+    def _matrix(
+        self, shards: list[Any], rows: CachedRows, n_copies: int, cells: CellWeights
+    ) -> FeatureMatrix:
+        """The standardised features of a subspace, and their shifted copies, weighed."""
         features = FeatureMatrix(shards, self.standardizer)
-        if n_copies == 1:
-            return features
-        # Copies of what is standardised, not to do that for each copy.
-        originals = features.block(slice(None)).view(-1, *rows.row_shape[1:])
-        return FeatureMatrix(shifted_copies(originals.numpy(), n_copies), n_copies=n_copies)
+        if n_copies > 1:  # of what is standardised, not to do that for each copy
+            originals = features.block(slice(None)).view(-1, *rows.row_shape[1:])
+            inside = cells.inside((rows.row_shape[2], rows.row_shape[3]))
+            copies = shifted_copies(cells.fill(originals).numpy(), n_copies, inside)
+            features = FeatureMatrix(copies, n_copies=n_copies)
+        return cells.weigh(features)
 
     def _channel_errors(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
         """Mean squared held-out error of each standardised channel, `(C,)`."""
         n_tiles, n_channels, height, width = rows.row_shape
-        channels = torch.arange(n_channels).repeat_interleave(height * width)
         tile_folds = folds.repeat_interleave(n_tiles // self.tiling.n_subspaces)
         errors = []
-        for shards in self._split(rows):
-            subspace = find_subspace(FeatureMatrix(shards, self.standardizer), device)
+        for _, cells, shards in self._subspaces(rows):
+            if cells.is_empty:
+                continue
+            features = FeatureMatrix(shards, self.standardizer)
+            cells.fit(features)
+            features = cells.weigh(features)
+            channels = torch.arange(n_channels).repeat_interleave(features.shape[1] // n_channels)
+            subspace = find_subspace(features, device)
             sums = held_out_errors(subspace, _NOISE_SHARE, channels, tile_folds)
             errors.append(sums.mean(dim=0) / (height * width))
         return torch.stack(errors).mean(dim=0)
 
-    def forward(self, features: Tensor) -> Tensor:
-        """Error maps `(N, rows * h, columns * w)` of features `(N, T, C, h, w)`."""
+    def forward(self, features: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Error maps of images.
+
+        Args:
+            features: `(N, T, C, h, w)`.
+            weights: `(N, T, h, w)`, the weights of cells in each image, none higher than those of
+                `weigh`; None: these.
+
+        Returns:
+            `(N, rows * h, columns * w)`.
+        """
         groups, maps = features.chunk(self.tiling.n_subspaces, dim=1), []
-        for group, reducer in zip(groups, self.reducers, strict=True):
+        weights_of = [None] * len(groups) if weights is None else weights.chunk(len(groups), dim=1)
+        for group, reducer, cells, part in zip(
+            groups, self._reducers, self.cells, weights_of, strict=True
+        ):
             _, n_tiles, n_channels, height, width = group.shape
             flat = self.standardizer(group.flatten(0, 1).flatten(1))
-            tile_maps = error_map(flat - reducer(flat), (n_channels, height, width))
+            if cells.is_empty:
+                tile_maps = flat.new_zeros(flat.shape[0], height * width)
+            else:
+                flat = cells(flat, None if part is None else part.flatten(0, 1).flatten(1))
+                shape = n_channels, flat.shape[1] // n_channels, 1
+                tile_maps = cells.spread(error_map(flat - reducer(flat), shape)[..., 0])
             maps.append(tile_maps.view(-1, n_tiles, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1))
+
+    def _subspaces(self, rows: CachedRows) -> Iterator[tuple[Any, CellWeights, list[Any]]]:
+        """The reducer, the weights of cells and the shards of each subspace."""
+        return zip(self._reducers, self.cells, self._split(rows), strict=True)
 
     def _split(self, rows: CachedRows) -> list[list[Any]]:
         """The shards of each subspace's features: all tiles of all images, or of one position."""

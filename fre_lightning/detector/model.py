@@ -13,14 +13,16 @@ from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shifts import CellShifts
+from fre_lightning.fitted import FittedBuffers
 from fre_lightning.images.intensity import Intensity
+from fre_lightning.images.region import cell_weights
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Calibration, Scoring
 from fre_lightning.scoring.groups import find_groups
 
 
-class FREModel(nn.Module):
+class FREModel(FittedBuffers):
     """Maps images to image scores and anomaly maps; plain torch.
 
     Args:
@@ -34,8 +36,11 @@ class FREModel(nn.Module):
     Attributes:
         intensity: The range of levels of its images before they became 8 bits, which those who
             decode images for it apply; None for images of 8 bits.
+        region: `(H, W)` bool, where images count; None: everywhere.
         backbone_layers: The backbone and layer of each branch.
     """
+
+    region: Tensor | None
 
     def __init__(
         self,
@@ -54,6 +59,7 @@ class FREModel(nn.Module):
         self.tiling = tiling
         self.n_train = n_train
         self.intensity: Intensity | None = None
+        self.add_optional_buffers("region")
         self.backbone_layers = [(part, layer) for part in backbone.parts for layer in part.layers]
         self._extractors: list[Extractor] = []
 
@@ -128,25 +134,74 @@ class FREModel(nn.Module):
         """The last layer's features `(T, C, h, w)` of images, standardised, of each tile."""
         return self._branches[-1].standardized(rows)
 
-    def layer_maps_of(self, features: Sequence[Tensor]) -> list[Tensor]:
-        """Error maps `(N, h, w)` of each layer, from each layer's features `(N, T, C, h, w)`."""
-        with full_precision():
-            return [branch(layer) for branch, layer in zip(self._branches, features, strict=True)]
+    def layer_maps_of(
+        self, features: Sequence[Tensor], weights: Sequence[Tensor | None] | None = None
+    ) -> list[Tensor]:
+        """Error maps `(N, h, w)` of each layer.
 
-    def error_maps_of(self, features: Sequence[Tensor]) -> Tensor:
-        """Normalised, fused error maps `(N, h, w)` of each layer's features `(N, T, C, h, w)`."""
+        Args:
+            features: `(N, T, C, h, w)` of each layer.
+            weights: `(N, T, h, w)` of each layer's cells; None: those of the model's region.
+        """
+        each = weights or [None] * len(features)
+        layers = zip(self._branches, features, each, strict=True)
         with full_precision():
-            return self.scoring.normalize(self.layer_maps_of(features))
+            return [branch(layer, weight) for branch, layer, weight in layers]
 
-    def anomaly_maps_of(self, error_maps: Tensor) -> Tensor:
-        """Anomaly maps `(N, H, W)` of normalised error maps `(N, h, w)`."""
+    def error_maps_of(self, features: Sequence[Tensor], regions: Tensor | None = None) -> Tensor:
+        """Normalised, fused error maps `(N, h, w)` of images.
+
+        Args:
+            features: `(N, T, C, h, w)` of each layer.
+            regions: `(N, H, W)` bool, where each image counts, within the model's own region; None:
+                in all of that.
+        """
+        weights: Sequence[Tensor | None] = [None] * len(features)
+        laid_out = None
+        if regions is not None:
+            weights = self._weights_of(regions, [layer.shape[3:] for layer in features])
+            laid_out = [self.tiling.lay_out(layer) for layer in weights if layer is not None]
         with full_precision():
-            return self.scoring.anomaly_map(error_maps, self.backbone.image_size, self.tiling)
+            return self.scoring.normalize(self.layer_maps_of(features, weights), laid_out)
 
-    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores `(N,)` and anomaly maps `(N, H, W)`, float32, of `(N, 3, H, W)` uint8 images."""
-        maps = self.error_maps_of([layer.float() for layer in self.features_of(images)])
-        return self.scoring.image_score(maps), self.anomaly_maps_of(maps)
+    def scores_of(self, error_maps: Tensor, regions: Tensor | None = None) -> Tensor:
+        """Scores `(N,)` of normalised error maps `(N, h, w)`; regions as in `error_maps_of`."""
+        return self.scoring.image_score(error_maps, self._map_weights(error_maps, regions))
+
+    def anomaly_maps_of(self, error_maps: Tensor, regions: Tensor | None = None) -> Tensor:
+        """Anomaly maps `(N, H, W)` of normalised error maps `(N, h, w)`, 0 where nothing counts."""
+        weights, size = self._map_weights(error_maps, regions), self.backbone.image_size
+        with full_precision():
+            maps = self.scoring.anomaly_map(error_maps, size, self.tiling, weights)
+        inside = self.region if regions is None else regions
+        return maps if inside is None else maps * inside
+
+    def forward(self, images: Tensor, regions: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores and anomaly maps.
+
+        Args:
+            images: `(N, 3, H, W)` uint8.
+            regions: As in `error_maps_of`.
+
+        Returns:
+            `(N,)` and `(N, H, W)`, float32.
+        """
+        features = [layer.float() for layer in self.features_of(images)]
+        maps = self.error_maps_of(features, regions)
+        return self.scores_of(maps, regions), self.anomaly_maps_of(maps, regions)
+
+    def _weights_of(self, regions: Tensor, grids: Sequence[Sequence[int]]) -> list[Tensor]:
+        """The weights `(N, T, h, w)` of the cells of each layer's grid `(h, w)`."""
+        size = self.backbone.image_size
+        return [cell_weights(regions, self.tiling, size, (grid[0], grid[1])) for grid in grids]
+
+    def _map_weights(self, error_maps: Tensor, regions: Tensor | None) -> Tensor | None:
+        """The weights `(N, h, w)` of the cells of normalised maps; None: those of the model."""
+        if regions is None:
+            return None
+        (rows, columns), (height, width) = self.tiling.grid, error_maps.shape[1:]
+        (weights,) = self._weights_of(regions, [(height // rows, width // columns)])
+        return self.tiling.lay_out(weights)
 
     def fit(
         self,
@@ -154,6 +209,7 @@ class FREModel(nn.Module):
         device: torch.device,
         shifts: CellShifts | None,
         groups: Tensor | None = None,
+        regions: Tensor | None = None,
     ) -> None:
         """Fit all but the autoencoders' weights, and calibrate.
 
@@ -162,11 +218,14 @@ class FREModel(nn.Module):
             device: Where to compute.
             shifts: Makes shifted copies of the features to learn from; None if there are none.
             groups: `(N,)` int64 from 0 to G - 1, the group of each image, if they were named.
+            regions: `(N, H, W)` bool, where each image counts; `(1, H, W)` if that is the same in
+                all; None: everywhere. What counts in no image never will.
 
         Raises:
             FREError: As the reducer does.
         """
         self.n_train = len(layers[0].indices)
+        weights = None if regions is None else self._weigh(layers, regions.to(self.device))
         for branch, rows in zip(self._branches, layers, strict=True):
             tiles = branch.standardize(rows)
         if self.calibration.groups == "auto":
@@ -177,7 +236,18 @@ class FREModel(nn.Module):
             for branch, rows in zip(self._branches, layers, strict=True)
         ]
         if folds is not None:
-            self.calibration.fit([maps for maps in held_out if maps is not None], self.scoring)
+            found = [maps for maps in held_out if maps is not None]
+            self.calibration.fit(found, self.scoring, weights)
+
+    def _weigh(self, layers: Sequence[CachedRows], regions: Tensor) -> list[Tensor] | None:
+        """Let regions count, and return the weights of cells if they differ between images."""
+        self.region = regions.any(dim=0)
+        weights = self._weights_of(regions, [rows.row_shape[2:] for rows in layers])
+        for branch, layer in zip(self._branches, weights, strict=True):
+            branch.weigh(layer)
+        laid_out = [self.tiling.lay_out(layer) for layer in weights]
+        self.scoring.weigh([layer.amax(dim=0) for layer in laid_out])
+        return laid_out if len(regions) > 1 else None
 
     def update(self, layers: Sequence[Tensor], folds: Tensor) -> list[Tensor]:
         """Learn further images, without those of the fit; scoring and calibration stay.

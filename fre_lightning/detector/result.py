@@ -38,6 +38,8 @@ class DetectionResult:
         box: Of the hottest region above the pixel threshold, in pixels of the image itself; None
             if no pixel lies above it.
         image_size: `(height, width)` of the image itself.
+        region: `(H, W)` bool, where the image counts, at the model's image size; the anomaly map is
+            0 elsewhere. None: everywhere.
     """
 
     score: float
@@ -48,6 +50,7 @@ class DetectionResult:
     pixel_threshold: float | None
     box: Box | None
     image_size: tuple[int, int]
+    region: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:

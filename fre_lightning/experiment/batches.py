@@ -18,6 +18,7 @@ from fre_lightning.features.shards import ShardWriter
 from fre_lightning.files import file_key
 from fre_lightning.images.header import read_header
 from fre_lightning.images.masks import read_mask
+from fre_lightning.images.region import read_regions
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
@@ -37,12 +38,15 @@ class FeatureBatch(NamedTuple):
         masks: `(N, H, W)` bool; or a list of `(H, W)`, each of its image file's own size; None if
             the dataset has no masks.
         types: The defect type of each image, or `good`.
+        regions: `(N, H, W)` bool, where each image counts; None if they have no regions of their
+            own.
     """
 
     features: list[Tensor]
     labels: Tensor
     masks: Tensor | list[Tensor] | None
     types: list[str]
+    regions: Tensor | None = None
 
 
 class FeatureBatches:
@@ -53,6 +57,7 @@ class FeatureBatches:
         features: Of each layer, `(T, C, h, w)` of each image that could be read.
         masks: `(H, W)` of the defective ones among these, from the cache; or None.
         reads_masks: Whether masks are read from their files instead, each at its own size.
+        region_size: `(H, W)` of the regions of images that have their own.
 
     Attributes:
         samples: The images that have features.
@@ -65,12 +70,14 @@ class FeatureBatches:
         masks: CachedRows | None,
         *,
         reads_masks: bool,
+        region_size: tuple[int, int],
     ) -> None:
         self.samples = [samples[index] for index in features[0].indices]
         self._labels = torch.tensor([sample.label for sample in self.samples])
         self._layers = [(FeatureMatrix(rows.shards), rows.row_shape) for rows in features]
         self._masks = masks
         self._reads_masks = reads_masks
+        self._region_size = region_size
 
     def mask_flaws(self) -> dict[str, int]:
         """The numbers of masks that are `empty` or `full` at the image size, with a warning."""
@@ -108,7 +115,9 @@ class FeatureBatches:
             rows = slice(start, start + _BATCH)
             features = [matrix.block(rows).view(-1, *shape) for matrix, shape in self._layers]
             types = [sample.defect_type for sample in self.samples[rows]]
-            yield FeatureBatch(features, self._labels[rows], self._read_masks(rows), types)
+            masks = self._read_masks(rows)
+            regions = read_regions(self.samples[rows], self._region_size)
+            yield FeatureBatch(features, self._labels[rows], masks, types, regions)
 
     def _read_masks(self, rows: slice) -> Tensor | list[Tensor] | None:
         if self._reads_masks:
@@ -129,6 +138,7 @@ class FeatureBatches:
 def load_test_batches(
     features: Sequence[CachedRows],
     datamodule: AnomalyDataModule,
+    image_size: tuple[int, int],
     mask_size: tuple[int, int] | None,
     cache: FeatureCache,
 ) -> FeatureBatches:
@@ -137,6 +147,7 @@ def load_test_batches(
     Args:
         features: Of each layer.
         datamodule: Holds the samples.
+        image_size: `(H, W)` of the model's images.
         mask_size: `(H, W)` that masks are resized to; None for each mask's own size.
         cache: Where masks of `mask_size` are kept.
 
@@ -148,7 +159,8 @@ def load_test_batches(
     pairs = [(sample.mask_path, sample.path) for sample in found if sample.mask_path is not None]
     if has_masks and pairs and mask_size is not None:
         masks = _load_masks(pairs, datamodule, mask_size, cache)
-    return FeatureBatches(samples, features, masks, reads_masks=has_masks and mask_size is None)
+    reads_masks = has_masks and mask_size is None
+    return FeatureBatches(samples, features, masks, reads_masks=reads_masks, region_size=image_size)
 
 
 def _load_masks(

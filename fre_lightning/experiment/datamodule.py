@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pytorch_lightning import LightningDataModule
 
 from fre_lightning.datasets import AnomalyDataset, Sample, Splits
+from fre_lightning.datasets.regions import attach_regions
 from fre_lightning.errors import ConfigError
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.loader import ImageLoader
@@ -54,6 +55,7 @@ class AnomalyDataModule(LightningDataModule):
             DatasetError: If its files are not as expected.
         """
         splits = self.dataset.scan()
+        splits = attach_regions(splits, self.dataset.roi, self.dataset.files_root)
         self.splits = Splits(self._limit(splits.train), self._limit(splits.test), splits.has_masks)
 
     def image_loader(

@@ -35,6 +35,7 @@ from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.files import make_output_dir, write_json, write_text
 from fre_lightning.images.health import examine, log_health
 from fre_lightning.images.notices import start_run
+from fre_lightning.images.region import read_region, read_regions
 from fre_lightning.images.sensor import find_intensity
 from fre_lightning.metrics.by_type import metrics_by_type
 from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
@@ -85,7 +86,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         rows, test_rows, batches = _extract(cfg, model, datamodule, cache, trainer)
     shifts, config = build(cfg.augmentation), detector_config(cfg)
     groups = None if checkpoint else _named_groups(model, datamodule, rows)
-    module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups)
+    regions = _regions(model, datamodule, rows)
+    module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
     with watch("fit"):
         if not checkpoint:
             steps = tqdm(module.fit_steps(), "Training", disable=None)
@@ -135,7 +137,11 @@ def _extract(
         return rows, [], None
     features = load_features("test", model, datamodule, cache, trainer)
     mask_size = None if cfg.metrics.size == "mask" else model.image_size
-    return rows, features, load_test_batches(features, datamodule, mask_size, cache)
+    return (
+        rows,
+        features,
+        load_test_batches(features, datamodule, model.image_size, mask_size, cache),
+    )
 
 
 def _named_groups(
@@ -148,6 +154,26 @@ def _named_groups(
         return None
     numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
     return torch.tensor([numbers[name] for name in names])
+
+
+def _regions(
+    model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
+) -> Tensor | None:
+    """Where training images count, `(N, H, W)` or `(1, H, W)` bool; None: everywhere."""
+    roi, train = datamodule.dataset.roi, datamodule.splits.train
+    if model.is_fitted:
+        if roi is not None and model.region is None:
+            msg = f"dataset.roi={roi}: this checkpoint was fitted without a region. Fit it again."
+            raise ConfigError(msg)
+        if roi is not None and roi.is_file():
+            log.info("The checkpoint's own region counts, not dataset.roi.")
+        return None
+    if roi is None:
+        return None
+    if roi.is_file():
+        region = read_region(roi, train[rows[0].indices[0]].path, model.image_size)
+        return None if region.all() else region[None]
+    return read_regions([train[index] for index in rows[0].indices], model.image_size)
 
 
 def _write(

@@ -41,6 +41,8 @@ class FREModule(LightningModule):
         config: Plain containers from which the model can be built again; for checkpoints.
         false_alarm_rate: Stored in the checkpoint; a detector's default.
         groups: `(N,)` int64 from 0 to G - 1, the group of each training image, if named.
+        regions: `(N, H, W)` bool, where each training image counts, or `(1, H, W)`; None:
+            everywhere.
 
     Attributes:
         scores: `(N,)` image scores of the test images; empty before a test.
@@ -58,6 +60,7 @@ class FREModule(LightningModule):
         config: Mapping[str, Any],
         false_alarm_rate: float,
         groups: Tensor | None = None,
+        regions: Tensor | None = None,
     ) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -69,6 +72,7 @@ class FREModule(LightningModule):
         self._config = config
         self._false_alarm_rate = false_alarm_rate
         self._groups = groups
+        self._regions = regions
 
     def fit_steps(self) -> list[tuple[int, int, int]]:
         """The steps of `fit`: number of a reducer, first epoch, last epoch + 1.
@@ -89,7 +93,7 @@ class FREModule(LightningModule):
         if stage != "fit":
             return
         device = self.trainer.strategy.root_device
-        self.model.fit(self._train_rows, device, self._shifts, self._groups)
+        self.model.fit(self._train_rows, device, self._shifts, self._groups, self._regions)
         if not isinstance(self.model.reducers[0], GradientReducer):
             self.trainer.fit_loop.max_epochs = 0
 
@@ -137,13 +141,19 @@ class FREModule(LightningModule):
 
     def test_step(self, batch: FeatureBatch) -> None:
         """Score some test images."""
-        error_maps = self.model.error_maps_of(batch.features)
-        scores = self.model.scoring.image_score(error_maps)
+        regions, model = batch.regions, self.model
+        if regions is not None and model.region is not None:
+            regions = regions.to(model.device) & model.region
+        error_maps = model.error_maps_of(batch.features, regions)
+        scores = model.scores_of(error_maps, regions)
         if batch.masks is not None:
             for start in range(0, len(scores), _MAPS_AT_A_TIME):
                 some = slice(start, start + _MAPS_AT_A_TIME)
-                maps = self.model.anomaly_maps_of(error_maps[some])
-                self.pixel_metrics.update(maps, batch.masks[some], batch.types[some])
+                own = None if regions is None else regions[some]
+                maps, masks = model.anomaly_maps_of(error_maps[some], own), batch.masks[some]
+                if own is None and model.region is not None:
+                    own = model.region.expand(len(maps), -1, -1)
+                self.pixel_metrics.update(maps, masks, batch.types[some], own)
         self._batches.append((scores.cpu(), batch.labels.cpu(), error_maps.cpu()))
 
     def on_test_epoch_end(self) -> None:
@@ -151,6 +161,12 @@ class FREModule(LightningModule):
         parts = map(torch.cat, zip(*self._batches, strict=True))
         self.scores, self.labels, self.error_maps = parts
         self.pixel_metrics.close()
+        if n_outside := self.pixel_metrics.n_outside:
+            log.warning(
+                "Defective images whose defect lies outside of the region of interest: %d. They "
+                "count as defective for image metrics, and as good pixels for pixel metrics.",
+                n_outside,
+            )
         values = image_metrics(self.scores, self.labels) | self.pixel_metrics.total.compute()
         self.metrics = {name: value for name, value in values.items() if not math.isnan(value)}
         undefined = [name for name in METRICS if math.isnan(values[name])]

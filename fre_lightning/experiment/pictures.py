@@ -29,10 +29,18 @@ def draw_pictures(
 ) -> None:
     """Draw a test in TensorBoard, as heat maps and as thumbnails, as the configuration says."""
     scores, model, n_threads = module.scores, module.model, datamodule.n_threads
-    to_maps, size = model.anomaly_maps_of, model.image_size
+    to_maps, region = model.anomaly_maps_of, None if model.region is None else model.region.cpu()
     threshold = summary.get("pixel_threshold")
-    maps, intensity = module.error_maps, model.intensity
-    artist = PanelArtist(samples, maps, to_maps, size, intensity, n_threads, threshold)
+    artist = PanelArtist(
+        samples,
+        module.error_maps,
+        to_maps,
+        region,
+        model.image_size,
+        model.intensity,
+        n_threads,
+        threshold,
+    )
     pixels = module.pixel_metrics.total.kinds()
     counts = {"image": count(scores, module.labels), "pixel": (pixels.defects, pixels.good)}
     for logger in module.loggers:

@@ -32,6 +32,7 @@ def summarize(
         **({"n_components_each": ranks} if len(ranks) > 1 else {}),
         **({"intensity": model.intensity._asdict()} if model.intensity else {}),
         **({"n_outside_intensity": n_outside()} if n_outside() else {}),
+        **({} if model.region is None else {"region_share": float(model.region.float().mean())}),
         "n_train": model.n_train,
         **({"n_groups": model.calibration.n_groups} if model.calibration.n_groups else {}),
         "n_test": len(batches.samples) if batches else 0,

@@ -96,6 +96,6 @@ def _draw(index: int) -> NDArray[np.uint8]:
     """Draw a part, which has the structure that noise lacks."""
     height, width = _DRAWN_SIDES
     category = ("fabric", "gear", "leather", "metal")[index % 4]
-    drawing = Synthetic(Path(), category, False, "auto", height, 0, 0, 0, seed=0)
+    drawing = Synthetic(Path(), category, False, "auto", None, height, 0, 0, 0, seed=0)
     image, _ = drawing.draw("test", "good", index)
     return np.ascontiguousarray(image[:, :width])

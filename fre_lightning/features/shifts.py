@@ -69,22 +69,39 @@ class CellShifts:
         return copies
 
 
-def shifted_copies(maps: NDArray[np.float32], n_copies: int) -> list[Rows]:
-    """Copies of `(N, C, h, w)` maps as `(N, C * h * w)`; the first one is not shifted."""
-    return [_ShiftedMaps(maps, dy, dx) for dy, dx in _SHIFTS[:n_copies]]
+def shifted_copies(
+    maps: NDArray[np.float32], n_copies: int, inside: NDArray[np.bool_] | None = None
+) -> list[Rows]:
+    """Copies of maps; the first one is not shifted.
+
+    Args:
+        maps: `(N, C, h, w)`.
+        n_copies: As `CellShifts.n_copies` gives it.
+        inside: `(h, w)`, the cells that count; None: all. Into these no others are shifted.
+
+    Returns:
+        `(N, C * h * w)` each.
+    """
+    inside = np.ones(maps.shape[2:], dtype=bool) if inside is None else inside
+    return [_ShiftedMaps(maps, dy, dx, inside) for dy, dx in _SHIFTS[:n_copies]]
 
 
 class _ShiftedMaps:
     """Maps, flattened and shifted when they are read: copies take no memory.
 
-    Rows and columns at the border are repeated.
+    Rows and columns at the border are repeated, and so are cells at the border of those inside.
     """
 
-    def __init__(self, maps: NDArray[np.float32], dy: int, dx: int) -> None:
+    def __init__(
+        self, maps: NDArray[np.float32], dy: int, dx: int, inside: NDArray[np.bool_]
+    ) -> None:
         n_maps, n_channels, height, width = maps.shape
-        rows = np.clip(np.arange(height) + dy, 0, height - 1)
-        columns = np.clip(np.arange(width) + dx, 0, width - 1)
-        cells = (rows[:, None] * width + columns).ravel()
+        rows, columns = np.indices((height, width))
+        shifted = np.clip(rows + dy, 0, height - 1)
+        rows = np.where(inside[shifted, columns], shifted, rows)
+        shifted = np.clip(columns + dx, 0, width - 1)
+        columns = np.where(inside[rows, shifted], shifted, columns)
+        cells = (rows * width + columns).ravel()
         self._maps = maps.reshape(n_maps, -1)
         self._sources = (np.arange(n_channels)[:, None] * height * width + cells).ravel()
         self.shape: tuple[int, ...] = self._maps.shape

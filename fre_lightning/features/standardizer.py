@@ -56,19 +56,28 @@ class ChannelStandardizer(FittedBuffers):
         self.n_positions = 1
         self.add_buffers("scale", "channel_mean")
 
-    def fit(self, features: FeatureMatrix, n_channels: int) -> None:
-        """Learn the scale of each of C channels from `(N, C * h * w)` training features."""
+    def fit(self, features: FeatureMatrix, n_channels: int, weights: Tensor | None = None) -> None:
+        """Learn the scale of each channel.
+
+        Args:
+            features: `(N, C * h * w)` training features.
+            n_channels: C.
+            weights: `(R, h * w)`, of the positions in each of R rows, and so on for the next R;
+                None: all are equal.
+        """
         if self.compression == "none":
             return
         self.n_positions = features.shape[1] // n_channels
         device = self.scale.device
         if self.compression == "log":
-            mean, _ = self._channel_moments(features, n_channels, lambda rows: rows.clamp(min=0))
+            mean, _ = self._channel_moments(
+                features, n_channels, weights, lambda rows: rows.clamp(min=0)
+            )
             has_positive = mean > torch.finfo(torch.float32).tiny
             self.channel_mean = torch.where(has_positive, mean, 1.0).float().to(device)
         channels = (torch.arange(features.shape[1]) // self.n_positions).to(device)
         mean, deviation = self._channel_moments(
-            features, n_channels, lambda rows: self._compress(rows, channels)
+            features, n_channels, weights, lambda rows: self._compress(rows, channels)
         )
         varies = deviation > _LEAST_VARIATION * mean.abs()
         self.scale = torch.where(varies, 1 / deviation, 1.0).float().to(device)
@@ -109,16 +118,27 @@ class ChannelStandardizer(FittedBuffers):
         return features.abs().pow(exponent).copysign(features)
 
     def _channel_moments(
-        self, features: FeatureMatrix, n_channels: int, function: Callable[[Tensor], Tensor]
+        self,
+        features: FeatureMatrix,
+        n_channels: int,
+        weights: Tensor | None,
+        function: Callable[[Tensor], Tensor],
     ) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each channel after `function`, `(C,)` float64 each."""
         total, squares = torch.zeros(2, n_channels, dtype=torch.float64)
-        for _, rows in features.row_blocks():
+        count = float(features.shape[0] * self.n_positions)
+        if weights is not None:
+            count = float(weights.double().sum()) * features.shape[0] / len(weights)
+        for index, rows in features.row_blocks():
             values = function(rows).view(len(rows), n_channels, self.n_positions).double()
-            total += values.sum(dim=(0, 2)).cpu()
-            squares += values.square().sum(dim=(0, 2)).cpu()
-        mean = total / (features.shape[0] * self.n_positions)
-        variance = squares / (features.shape[0] * self.n_positions) - mean.square()
+            weighed = values
+            if weights is not None:
+                numbers = torch.arange(index.start, index.stop) % len(weights)
+                weighed = values * weights[numbers][:, None].to(values)
+            total += weighed.sum(dim=(0, 2)).cpu()
+            squares += (weighed * values).sum(dim=(0, 2)).cpu()
+        mean = total / count
+        variance = squares / count - mean.square()
         return mean, variance.clamp(min=0).sqrt()
 
     def get_extra_state(self) -> int:

@@ -59,7 +59,7 @@ def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
         with Image.open(mask_path) as opened:
             mask = header_of(opened)
             if mask.size == image.size:
-                return _scale_levels(opened)
+                return scale_levels(opened)
     except DECODING_ERRORS as error:
         msg = (
             f"The mask {mask_path} of {image_path} cannot be read ({reason_of(error)}). "
@@ -82,7 +82,7 @@ def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
     raise DatasetError(msg)
 
 
-def _scale_levels(mask: Image.Image) -> NDArray[np.float32]:
+def scale_levels(mask: Image.Image) -> NDArray[np.float32]:
     """A mask's levels as `(H, W)` in 0..1; the highest level shows which one stands for 1."""
     if header_of(mask).is_deep:
         values = decode(mask)

@@ -27,10 +27,12 @@ class PreparedImage(NamedTuple):
     Attributes:
         pixels: `(3, H, W)` uint8, RGB.
         size: Original `(height, width)`.
+        region: `(H, W)` bool, where the image counts; None if it has no region of its own.
     """
 
     pixels: Tensor
     size: tuple[int, int]
+    region: Tensor | None = None
 
 
 def prepare_image(

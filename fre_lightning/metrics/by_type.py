@@ -20,15 +20,21 @@ class PixelMetricsByType:
     Attributes:
         total: The metric of all images, after `close`.
         values: The metrics of each defect type after `close`: of its images and the good ones.
+        n_outside: The number of images of which no defect counts, although there is one.
     """
 
     def __init__(self) -> None:
         self.total = PixelMetrics()
         self.values: dict[str, dict[str, float]] = {}
+        self.n_outside = 0
         self._by_type: dict[str, PixelMetrics] = {}
 
     def update(
-        self, anomaly_maps: Tensor, masks: Tensor | Sequence[Tensor], types: Sequence[str]
+        self,
+        anomaly_maps: Tensor,
+        masks: Tensor | Sequence[Tensor],
+        types: Sequence[str],
+        regions: Tensor | None = None,
     ) -> None:
         """Add images.
 
@@ -37,16 +43,25 @@ class PixelMetricsByType:
             masks: `(N, H, W)` bool; or a list of `(h, w)` bool, to whose sizes the maps are
                 resized.
             types: The defect type of each image, or `good`.
+            regions: `(N, H, W)` bool, the pixels that count, resized likewise; None: all do.
         """
         if not isinstance(masks, Tensor):
-            for anomaly_map, mask, name in zip(anomaly_maps, masks, types, strict=True):
-                size = mask.shape[0], mask.shape[1]
-                self.update(resize_map(anomaly_map[None], size), mask[None], [name])
+            for index, (mask, name) in enumerate(zip(masks, types, strict=True)):
+                size, image = (mask.shape[0], mask.shape[1]), slice(index, index + 1)
+                region = None
+                if regions is not None:
+                    region = resize_map(regions[image].float(), size) > 0.5
+                self.update(resize_map(anomaly_maps[image], size), mask[None], [name], region)
             return
+        if regions is not None:
+            regions = regions.to(masks.device)
+            defective, found = (m.flatten(1).any(dim=1) for m in (masks, masks & regions))
+            self.n_outside += int((defective & ~found).sum())
         for name in dict.fromkeys(types):
             chosen = torch.tensor([other == name for other in types])
             metric = self._by_type.setdefault(name, PixelMetrics().to(anomaly_maps.device))
-            metric.update(anomaly_maps[chosen], masks[chosen])
+            own = None if regions is None else regions[chosen]
+            metric.update(anomaly_maps[chosen], masks[chosen], own)
 
     def close(self) -> None:
         """Compute `total` and `values` of the images so far."""

@@ -42,13 +42,16 @@ class PixelMetrics(Metric):
         self.add_state("bins", default=[], dist_reduce_fx="cat")
         self.add_state("weights", default=[], dist_reduce_fx="cat")
 
-    def update(self, anomaly_maps: Tensor, masks: Tensor | None = None) -> None:
+    def update(
+        self, anomaly_maps: Tensor, masks: Tensor | None = None, regions: Tensor | None = None
+    ) -> None:
         """Add images.
 
         Args:
             anomaly_maps: `(N, H, W)` float of any range.
             masks: `(N, H, W)`, true or non-zero for defect pixels; None if all images are good,
                 which saves time.
+            regions: `(N, H, W)` bool, the pixels that count; None: all do.
 
         Raises:
             ValueError: If the shapes differ, or a score is NaN.
@@ -63,7 +66,7 @@ class PixelMetrics(Metric):
         first, last = (int(end) for end in bins.aminmax())
         # int64: exact sums, also on devices without float64.
         dense = bins.new_zeros(len(PixelKinds._fields), last - first + 1, dtype=torch.int64)
-        _add(PixelKinds(*dense), bins.sub_(first), masks)
+        _add(PixelKinds(*dense), bins.sub_(first), masks, regions)
         used = dense.any(dim=0).nonzero()[:, 0]
         self._put((used + first).int(), dense[:, used].T)
 
@@ -99,15 +102,19 @@ class PixelMetrics(Metric):
             self.bins, self.weights = [bins], [weights]
 
 
-def _add(kinds: PixelKinds, bins: Tensor, masks: Tensor | None) -> None:
+def _add(kinds: PixelKinds, bins: Tensor, masks: Tensor | None, regions: Tensor | None) -> None:
     """Add a batch `(N, H, W)` to the weight of each kind in each bin, `(K,)`, in place."""
     one = kinds.all.new_ones(1)
-    kinds.all.index_add_(0, bins.flatten(), one.expand(bins.numel()))
+    everything = bins.flatten() if regions is None else bins[regions]
+    kinds.all.index_add_(0, everything, one.expand(len(everything)))
+    masks = masks if masks is None or regions is None else masks & regions
     if masks is None or not masks.any():
         kinds.normal.copy_(kinds.all)
         return
     masks = masks.bool().to(bins.device)
-    normal, defects = bins[~masks.flatten(1).any(1)].flatten(), bins[masks]
+    is_normal = ~masks.flatten(1).any(1)
+    normal = bins[is_normal].flatten() if regions is None else bins[is_normal][regions[is_normal]]
+    defects = bins[masks]
     kinds.normal.index_add_(0, normal, one.expand(len(normal)))
     kinds.defects.index_add_(0, defects, one.expand(len(defects)))
     kinds.by_region.index_add_(0, defects, region_weights(masks))

@@ -6,6 +6,10 @@ import matplotlib as mpl
 import numpy as np
 from torch import Tensor
 
+from fre_lightning.images.resizing import resize_map
+
+_DIMMED = 4
+
 
 class ColorScale(NamedTuple):
     """The values at the two ends of the colours, one pair for all images of a detector."""
@@ -35,6 +39,16 @@ def colorize(anomaly_map: Tensor, scale: ColorScale, name: str = "turbo") -> np.
     """Colours of an anomaly map by a colour map of matplotlib's: `(H, W)` to `(H, W, 3)` uint8."""
     colors: np.ndarray = mpl.colormaps[name](scale.level(anomaly_map).numpy(), bytes=True)
     return colors[..., :3]
+
+
+def dim(pixels: np.ndarray, region: Tensor | None) -> np.ndarray:
+    """An image `(H, W, 3)` uint8, darker outside of a region `(h, w)` bool; None: no region."""
+    if region is None:
+        return pixels
+    height, width = pixels.shape[:2]
+    inside = resize_map(region[None].float(), (height, width))[0].numpy() > 0.5
+    dimmed: np.ndarray = np.where(inside[..., None], pixels, pixels // _DIMMED)
+    return dimmed
 
 
 def blend(pixels: np.ndarray, colors: np.ndarray, opacity: float) -> np.ndarray:

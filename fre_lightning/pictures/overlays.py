@@ -10,7 +10,7 @@ from PIL import Image
 from fre_lightning.detector.result import DetectionResult
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.reading import to_8_bit
-from fre_lightning.pictures.colors import colorize, find_color_scale
+from fre_lightning.pictures.colors import colorize, dim, find_color_scale
 
 _LARGEST_SIDE = 1024
 _OPACITY = 0.8
@@ -39,6 +39,8 @@ def draw_pictures(
     """An image and its heat map for a screen."""
     small = to_8_bit(image, intensity).convert("RGB")
     small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+    if result.region is not None:
+        small = Image.fromarray(dim(np.asarray(small), torch.from_numpy(result.region)))
     anomaly_map = torch.from_numpy(result.anomaly_map)
     scale = find_color_scale(result.pixel_threshold, anomaly_map)
     alpha = (255 * _OPACITY * scale.level(anomaly_map)).round().to(torch.uint8).numpy()

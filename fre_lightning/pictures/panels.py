@@ -14,7 +14,8 @@ from fre_lightning.files import relative_path, replacing
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import read_image
-from fre_lightning.pictures.colors import ColorScale, blend, colorize, find_color_scale
+from fre_lightning.images.region import read_regions
+from fre_lightning.pictures.colors import ColorScale, blend, colorize, dim, find_color_scale
 from fre_lightning.threads import thread_pool
 
 _OPACITY = 0.55
@@ -22,7 +23,11 @@ _GAP = 4
 
 
 def draw_panel(
-    image: Tensor, mask: Tensor | None, anomaly_map: Tensor, scale: ColorScale
+    image: Tensor,
+    mask: Tensor | None,
+    anomaly_map: Tensor,
+    scale: ColorScale,
+    region: Tensor | None = None,
 ) -> Image.Image:
     """An image, its mask if there is one, and its heat map over the image, side by side.
 
@@ -31,9 +36,11 @@ def draw_panel(
         mask: `(H, W)` bool.
         anomaly_map: `(H, W)` float.
         scale: Of the colours.
+        region: `(H, W)` bool, outside of which all is dark.
     """
     pixels = image.permute(1, 2, 0).numpy()
-    parts = [pixels, blend(pixels, colorize(anomaly_map, scale), _OPACITY)]
+    heat_map = blend(pixels, colorize(anomaly_map, scale), _OPACITY)
+    parts = [dim(part, region) for part in (pixels, heat_map)]
     if mask is not None:
         parts.insert(1, np.repeat(255 * mask.numpy().astype(np.uint8)[..., None], 3, axis=2))
     gap = np.full((len(pixels), _GAP, 3), 255, np.uint8)
@@ -47,8 +54,11 @@ class PanelArtist:
     Args:
         samples: The images.
         error_maps: `(N, h, w)`, normalised.
-        to_anomaly_maps: Turns error maps `(n, h, w)` into anomaly maps `(n, H, W)`.
+        to_anomaly_maps: Turns error maps `(n, h, w)` and regions `(n, H, W)`, if images have their
+            own, into anomaly maps `(n, H, W)`.
+        region: `(H, W)` bool, the detector's; None: all images count everywhere.
         image_size: `(H, W)`.
+        intensity: The range of the images' levels.
         n_threads: The number of images to be drawn at a time.
         pixel_threshold: The detector's; None if it has none.
 
@@ -60,7 +70,8 @@ class PanelArtist:
         self,
         samples: Sequence[Sample],
         error_maps: Tensor,
-        to_anomaly_maps: Callable[[Tensor], Tensor],
+        to_anomaly_maps: Callable[[Tensor, Tensor | None], Tensor],
+        region: Tensor | None,
         image_size: tuple[int, int],
         intensity: Intensity | None,
         n_threads: int,
@@ -71,12 +82,23 @@ class PanelArtist:
         self.intensity = intensity
         self._error_maps = error_maps
         self._to_anomaly_maps = to_anomaly_maps
+        self._region = region
         self._image_size = image_size
         self.scale = find_color_scale(pixel_threshold, error_maps)
 
     def anomaly_map(self, index: int) -> Tensor:
         """The anomaly map `(H, W)` of the test image `index`, at the model's image size."""
-        return self._to_anomaly_maps(self._error_maps[index][None])[0]
+        return self._to_anomaly_maps(self._error_maps[index][None], self._own_region(index))[0]
+
+    def region(self, index: int) -> Tensor | None:
+        """Where the test image `index` counts, `(H, W)` bool; None: everywhere."""
+        own = self._own_region(index)
+        return self._region if own is None else own[0]
+
+    def _own_region(self, index: int) -> Tensor | None:
+        """The region of an image that has one of its own, `(1, H, W)`."""
+        own = read_regions(self.samples[index : index + 1], self._image_size)
+        return own if own is None or self._region is None else own & self._region
 
     def draw(self, index: int) -> Image.Image:
         """The panel of the test image `index`."""
@@ -84,7 +106,7 @@ class PanelArtist:
         if sample.mask_path is not None:
             mask = read_mask(sample.mask_path, sample.path, self._image_size)
         image = read_image(sample.path, self._image_size, self.intensity)
-        return draw_panel(image, mask, self.anomaly_map(index), self.scale)
+        return draw_panel(image, mask, self.anomaly_map(index), self.scale, self.region(index))
 
 
 def heatmap_name(image: Path, root: Path) -> Path:

@@ -21,7 +21,7 @@ from fre_lightning.images.header import read_header
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import read_levels, to_8_bit
-from fre_lightning.pictures.colors import ColorScale, blend, colorize
+from fre_lightning.pictures.colors import ColorScale, blend, colorize, dim
 from fre_lightning.pictures.overlays import encode
 from fre_lightning.pictures.panels import PanelArtist
 from fre_lightning.threads import thread_pool
@@ -79,7 +79,8 @@ def write_thumbnails(folder: Path, order: Sequence[int], artist: PanelArtist) ->
 
     def write(index: int) -> None:
         sample, anomaly_map = artist.samples[index], artist.anomaly_map(index)
-        encoded = draw_thumbnail(sample, anomaly_map, artist.scale, artist.intensity)
+        region = artist.region(index)
+        encoded = draw_thumbnail(sample, anomaly_map, artist.scale, artist.intensity, region)
         if encoded is not None:
             with replacing(thumbnail_path(folder, index)) as temporary:
                 temporary.write_bytes(encoded)
@@ -93,6 +94,7 @@ def draw_thumbnail(
     anomaly_map: Tensor | None = None,
     scale: ColorScale | None = None,
     intensity: Intensity | None = None,
+    region: Tensor | None = None,
 ) -> bytes | None:
     """A picture of a test image, as WebP.
 
@@ -101,6 +103,7 @@ def draw_thumbnail(
         anomaly_map: `(H, W)` float of any size; None leaves the heat map out.
         scale: Of the heat map's colours.
         intensity: The range of the image's levels.
+        region: `(H, W)` bool of any size, outside of which all is dark.
 
     Returns:
         The file's content; None if the image or the mask cannot be read.
@@ -117,7 +120,7 @@ def draw_thumbnail(
         small = F.interpolate(maps, (height, width), mode="bilinear", antialias=True)[0, 0]
         parts.append(blend(pixels, colorize(small, scale, _COLORS), _OPACITY))
     picture = Image.new("RGBA", (len(parts) * (width + _GAP) - _GAP, height))
-    for i, part in enumerate(parts):
+    for i, part in enumerate(dim(part, region) for part in parts):
         for where, level in lines:
             part[where] = level
         picture.paste(Image.fromarray(part), (i * (width + _GAP), 0))

@@ -1,6 +1,7 @@
 """Heat maps of judged images, drawn in threads while more images are judged."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -29,22 +30,39 @@ def draw_heatmaps(
     Raises:
         OutputError: If a heat map cannot be written.
     """
-    base = Path(root or "/")
-
-    def draw(outcome: Outcome) -> None:
-        image, prepared, result, _ = outcome
-        if prepared is not None and result is not None:
-            _draw(folder / heatmap_name(Path(str(image)), base), prepared, result)
-
+    draw = partial(_draw_one, folder=folder, root=root)
     with thread_pool(n_threads, "draw") as pool:
         for _ in map_ahead(pool, draw, outcomes, 4 * n_threads):
             pass
 
 
+def with_heatmaps(outcomes: Iterable[Outcome], folder: Path, root: str | None) -> Iterator[Outcome]:
+    """Yield each outcome once its heat map is on disk.
+
+    Args:
+        outcomes: The judged images.
+        folder: As for `draw_heatmaps`.
+        root: As for `draw_heatmaps`.
+
+    Raises:
+        OutputError: If a heat map cannot be written.
+    """
+    for outcome in outcomes:
+        _draw_one(outcome, folder, root)
+        yield outcome
+
+
+def _draw_one(outcome: Outcome, folder: Path, root: str | None) -> None:
+    image, prepared, result, _ = outcome
+    if prepared is not None and result is not None:
+        _draw(folder / heatmap_name(Path(str(image)), Path(root or "/")), prepared, result)
+
+
 def _draw(path: Path, prepared: PreparedImage, result: DetectionResult) -> None:
     anomaly_map = torch.from_numpy(result.anomaly_map)
     scale = find_color_scale(result.pixel_threshold, anomaly_map)
-    panel = draw_panel(prepared.pixels, None, anomaly_map, scale)
+    region = None if result.region is None else torch.from_numpy(result.region)
+    panel = draw_panel(prepared.pixels, None, anomaly_map, scale, region)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with replacing(path) as temporary:

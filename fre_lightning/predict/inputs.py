@@ -22,7 +22,7 @@ class Inputs(NamedTuple):
         root: Their common folder; None if there is none.
     """
 
-    paths: Callable[[], Iterator[str]]
+    paths: Callable[[], Iterator[str | os.PathLike[str]]]
     n_images: int | None
     root: str | None
 

@@ -3,8 +3,8 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
-from contextlib import closing
+from collections.abc import Iterable
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,16 +13,15 @@ from rich.console import Console
 from tqdm import tqdm
 
 from fre_lightning.detector.detector import Detector, Outcome, load
-from fre_lightning.errors import DatasetError
+from fre_lightning.errors import ConfigError, DatasetError
 from fre_lightning.files import make_output_dir
 from fre_lightning.images.notices import n_outside, start_run
-from fre_lightning.predict.heatmaps import draw_heatmaps
+from fre_lightning.predict.heatmaps import draw_heatmaps, with_heatmaps
 from fre_lightning.predict.inputs import Inputs, find_inputs
-from fre_lightning.predict.table import PredictionTable
+from fre_lightning.predict.record import Recorder, claim
+from fre_lightning.predict.watch import FolderWatcher, make_watcher
 
 log = logging.getLogger(__name__)
-
-_DECISIONS = {True: "defective", False: "good", None: "undecided"}
 
 
 class Summary(NamedTuple):
@@ -51,17 +50,23 @@ def run(cfg: DictConfig) -> Summary:
     """
     start_run()
     source = cfg.input if isinstance(cfg.input, str) else [str(entry) for entry in cfg.input]
-    inputs = find_inputs(source)
+    watcher = make_watcher(source, cfg.watch) if cfg.watch else None
+    inputs = Inputs(watcher.arrivals, None, watcher.folder) if watcher else find_inputs(source)
     output_dir = make_output_dir(cfg.paths.output_dir)
+    if watcher and cfg.heatmaps and _lies_in(output_dir, watcher.folder):
+        msg = f"The heat maps in {output_dir} would be judged, too. Choose paths.output_dir=DIR."
+        raise ConfigError(msg)
     detector = load(
         cfg.checkpoint,
         device=cfg.device,
         false_alarm_rate=cfg.false_alarm_rate,
         threshold=cfg.threshold,
         n_threads=cfg.n_threads,
+        roi=cfg.roi,
+        roi_root=inputs.root,
     )
     log.info("%s, on %s", detector.description, detector.device)
-    summary = judge(detector, inputs, output_dir, heatmaps=cfg.heatmaps)
+    summary = judge(detector, inputs, output_dir, heatmaps=cfg.heatmaps, watcher=watcher)
     _print(summary)
     if n_outside():
         log.warning("%d images have levels outside of the range of training.", n_outside())
@@ -71,40 +76,49 @@ def run(cfg: DictConfig) -> Summary:
     return summary
 
 
-def judge(detector: Detector, inputs: Inputs, output_dir: Path, *, heatmaps: bool) -> Summary:
-    """Write the table, and heat maps if asked for.
+def judge(
+    detector: Detector,
+    inputs: Inputs,
+    output_dir: Path,
+    *,
+    heatmaps: bool,
+    watcher: FolderWatcher | None = None,
+) -> Summary:
+    """Write the table and the summary, and heat maps if asked for.
+
+    Args:
+        detector: Judges.
+        inputs: The images.
+        output_dir: Where to write. That of a watched folder remembers what was judged.
+        heatmaps: Whether to draw heat maps.
+        watcher: What the images come from, if a folder is watched.
 
     Raises:
+        ConfigError: If another process writes there what it judges of a watched folder.
         OutputError: If one of them cannot be written.
     """
-    path = output_dir / "predictions.csv"
-    counts, start = Counter[str](), time.perf_counter()
-    with (
-        closing(PredictionTable(path)) as table,
-        closing(detector.stream(inputs.paths())) as stream,
-        tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None) as bar,
-    ):
-        recorded = _record(bar, table, counts)
-        if heatmaps:
-            draw_heatmaps(recorded, output_dir / "heatmaps", inputs.root, detector.n_threads)
+    start = time.perf_counter()
+    with ExitStack() as stack:  # also left when Ctrl-C ends the program
+        if watcher:
+            stack.enter_context(claim(output_dir))
+            stack.enter_context(closing(watcher))
+        recorder = stack.enter_context(closing(Recorder(output_dir, detector, watcher)))
+        stream = stack.enter_context(closing(detector.stream(inputs.paths())))
+        bar = tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None)
+        outcomes: Iterable[Outcome] = stack.enter_context(bar)
+        folder = output_dir / "heatmaps"
+        if heatmaps and watcher:  # what has a row is not judged again, so its heat map comes first
+            outcomes = with_heatmaps(outcomes, folder, inputs.root)
+        recorded = recorder.record(outcomes)
+        if heatmaps and not watcher:
+            draw_heatmaps(recorded, folder, inputs.root, detector.n_threads)
         for _ in recorded:
             pass
-    return Summary(path, counts, time.perf_counter() - start)
+    return Summary(recorder.path, recorder.counts, time.perf_counter() - start)
 
 
-def _record(
-    outcomes: Iterable[Outcome], table: PredictionTable, counts: Counter[str]
-) -> Iterator[Outcome]:
-    """Write and count each outcome, then yield it."""
-    for outcome in outcomes:
-        image, _, result, error = outcome
-        if result is None:
-            table.write_error(str(image), error)
-            counts["unreadable"] += 1
-        else:
-            table.write_result(str(image), result)
-            counts[_DECISIONS[result.is_defective]] += 1
-        yield outcome
+def _lies_in(path: Path, folder: str) -> bool:
+    return path.resolve().is_relative_to(Path(folder).resolve())
 
 
 def _print(summary: Summary) -> None:

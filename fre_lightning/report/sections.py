@@ -39,11 +39,14 @@ def _describe(metrics: Mapping[str, Any]) -> str:
         return ""
     height, width = metrics["image_size"]
     grouped = f" in {metrics['n_groups']} groups" if "n_groups" in metrics else ""
+    region = ""
+    if "region_share" in metrics:
+        region = f"; {100 * metrics['region_share']:.0f} % of an image counts"
     return (
         f"{metrics['model']} {metrics['layers']} ({metrics['weights']}) at {height}×{width}, "  # noqa: RUF001
         f"{metrics['reducer']} with {metrics['n_components']} components, "
         f"scoring {metrics['scoring']}, fitted on {metrics['n_train']} good images{grouped}, "
-        f"tested on {metrics['n_test']} images"
+        f"tested on {metrics['n_test']} images{region}"
     )
 
 

@@ -11,7 +11,7 @@ from fre_lightning.errors import ConfigError, DatasetError
 from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
 from fre_lightning.scoring.groups import deal_groups, effective_number
-from fre_lightning.scoring.rule import Scoring
+from fre_lightning.scoring.rule import Scoring, Weights, finest
 from fre_lightning.scoring.threshold import find_threshold, n_images_needed
 
 log = logging.getLogger(__name__)
@@ -104,18 +104,22 @@ class Calibration(FittedBuffers):
             )
         return deal_groups(groups, self.n_folds)
 
-    def fit(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
+    def fit(self, error_maps: Sequence[Tensor], scoring: Scoring, weights: Weights = None) -> None:
         """Score held-out training images.
 
         Args:
             error_maps: Held-out error maps, `(N, h, w)` of each layer; always PCA's, the optimum
                 of autoencoders, which would have to be trained again for each fold.
             scoring: Is fitted to the maps, and then scores them.
+            weights: Of the cells in each of the images, see `Scoring.normalize`.
         """
-        scoring.fit(error_maps)
-        maps = scoring.normalize([m.to(self.image_scores.device) for m in error_maps])
-        self.image_scores = scoring.image_score(maps)
-        self.map_maxima = maps.amax(dim=(1, 2))
+        scoring.fit(error_maps, weights=weights)
+        maps = [m.to(self.image_scores.device) for m in error_maps]
+        normalized = scoring.normalize(maps, weights)
+        self.image_scores = scoring.image_score(
+            normalized, None if weights is None else finest(weights)
+        )
+        self.map_maxima = normalized.amax(dim=(1, 2))
 
     def refit(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
         """Score normal images that the model has not learnt from, instead of the training images.

@@ -1,6 +1,7 @@
 """The scoring rule: from reconstruction errors to image scores and anomaly maps."""
 
 from collections.abc import Sequence
+from itertools import repeat
 
 import torch
 from torch import Tensor
@@ -12,11 +13,14 @@ from fre_lightning.fitted import FittedBuffers
 from fre_lightning.images.resizing import resize_map
 from fre_lightning.images.tiling import Tiling
 
+Weights = Sequence[Tensor] | None
+
 STATISTICS = ("sum", "max", "top")
 FUSIONS = ("mean", "max")
 
 _PRIOR_IMAGES = 20
 """As many images the earlier profile of positions counts for when a few later ones are learnt."""
+_LEAST = 1e-6  # divisors that are 0 where nothing counts
 
 
 def error_map(error: Tensor, feature_shape: tuple[int, int, int]) -> Tensor:
@@ -45,7 +49,8 @@ class Scoring(FittedBuffers):
         name: Its name in tables.
         statistic: The image score of a map: `sum`, `max`, or `top`, the mean of its highest cells.
             The sum dilutes small defects.
-        top_fraction: The share of the cells that `top` averages, in (0, 1].
+        top_fraction: The share of the cells that `top` averages, in (0, 1]. If only some cells
+            count (`weigh`), it is the share of these, and a cell of weight 0.5 is half a cell.
         position_norm: Exponent of the expected error at each position, in [0, 1]: 0 leaves
             positions as they are, 1 makes all equal. None: maps of a single layer are not divided
             at all.
@@ -59,9 +64,13 @@ class Scoring(FittedBuffers):
     Attributes:
         expected: The expected errors of all layers, `(h, w)` each, flattened and concatenated,
             float32; empty before `fit`, or if maps are not divided.
+        cells: The weights of the cells of all layers, laid out likewise; None if all count.
+        finest_cells: `(h, w)`, those of the largest map; None if all count.
     """
 
     expected: Tensor
+    cells: Tensor
+    finest_cells: Tensor | None
 
     def __init__(
         self,
@@ -92,15 +101,33 @@ class Scoring(FittedBuffers):
         self.fusion = fusion
         self.weights = None if weights is None else tuple(weights)
         self.smoothing = smoothing
+        self._n_cells: float | None = None  # the sum of `finest_cells`
         self.add_buffers("expected")
+        self.add_optional_buffers("cells", "finest_cells")
 
-    def fit(self, held_out_maps: Sequence[Tensor], prior: Tensor | None = None) -> None:
+    def weigh(self, weights: Sequence[Tensor]) -> None:
+        """Let parts of the maps count.
+
+        Args:
+            weights: `(h, w)` of each layer from 0 to 1, by which its error maps are multiplied.
+        """
+        self.cells = torch.cat([layer.flatten() for layer in weights])
+        self.finest_cells = finest(weights)
+        self._n_cells = float(self.finest_cells.sum())
+
+    def fit(
+        self,
+        held_out_maps: Sequence[Tensor],
+        prior: Tensor | None = None,
+        weights: Weights = None,
+    ) -> None:
         """Learn the expected errors.
 
         Args:
             held_out_maps: Held-out error maps of normal images, `(N, h, w)` of each layer.
             prior: The `expected` of an earlier fit. Few images tell the level of each layer, but
                 its profile only roughly: then it is mostly that of the earlier fit.
+            weights: As in `normalize`.
 
         Raises:
             ConfigError: If the numbers of weights and layers differ.
@@ -110,19 +137,24 @@ class Scoring(FittedBuffers):
             raise ConfigError(msg)
         if self.position_norm is None and len(held_out_maps) == 1:
             return
+        weights = weights or self.weights_of(held_out_maps)
         sizes = [maps[0].numel() for maps in held_out_maps]
         priors = [None] * len(sizes) if prior is None else torch.split(prior, sizes)
         expected = [
-            _expected(maps, self.position_norm or 0.0, earlier).flatten()
-            for maps, earlier in zip(held_out_maps, priors, strict=True)
+            _expected(maps, self.position_norm or 0.0, earlier, weight).flatten()
+            for maps, earlier, weight in zip(
+                held_out_maps, priors, weights or repeat(None, len(sizes)), strict=True
+            )
         ]
         self.expected = torch.cat(expected).to(self.expected.device)
 
-    def normalize(self, error_maps: Sequence[Tensor]) -> Tensor:
+    def normalize(self, error_maps: Sequence[Tensor], weights: Weights = None) -> Tensor:
         """Divide error maps by the expected errors, and fuse the layers.
 
         Args:
             error_maps: `(N, h, w)` of each layer.
+            weights: `(N, h, w)` of each layer, by which its error maps are multiplied; None: those
+                of `weigh`, if there are any.
 
         Returns:
             `(N, h, w)`, of the largest map's size.
@@ -133,22 +165,59 @@ class Scoring(FittedBuffers):
             maps = [m / e.view(m.shape[1:]) for m, e in zip(maps, expected, strict=True)]
         if len(maps) == 1:
             return maps[0]
-        finest = max((m.shape[1:] for m in maps), key=lambda size: size[0] * size[1])
-        stack = torch.stack([resize_map(m, (finest[0], finest[1])) for m in maps])
-        weights = stack.new_tensor(self.weights or [1.0] * len(maps))
-        stack = stack * weights.view(-1, 1, 1, 1)
-        return stack.amax(dim=0) if self.fusion == "max" else stack.sum(dim=0) / weights.sum()
+        height, width = finest(maps).shape[1:]
+        stack = torch.stack([resize_map(m, (height, width)) for m in maps])
+        if weights := weights or self.weights_of(maps):
+            # As in `anomaly_map`.
+            counts = [(layer > 0).to(stack) for layer in weights]
+            reach = torch.stack([resize_map(layer, (height, width)) for layer in counts])
+            stack = stack / reach.clamp(min=_LEAST) * finest(counts)
+        shares = stack.new_tensor(self.weights or [1.0] * len(maps))
+        stack = stack * shares.view(-1, 1, 1, 1)
+        return stack.amax(dim=0) if self.fusion == "max" else stack.sum(dim=0) / shares.sum()
 
-    def image_score(self, normalized_maps: Tensor) -> Tensor:
-        """Image scores `(N,)` of normalised maps `(N, h, w)`."""
+    def image_score(self, normalized_maps: Tensor, weights: Tensor | None = None) -> Tensor:
+        """Image scores.
+
+        Args:
+            normalized_maps: `(N, h, w)`.
+            weights: `(N, h, w)`, the weights of their cells, which differ between the images; None:
+                those of `weigh`, if there are any.
+
+        Returns:
+            `(N,)`. Where weights differ, sums are scaled to the number of cells that count in all.
+        """
         cells = normalized_maps.flatten(1)
+        n_cells = cells.shape[1] if self._n_cells is None else self._n_cells
+        if weights is not None:
+            return self._score_each(cells, weights.flatten(1).sum(dim=1), n_cells)
         if self.statistic == "sum":
             return cells.sum(dim=1)
-        n_top = max(1, round(self.top_fraction * cells.shape[1])) if self.statistic == "top" else 1
+        n_top = max(1, round(self.top_fraction * n_cells)) if self.statistic == "top" else 1
         return cells.topk(n_top, dim=1).values.mean(dim=1)
 
+    def _score_each(self, cells: Tensor, counts: Tensor, n_cells: float) -> Tensor:
+        """Scores of cells `(N, h * w)`, of which `(N,)` count."""
+        if self.statistic == "sum":
+            return cells.sum(dim=1) * n_cells / counts.clamp(min=_LEAST)
+        fraction = self.top_fraction if self.statistic == "top" else 0.0
+        n_top = (fraction * counts).round().long().clamp(min=1)
+        sums = cells.sort(dim=1, descending=True).values.cumsum(dim=1)
+        return sums.gather(1, n_top[:, None] - 1)[:, 0] / n_top
+
+    def weights_of(self, maps: Sequence[Tensor]) -> list[Tensor] | None:
+        """The weights `(1, h, w)` of the layers of maps `(N, h, w)`; None if all cells count."""
+        if self._n_cells is None:
+            return None
+        parts = torch.split(self.cells, [m[0].numel() for m in maps])
+        return [part.view(1, *m.shape[1:]) for part, m in zip(parts, maps, strict=True)]
+
     def anomaly_map(
-        self, normalized_maps: Tensor, tile_size: tuple[int, int], tiling: Tiling
+        self,
+        normalized_maps: Tensor,
+        tile_size: tuple[int, int],
+        tiling: Tiling,
+        weights: Tensor | None = None,
     ) -> Tensor:
         """Anomaly maps `(N, H, W)`.
 
@@ -156,23 +225,55 @@ class Scoring(FittedBuffers):
             normalized_maps: `(N, h, w)`, the maps of an image's tiles side by side.
             tile_size: `(H, W)` of a tile in pixels; of the image if it is not tiled.
             tiling: The arrangement of the tiles.
+            weights: As in `image_score`.
         """
-        maps = tiling.blend(normalized_maps, tile_size)
+        if weights is None and self.finest_cells is not None:
+            weights = self.finest_cells[None]
+        maps = self._enlarge(normalized_maps, tile_size, tiling)
+        if weights is None:
+            return maps
+        # Cells that do not count must not lower what lies beside them.
+        reach = self._enlarge((weights > 0).to(maps), tile_size, tiling)
+        return maps / reach.clamp(min=_LEAST)
+
+    def _enlarge(self, maps: Tensor, tile_size: tuple[int, int], tiling: Tiling) -> Tensor:
+        maps = tiling.blend(maps, tile_size)
         if self.smoothing == 0:
             return maps
         reach = min(round(4 * self.smoothing), min(maps.shape[1:]) - 1)
         blurred: Tensor = gaussian_blur(maps[:, None], [2 * reach + 1] * 2, [self.smoothing] * 2)
         return blurred[:, 0]
 
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Tensor], prefix: str, *args: object
+    ) -> None:
+        super()._load_from_state_dict(state_dict, prefix, *args)
+        if self.finest_cells is not None:
+            self._n_cells = float(self.finest_cells.sum())
 
-def _expected(maps: Tensor, position_norm: float, prior: Tensor | None) -> Tensor:
+
+def finest(maps: Sequence[Tensor]) -> Tensor:
+    """The first of the largest maps `(..., h, w)`."""
+    return max(maps, key=lambda m: m.shape[-2] * m.shape[-1])
+
+
+def _expected(
+    maps: Tensor, position_norm: float, prior: Tensor | None, weights: Tensor | None
+) -> Tensor:
     """The expected error `(h, w)` from `(N, h, w)` error maps of held-out normal images."""
     mean = maps.mean(dim=0)
-    smooth = F.avg_pool2d(mean[None], 3, stride=1, padding=1, count_include_pad=False)[0]
+    weight = torch.ones_like(mean) if weights is None else weights.to(maps).mean(dim=0)
+    smooth = _blur(mean) / _blur(weight).clamp(min=_LEAST)
     # Without a floor, positions with almost no normal error would dominate the map.
-    profile = smooth.clamp(min=1e-3 * float(smooth.mean())) ** position_norm
+    floor = 1e-3 * float((smooth * weight).sum() / weight.sum())
+    profile = smooth.clamp(min=floor) ** position_norm
     if prior is not None:
         share = len(maps) / (len(maps) + _PRIOR_IMAGES)
         earlier = prior.to(mean).view(mean.shape)
         profile = share * profile / profile.mean() + (1 - share) * earlier / earlier.mean()
-    return profile * (mean / profile).mean()
+    return profile * ((mean / profile).sum() / weight.sum())
+
+
+def _blur(values: Tensor) -> Tensor:
+    """The mean of each cell `(h, w)` and its neighbours."""
+    return F.avg_pool2d(values[None], 3, stride=1, padding=1, count_include_pad=False)[0]

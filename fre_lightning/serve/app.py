@@ -1,6 +1,7 @@
 """The HTTP interface of a detector."""
 
 import asyncio
+import time
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
@@ -8,7 +9,7 @@ from typing import Annotated, Any
 import anyio
 from anyio import CapacityLimiter
 from fastapi import FastAPI, HTTPException, Query, Request, Response
-from fastapi.responses import HTMLResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse
 from PIL import Image
 from pydantic import BaseModel, Field
 from starlette.middleware.trustedhost import TrustedHostMiddleware
@@ -19,6 +20,7 @@ from fre_lightning.pictures.embedding import content_policy, data_uri
 from fre_lightning.pictures.overlays import draw_pictures, encode
 from fre_lightning.serve.guard import OriginGuard
 from fre_lightning.serve.limits import Limits, open_image, read_upload
+from fre_lightning.serve.metrics import CONTENT_TYPE, Metrics
 from fre_lightning.version import __version__
 
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -89,6 +91,7 @@ class _Handlers:
 
     def __init__(self, detector: Detector, limits: Limits) -> None:
         self._detector, self._limits = detector, limits
+        self._metrics = Metrics(detector)
         self._places = asyncio.Semaphore(limits.max_requests)
         self._threads = CapacityLimiter(detector.n_threads)
 
@@ -101,14 +104,38 @@ class _Handlers:
 
         With `Accept: image/png` the answer is the image under its heat map, else JSON.
         """
+        start, status = time.perf_counter(), 500
+        try:
+            answer = await self._detect(request, with_pictures=pictures)
+            status = 200
+        except HTTPException as error:
+            status = error.status_code
+            raise
+        finally:
+            self._metrics.seconds.labels(status).observe(time.perf_counter() - start)
+        return answer
+
+    async def _detect(self, request: Request, *, with_pictures: bool) -> Response | Answer:
         as_png = request.headers.get("accept", "").lower().startswith("image/png")
+        self._check_places()
+        async with self._places:
+            data = await read_upload(request, self._limits.max_upload_bytes)
+            work = partial(self._judge, data, as_png=as_png, with_pictures=with_pictures)
+            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+    def _check_places(self) -> None:
         if self._places.locked():
             message = "Too many requests are waiting. Try again."
             raise HTTPException(503, message, {"Retry-After": "1"})
-        async with self._places:
-            data = await read_upload(request, self._limits.max_upload_bytes)
-            work = partial(self._judge, data, as_png=as_png, with_pictures=pictures)
-            return await anyio.to_thread.run_sync(work, limiter=self._threads)
+
+    async def ready(self) -> dict[str, str]:
+        """Whether a request would be taken now, else 503; `/health` answers as long as it runs."""
+        self._check_places()
+        return {"status": "ready"}
+
+    async def metrics(self) -> Response:
+        """Counts, latencies, scores and drift for Prometheus."""
+        return Response(self._metrics.text(), media_type=CONTENT_TYPE)
 
     async def health(self) -> Health:
         """Describe the served detector."""
@@ -130,6 +157,8 @@ class _Handlers:
         try:
             image = open_image(data, self._limits.max_pixels)
             result = self._detector(image)
+            self._detector.note(result.p_value)
+            self._metrics.add(result)
             drawn = (
                 draw_pictures(image, result, self._detector.intensity)
                 if as_png or with_pictures
@@ -163,7 +192,7 @@ async def _page() -> HTMLResponse:
 
 
 def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | None) -> FastAPI:
-    """The application: `/detect`, `/health`, and the page.
+    """The application: `/detect`, `/health`, `/ready`, `/metrics`, and the page.
 
     Args:
         detector: Judges images; used from threads.
@@ -183,5 +212,9 @@ def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | No
     handlers = _Handlers(detector, limits)
     app.post("/detect", response_model=Answer, **_INTERFACE)(handlers.detect)
     app.get("/health")(handlers.health)
+    app.get("/ready", responses={503: {"description": "Too many requests are waiting"}})(
+        handlers.ready
+    )
+    app.get("/metrics", response_class=PlainTextResponse)(handlers.metrics)
     app.get("/", include_in_schema=False)(_page)
     return app

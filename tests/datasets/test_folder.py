@@ -17,6 +17,7 @@ def scan(root: Path, **settings: Any) -> Splits:
         "category": None,
         "skip_unreadable": False,
         "intensity": "auto",
+        "roi": None,
         "good_dir": None,
         "defect_dirs": None,
         "mask_dir": None,
@@ -43,8 +44,10 @@ def test_category_is_the_name_of_the_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Folder(".", None, False, "auto", None, None, None, 0.2, 0).category == tmp_path.name
-    assert Folder(".", "part", False, "auto", None, None, None, 0.2, 0).category == "part"
+    assert (
+        Folder(".", None, False, "auto", None, None, None, None, 0.2, 0).category == tmp_path.name
+    )
+    assert Folder(".", "part", False, "auto", None, None, None, None, 0.2, 0).category == "part"
 
 
 def test_every_format_is_found(tmp_path: Path) -> None:
@@ -174,7 +177,8 @@ def test_named_folders(tmp_path: Path) -> None:
 
 def test_mvtec_layout_is_read_as_such(mvtec: Path) -> None:
     assert (
-        scan(mvtec / "part") == MVTec(mvtec, "part", skip_unreadable=False, intensity="auto").scan()
+        scan(mvtec / "part")
+        == MVTec(mvtec, "part", skip_unreadable=False, intensity="auto", roi=None).scan()
     )
 
 

@@ -6,6 +6,7 @@ from fre_lightning.datasets import Sample
 from fre_lightning.datasets.listing import (
     attach_masks,
     find_left_out,
+    is_listed,
     list_images,
     list_images_below,
     sub_folders,
@@ -23,6 +24,13 @@ def folder(tmp_path: Path) -> Path:
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()
     return tmp_path
+
+
+def test_what_is_listed_is_known_by_its_path(folder: Path) -> None:
+    inside = {path for path in folder.rglob("*") if is_listed(path, folder)}
+    assert {path for path in inside if path.suffix.lower() in {".png", ".tiff", ".bmp"}} == {
+        folder / name for name in ("a/z.bmp", "b.png", "sub/c.tiff")
+    }
 
 
 def test_all_images_below_sorted_as_paths_are(folder: Path) -> None:

@@ -20,7 +20,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def scan(root: Path, test_fraction: float = 0.2, seed: int = 0) -> Splits:
-    return MTD(root, "magnetic_tile", False, "auto", test_fraction, seed).scan()
+    return MTD(root, "magnetic_tile", False, "auto", None, test_fraction, seed).scan()
 
 
 def test_split_is_the_first_of_a_seeded_permutation(root: Path) -> None:

@@ -18,6 +18,7 @@ def make(root: Path, **settings: Any) -> Synthetic:
         "category": "gear",
         "skip_unreadable": False,
         "intensity": "auto",
+        "roi": None,
         "image_size": 32,
         "n_train": 3,
         "n_test_good": 2,

@@ -18,6 +18,7 @@ from fre_lightning.detector.checkpoint import PAYLOAD_KEY
 from fre_lightning.errors import CheckpointError, ConfigError, FeatureError, UnreadableImageError
 from fre_lightning.experiment import run
 from fre_lightning.fitted import state_digest
+from fre_lightning.scoring.drift import Drift
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +124,9 @@ def test_without_calibration_there_is_no_decision(make_config, tmp_path, mvtec):
     assert result.score > 0
     for value in (result.p_value, result.threshold, result.is_defective, result.pixel_threshold):
         assert value is None
+    detector = fre_lightning.load(tmp_path / "run", device="cpu")
+    detector.detect_batch([path])
+    assert detector.drift is None
     assert (result.mask, result.box) == (None, None)
     decided = fre_lightning.load(tmp_path / "run", device="cpu", threshold=0.0)(path)
     assert (decided.is_defective, decided.p_value) == (True, None)
@@ -204,3 +208,20 @@ def test_importing_the_package_is_light():
     assert result.stdout.strip() == "False"
     with pytest.raises(AttributeError, match="nothing"):
         fre_lightning.nothing  # noqa: B018
+
+
+def test_streams_count_for_drift_and_calls_do_not(fitted_run, scores, caplog):
+    detector = fre_lightning.load(fitted_run, device="cpu")
+    path = max(scores, key=scores.get)
+    detector(path)
+    assert detector.drift == Drift()
+    outcomes = list(detector.stream([path] * 20))
+    assert outcomes[0].result.p_value == pytest.approx(1 / 17)
+    assert detector.drift.n_images == 20
+    assert detector.drift.noticed_at is None
+    detector.detect_batch([path] * 40)
+    assert 20 < detector.drift.noticed_at < 60
+    assert (detector.drift.since, detector.drift.since_image) == (1, str(path))
+    assert detector.drift.scores == "higher"
+    (said,) = (text for text in caplog.messages if "Drift" in text)
+    assert f"from image 1 ({path}) on, scores are higher" in said

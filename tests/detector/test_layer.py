@@ -76,6 +76,7 @@ def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_cop
         reducers = [PCA(n_components) for _ in range(tiling.n_subspaces)]
         branch = Branch(ChannelStandardizer("none"), reducers, tiling)
         rows = CachedRows([part], [*range(len(part))], [], False)
+        branch.standardize(rows)
         return branch, branch.fit(rows, folds, cpu, shifts)
 
     updated, _ = fit_on(maps[:n_old], 1 - 1e-9)

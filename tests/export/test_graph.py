@@ -34,14 +34,17 @@ def test_it_reconstructs_as_the_reducer_does(kind):
 
 
 TILINGS = [
-    ([1, 3], 0.125, True),
+    ([1, 3], 0.125, True, False),
+    ([2, 2], 0.0, False, True),
     *(
         pytest.param(tiling, marks=pytest.mark.slow)
         for tiling in (
-            ([2, 1], 0.5, False),
-            ([2, 2], 0.0, False),
-            ([2, 2], 0.3, True),
-            ([3, 2], 0.125, False),
+            ([2, 1], 0.5, False, False),
+            ([2, 2], 0.0, False, False),
+            ([2, 2], 0.3, True, False),
+            ([3, 2], 0.125, False, False),
+            ([1, 3], 0.125, True, True),
+            ([1, 1], 0.0, True, True),
         )
     ),
 ]
@@ -49,8 +52,11 @@ TILINGS = [
 
 @pytest.fixture(params=TILINGS, ids=str)
 def tiled(request):
-    """A fitted model of tiles, oblong ones, and images that it has not seen."""
-    grid, overlap, shared = request.param
+    """A fitted model of tiles, oblong ones, and images that it has not seen.
+
+    With a region some cells count in part, and one tile not at all.
+    """
+    grid, overlap, shared, has_region = request.param
     backbone = Scattering("scattering", [16, 32], 2, 4, True, 1, "cbrt")
     tiling = Tiling(grid, overlap, shared)
     reducers = [PCA(2) for _ in range(tiling.n_subspaces)]
@@ -63,7 +69,9 @@ def tiled(request):
     with torch.inference_mode():
         (features,) = model.features_of(images[:6])
     rows = CachedRows([features.numpy()], list(range(6)), [], was_computed=True)
-    model.fit([rows], torch.device("cpu"), None)
+    region = torch.zeros(1, *model.image_size, dtype=torch.bool)
+    region[:, 1:13, 10:] = True
+    model.fit([rows], torch.device("cpu"), None, None, region if has_region else None)
     return model.eval(), images[6:]
 
 

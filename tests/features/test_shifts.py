@@ -153,3 +153,14 @@ def test_held_out_rank_counts_images_not_copies():
     """Noise has no direction that helps other images, whatever its copies share."""
     branch, _ = fit(make_maps(12), n_components="held_out")
     assert branch.reducers[0].n_components <= 3
+
+
+def test_nothing_is_shifted_in_from_outside():
+    """Copies of a rectangle of cells are those of the map cut to it."""
+    maps, inside = make_maps(5), np.zeros(SHAPE[1:], bool)
+    inside[1:, 1:3] = True
+    cropped = read(shifted_copies(np.ascontiguousarray(maps[:, :, 1:, 1:3]), 9))
+    for copy, expected in zip(read(shifted_copies(maps, 9, inside)), cropped, strict=True):
+        np.testing.assert_array_equal(
+            copy.reshape(5, *SHAPE)[:, :, inside].reshape(5, -1), expected
+        )

@@ -322,3 +322,19 @@ def test_aupimo_of_a_perfect_map_is_1():
 def test_aupimo_needs_good_images():
     masks = blob_masks()[:2]
     assert math.isnan(values_of(PixelMetrics(), (maps_for(masks), masks))["pixel_aupimo"])
+
+
+def test_pixels_that_do_not_count_change_nothing():
+    """The same as maps of which these are cut off, whatever they hold."""
+    masks = blob_masks()
+    maps, regions = maps_for(masks), torch.zeros_like(masks)
+    regions[:, 10:50, 30:] = True
+    assert masks[:, 10:50, 30:].any()
+    expected = values_of(PixelMetrics(), (maps[:, 10:50, 30:], masks[:, 10:50, 30:]))
+    spoilt = torch.where(regions, maps, 5.0), torch.where(regions, masks, ~masks)
+    assert values_of(PixelMetrics(), (*spoilt, regions)) == expected
+    good = (
+        values_of(PixelMetrics(), (maps[:, 10:50, 30:],)),
+        values_of(PixelMetrics(), (spoilt[0], None, regions)),
+    )
+    assert [str(values) for values in good] == [str(good[0])] * 2

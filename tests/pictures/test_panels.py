@@ -18,3 +18,15 @@ def test_panel_shows_image_mask_and_hot_spot_side_by_side():
     heat = panel[:, 40:].astype(int)
     assert heat[4, 6, 0] > heat[0, 0, 0]  # red is hot
     assert np.asarray(draw_panel(image, None, errors, ColorScale(0, 1))).shape == (16, 36, 3)
+
+
+def test_what_does_not_count_is_dark():
+    image, region = (
+        torch.full((3, 8, 8), 100, dtype=torch.uint8),
+        torch.zeros(8, 8, dtype=torch.bool),
+    )
+    region[:, 4:] = True
+    panel = np.asarray(draw_panel(image, None, torch.zeros(8, 8), ColorScale(0, 1), region))
+    assert (panel[:, :4] == 25).all()
+    assert (panel[:, 4:8] == 100).all()
+    assert (panel[:, 12:16] < panel[:, 16:]).any()

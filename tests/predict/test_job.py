@@ -1,6 +1,7 @@
 """Tables of predictions, through the command line and the function behind it."""
 
 import csv
+import json
 import logging
 import runpy
 import shutil
@@ -127,6 +128,23 @@ def test_mistakes(predict, images, tmp_path):
     (tmp_path / "out/predictions.csv").mkdir(parents=True)
     with pytest.raises(OutputError, match=r"predictions\.csv"):
         predict(f"input={images}")
+
+
+def test_the_summary_counts_and_tells_of_drift(predict, images, tmp_path, monkeypatch):
+    rows = predict(f"input={images}")
+    summary = json.loads((tmp_path / "out/summary.json").read_text())
+    n_defective = sum(row["is_defective"] == "true" for row in rows)
+    assert summary["images"] == {"defective": n_defective, "good": 11 - n_defective}
+    assert summary["threshold"] == pytest.approx(float(rows[0]["threshold"]))
+    assert (summary["drift"]["n_images"], summary["drift"]["noticed_at"]) == (11, None)
+    worst = max(rows, key=lambda row: float(row["score"]))["path"]
+    lines = [*[row["path"] for row in rows if "/good/" in row["path"]] * 4, *[worst] * 60]
+    monkeypatch.setattr("fre_lightning.predict.inputs.read_lines", lambda _: iter(lines))
+    predict("input=-")
+    drift = json.loads((tmp_path / "out/summary.json").read_text())["drift"]
+    assert 20 < drift["noticed_at"] < 80
+    assert 18 <= drift["since"] <= 24
+    assert drift["scores"] == "higher"
 
 
 def test_a_malicious_checkpoint_is_refused_unread(predict, images, tmp_path):

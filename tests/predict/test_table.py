@@ -63,3 +63,29 @@ def test_names_that_are_no_text_come_out_as_they_went_in(tmp_path):
 def test_a_table_that_cannot_be_written(tmp_path):
     with pytest.raises(OutputError, match=r"paths\.output_dir"):
         PredictionTable(tmp_path / "nowhere/t.csv")
+
+
+def test_a_table_of_a_watched_folder_goes_on(tmp_path):
+    path = tmp_path / "t.csv"
+    with closing(PredictionTable(path, watch=True)) as table:
+        table.write_result("a\nb", make_result(), "12.5")
+    whole = path.read_bytes()
+    for n_bytes in range(len(whole)):  # wherever a killed program left it
+        path.write_bytes(whole[:n_bytes])
+        with closing(PredictionTable(path, watch=True)) as table:
+            assert list(table.rows()) == []
+            table.write_error("c", ValueError("x"), "13.5")
+            assert [(row["path"], row["modified"]) for row in table.rows()] == [("c", "13.5")]
+    path.write_bytes(whole)
+    with closing(PredictionTable(path, watch=True)) as table:
+        (row,) = table.rows()
+    assert (row["path"], row["modified"], row["p_value"]) == ("a\nb", "12.5", "0.25")
+
+
+@pytest.mark.parametrize("content", ["path,score\n", "path,score\r\n", "x"])
+def test_another_table_is_left_alone(tmp_path, content):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content.encode())
+    with pytest.raises(OutputError, match="no table of a watched folder"):
+        PredictionTable(path, watch=True)
+    assert path.read_bytes() == content.encode()

@@ -141,3 +141,35 @@ def test_few_later_images_bring_their_level_and_a_part_of_their_profile(make):
     contrast = [float(s.expected[:4].mean() / s.expected[4:].mean()) for s in (old, few, many)]
     assert contrast[0] > contrast[1] > contrast[2]
     assert contrast[2] == pytest.approx(1, abs=0.2)
+
+
+def test_the_top_is_a_share_of_the_cells_that_count(make):
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 10.0]]])
+    scoring = make(top_fraction=0.5)
+    assert scoring.image_score(maps).item() == 6.5
+    scoring.weigh([torch.tensor([[0.0, 0.0], [1.0, 1.0]])])  # half of two
+    assert scoring.image_score(maps).item() == 10
+    scoring.weigh([torch.tensor([[0.5, 0.5], [0.5, 0.5]])])  # half of two halves and a whole
+    assert scoring.image_score(maps).item() == 10
+
+
+@pytest.mark.parametrize(
+    ("statistic", "expected"), [("top", [6.5, 7]), ("max", [10, 7]), ("sum", [16, 16])]
+)
+def test_images_of_which_more_or_less_counts_are_comparable(make, statistic, expected):
+    maps = torch.tensor([[[1.0, 2.0], [3.0, 10.0]], [[0.0, 7.0], [0.0, 1.0]]])
+    weights = torch.tensor([[[1.0, 1.0], [1.0, 1.0]], [[0.0, 1.0], [0.0, 1.0]]])
+    scores = make(statistic, top_fraction=0.5).image_score(maps, weights)
+    assert scores.tolist() == expected
+
+
+def test_maps_are_expected_to_err_as_inside(make):
+    """Cells that do not count take no part in what is expected of their neighbours."""
+    maps, weights = draw_maps(), torch.zeros(6, 8)
+    weights[1:4, 2:7] = 1
+    weighed, cropped = make(), make()
+    weighed.weigh([weights])
+    weighed.fit([maps * weights])
+    cropped.fit([maps[:, 1:4, 2:7]])
+    found = weighed.normalize([maps * weights])[:, 1:4, 2:7]
+    torch.testing.assert_close(found, cropped.normalize([maps[:, 1:4, 2:7]]))

@@ -197,9 +197,11 @@ def test_too_many_requests_are_told_to_come_again(detector, images, monkeypatch)
         assert first.result().status_code == 503
         assert first.result().headers["retry-after"] == "1"
         assert client.get("/health").status_code == 200
+        assert client.get("/ready").status_code == 503
         go_on.set()
         assert sorted(future.result().status_code for future in asked) == [200] * 3 + [503]
         assert client.post("/detect", content=data).status_code == 200
+        assert client.get("/ready").json() == {"status": "ready"}
 
 
 def test_many_clients_at_once(url, images, detector):

@@ -121,20 +121,30 @@ class Merge:
         """Merge with some of the new images, `(n,)` bool."""
         n_old, n_new, n_known = self._known.n_rows, int(kept.sum()), len(self._axes)
         n_rows = n_old + n_new
-        # Rows whose sum of squares is that of all images around the merged mean: the known axes,
-        # the new images minus their own mean, and the distance of the two means.
-        identity = torch.eye(len(self._gram), dtype=torch.float64, device=self._device)
-        new = identity[n_known:][kept.to(self._device)]
-        mean = new.mean(dim=0, keepdim=True)
-        distance = (n_old * n_new / n_rows) ** 0.5 * mean
-        combinations = torch.cat([identity[:n_known], new - mean, distance])
-        gram = combinations @ self._gram @ combinations.T
+        rows = torch.cat([torch.arange(n_known), n_known + kept.nonzero()[:, 0]]).to(self._device)
+        distance = (n_old * n_new / n_rows) ** 0.5
+
+        def around_mean(products: Tensor) -> Tensor:
+            """Rows whose sum of squares is that of all images around the merged mean.
+
+            The known axes, the new images minus their mean, and the distance of the two means.
+            """
+            mean = products[n_known:].mean(dim=0, keepdim=True)
+            return torch.cat([products[:n_known], products[n_known:] - mean, distance * mean])
+
+        gram = around_mean(around_mean(self._gram[rows][:, rows]).T)
         variances, basis = principal_axes(gram, n_rows)
         lost = self._known.rest * (n_old - 1) / (n_rows - 1)
         rank = _rank(self._n_components, variances, lost)
-        axes = (basis / (variances * (n_rows - 1)).sqrt()).T[:rank] @ combinations
+        weights = (basis / (variances * (n_rows - 1)).sqrt()).T[:rank]
+        new = weights[:, n_known:-1]
+        new = new - new.mean(dim=1, keepdim=True) + distance / n_new * weights[:, -1:]
+        axes = weights.new_zeros(rank, len(self._gram))
+        axes[:, rows] = torch.cat([weights[:, :n_known], new], dim=1)
+        shift = axes.new_zeros(len(self._gram))
+        shift[rows[n_known:]] = 1 / n_rows
         rest = float(variances[rank:].sum()) + lost
-        return _Solution(n_new / n_rows * mean[0], axes, variances[:rank], rest, n_rows)
+        return _Solution(shift, axes, variances[:rank], rest, n_rows)
 
 
 def _rank(n_components: float, variances: Tensor, lost: float) -> int:

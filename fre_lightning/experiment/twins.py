@@ -56,8 +56,7 @@ def find_twins(
     n_train = len(train.indices)
     if not 3 <= n_train <= MOST_COMPARED:
         return {}
-    parts = [model.standardized(rows) for rows in (train, test)]
-    learnt, judged = directions(parts[0]), directions(parts[1], parts[0])
+    learnt, judged = directions(*(model.standardized(rows) for rows in (train, test)))
     bound = near_copy_bound(learnt)
     within, _ = nearest(learnt, learnt, is_same=True)
     cosines, indices = nearest(judged, learnt)

@@ -17,29 +17,26 @@ _MOST_READ, _N_STRIPES = 2**23, 16  # values that similarities take, and where t
 _STRANGERS = 0.99
 
 
-def directions(
-    parts: Sequence[FeatureMatrix], reference: Sequence[FeatureMatrix] | None = None
-) -> Tensor:
-    """Unit vectors of features that are centred on the mean of others.
+def directions(*groups: Sequence[FeatureMatrix]) -> list[Tensor]:
+    """Unit vectors of the features of groups of images, centred on the mean of the first group.
 
     Args:
-        parts: Features `(N, D)` of each part of the images (tile).
-        reference: Those of the images to centre on, from which as many columns are taken as need
-            be read; None for the same.
+        groups: For each group, features `(N, D)` of each part of its images (tile). As many
+            columns are read as it takes to compare the images of the first group.
 
     Returns:
-        `(N, d)` float32.
+        `(N, d)` float32 for each group.
     """
-    reference = reference or parts
-    n_images, n_features = reference[0].shape
-    width = max(1, _MOST_READ // (n_images * len(parts) * _N_STRIPES))
+    n_images, n_features = groups[0][0].shape
+    width = max(1, _MOST_READ // (n_images * len(groups[0]) * _N_STRIPES))
     edges = [n_features * i // _N_STRIPES for i in range(_N_STRIPES + 1)]
     stripes = [slice(a, min(b, a + width)) for a, b in pairwise(edges) if a < b]
-    values, others = (
-        torch.cat([part.block(slice(None), stripe) for part in each for stripe in stripes], dim=1)
-        for each in (parts, reference)
-    )
-    return F.normalize(values - others.mean(dim=0), dim=1)
+    read = [
+        torch.cat([part.block(slice(None), stripe) for part in parts for stripe in stripes], dim=1)
+        for parts in groups
+    ]
+    mean = read[0].mean(dim=0)
+    return [F.normalize(values - mean, dim=1) for values in read]
 
 
 def near_copy_bound(rows: Tensor) -> float:

@@ -36,7 +36,7 @@ def find_groups(parts: Sequence[FeatureMatrix]) -> Tensor | None:
         `(N,)` int64, a group from 0 to G - 1 of each image; None if each is one of its own.
     """
     n_images = parts[0].shape[0]
-    rows = directions(parts)
+    (rows,) = directions(parts)
     neighbours = _pairs(rows, [1])
     is_sequence, bound = False, _COPIES
     if n_images >= _MIN_IMAGES:

@@ -23,13 +23,13 @@ def test_the_nearest_is_that_of_plain_cosines(n_parts):
     expected = first @ second.T
     expected /= np.linalg.norm(first, axis=1)[:, None] * np.linalg.norm(second, axis=1)
     learnt = parts(LEARNT, n_parts)
-    cosines, indices = nearest(directions(parts(JUDGED, n_parts), learnt), directions(learnt))
+    cosines, indices = nearest(*reversed(directions(learnt, parts(JUDGED, n_parts))))
     np.testing.assert_allclose(cosines, expected.max(axis=1), rtol=1e-4)
     np.testing.assert_array_equal(indices, expected.argmax(axis=1))
 
 
 def test_an_image_is_not_its_own_neighbour():
-    rows = directions(parts(np.concatenate([LEARNT, LEARNT[:1]]), 1))
+    (rows,) = directions(parts(np.concatenate([LEARNT, LEARNT[:1]]), 1))
     cosines, indices = nearest(rows, rows, is_same=True)
     assert (int(indices[0]), int(indices[40])) == (40, 0)
     assert float(cosines[1:40].max()) < 0.9 < float(cosines[0])
@@ -41,7 +41,7 @@ def test_near_copies_are_told_from_parts_that_all_lie_alike():
         group = np.where(np.arange(60)[:, None] < 30, 1, -1) * scene * share
         rows = group + RNG.standard_normal((60, 400))
         rows[41] = rows[7] + 0.2 * RNG.standard_normal(400) * np.abs(rows[7]).mean()
-        found = directions(parts(rows.astype(np.float32), 1))
+        (found,) = directions(parts(rows.astype(np.float32), 1))
         cosines, _ = nearest(found, found, is_same=True)
         assert (cosines >= near_copy_bound(found)).nonzero().flatten().tolist() == [7, 41]
 

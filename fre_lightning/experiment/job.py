@@ -33,6 +33,7 @@ from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.experiment.twins import find_twins, log_twins
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.files import make_output_dir, replacing, write_json, write_text
+from fre_lightning.images.header import Header, read_headers
 from fre_lightning.images.health import examine, log_health
 from fre_lightning.images.notices import start_run
 from fre_lightning.images.region import read_region, read_regions
@@ -75,10 +76,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     datamodule: AnomalyDataModule = build(cfg.datamodule, _partial_=True)(build(cfg.dataset))
     datamodule.setup()
     splits, root = datamodule.splits, datamodule.dataset.files_root
-    health = examine(splits, root, datamodule.n_threads)
+    samples = (*splits.train, *splits.test)
+    headers = read_headers([sample.path for sample in samples], datamodule.n_threads)
+    health = examine(splits, headers, root)
     log_health(health)
     cache = FeatureCache(cfg.paths.cache_dir)
-    model = restore_model(checkpoint) if checkpoint else _new_model(cfg, datamodule, cache)
+    model = restore_model(checkpoint) if checkpoint else _new_model(cfg, datamodule, headers, cache)
     trainer = make_trainer(cfg)
     category, device = datamodule.dataset.category, trainer.strategy.root_device
     log.info("%s: %s, %s", category, model.description, device)
@@ -115,12 +118,22 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     return summary
 
 
-def _new_model(cfg: DictConfig, datamodule: AnomalyDataModule, cache: FeatureCache) -> FREModel:
+def _new_model(
+    cfg: DictConfig,
+    datamodule: AnomalyDataModule,
+    headers: Sequence[Header | None],
+    cache: FeatureCache,
+) -> FREModel:
     """An unfitted model, with the range of levels of the training images."""
     model, dataset = build_model(cfg), datamodule.dataset
     paths = [sample.path for sample in datamodule.splits.train]
     model.intensity = find_intensity(
-        dataset.intensity, paths, dataset.files_root, datamodule.n_threads, cache.cache_dir
+        dataset.intensity,
+        paths,
+        headers[: len(paths)],
+        dataset.files_root,
+        datamodule.n_threads,
+        cache.cache_dir,
     )
     return model
 

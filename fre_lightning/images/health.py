@@ -11,20 +11,20 @@ from fre_lightning.datasets.listing import find_left_out
 from fre_lightning.errors import DatasetError
 from fre_lightning.files import relative_path, visible
 from fre_lightning.images.copies import find_copies
-from fre_lightning.images.header import Header, read_headers
+from fre_lightning.images.header import Header
 
 log = logging.getLogger(__name__)
 
 _MOST_LISTED = 5
 
 
-def examine(splits: Splits, root: Path, n_threads: int) -> dict[str, Any]:
+def examine(splits: Splits, headers: Sequence[Header | None], root: Path) -> dict[str, Any]:
     """Look at all files of a dataset, without decoding one.
 
     Args:
         splits: The samples.
+        headers: Those of the training images, then of the test images, from `read_headers`.
         root: The folder that names are relative to.
-        n_threads: Threads that read headers.
 
     Returns:
         For `metrics.json`: `images`, the number of images of each split and defect type;
@@ -37,7 +37,6 @@ def examine(splits: Splits, root: Path, n_threads: int) -> dict[str, Any]:
     """
     samples = [*splits.train, *splits.test]
     paths = [sample.path for sample in samples]
-    headers = read_headers(paths, n_threads)
     copies = find_copies(paths)
     folders, files = find_left_out(paths, root)
     warnings = [

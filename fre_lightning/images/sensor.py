@@ -13,7 +13,7 @@ from tqdm import tqdm
 from fre_lightning.errors import ConfigError
 from fre_lightning.files import file_key, write_json
 from fre_lightning.images.decoding import DECODING_ERRORS, decode_file
-from fre_lightning.images.header import read_headers
+from fre_lightning.images.header import Header
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.threads import map_ahead, thread_pool
 
@@ -36,6 +36,7 @@ class _Levels(NamedTuple):
 def find_intensity(
     setting: object,
     paths: Sequence[Path],
+    headers: Sequence[Header | None],
     root: Path,
     n_threads: int,
     cache_dir: Path,
@@ -45,6 +46,7 @@ def find_intensity(
     Args:
         setting: `dataset.intensity`: `auto`, `[low, high]`, or `{percentile: [a, b]}`.
         paths: The training images. Those that cannot be read are passed over.
+        headers: Theirs, from `read_headers`.
         root: The folder that their names are relative to.
         n_threads: Threads that decode.
         cache_dir: Where what was found is kept.
@@ -56,7 +58,6 @@ def find_intensity(
         ConfigError: If the setting is none of these, or `auto` recognises no range.
     """
     if setting == "auto":
-        headers = read_headers(paths, n_threads)
         deep = [i for i, header in enumerate(headers) if header is not None and header.is_deep]
         if not deep:
             return None

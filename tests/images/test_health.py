@@ -8,9 +8,15 @@ from PIL import Image
 
 from fre_lightning.datasets import Sample, Splits
 from fre_lightning.errors import DatasetError
+from fre_lightning.images.header import read_headers
 from fre_lightning.images.health import examine, log_health
 
 RNG = np.random.default_rng(0)
+
+
+def look(splits, root):
+    paths = [sample.path for sample in (*splits.train, *splits.test)]
+    return examine(splits, read_headers(paths, 2), root)
 
 
 @pytest.fixture
@@ -33,7 +39,7 @@ def dataset(tmp_path):
 
 def test_a_healthy_dataset_takes_one_line(dataset, tmp_path, caplog):
     caplog.set_level("INFO")
-    health = examine(dataset, tmp_path, 2)
+    health = look(dataset, tmp_path)
     assert health == {
         "images": {"train": 4, "test/good": 2, "test/dent": 2},
         "n_sizes": 1,
@@ -54,10 +60,10 @@ def replace(sample, mode):
 
 def test_kinds_that_differ_are_told(dataset, tmp_path):
     replace(dataset.test[0], "L")
-    (warning,) = examine(dataset, tmp_path, 2)["warnings"]
+    (warning,) = look(dataset, tmp_path)["warnings"]
     assert "not learnt: 1 L of 8 bits (learnt: RGB of 8 bits)" in warning
     replace(dataset.train[0], "L")
-    (warning,) = examine(dataset, tmp_path, 2)["warnings"]
+    (warning,) = look(dataset, tmp_path)["warnings"]
     assert "several kinds: 3 RGB of 8 bits, 1 L of 8 bits" in warning
 
 
@@ -65,7 +71,7 @@ def test_copies_are_told_by_what_they_spoil(dataset, tmp_path):
     shutil.copy(dataset.train[0].path, dataset.train[1].path)
     shutil.copy(dataset.train[2].path, dataset.test[1].path)
     shutil.copy(dataset.test[0].path, dataset.test[3].path)
-    health = examine(dataset, tmp_path, 2)
+    health = look(dataset, tmp_path)
     assert health["copies"] == [
         ["good/0.png", "good/1.png"],
         ["good/2.png", "test/1.png"],
@@ -84,14 +90,14 @@ def test_a_test_on_the_training_images_is_refused(dataset, tmp_path):
         shutil.copy(dataset.train[0].path, sample.path)
     for tested in (dataset, splits):
         with pytest.raises(DatasetError, match="copies of training images"):
-            examine(tested, tmp_path, 2)
+            look(tested, tmp_path)
 
 
 def test_what_is_left_out_and_what_cannot_be_read(dataset, tmp_path, caplog):
     (tmp_path / "good/notes.txt").touch()
     (tmp_path / "good/@eaDir").mkdir()
     dataset.train[3].path.write_bytes(b"no image")
-    health = examine(dataset, tmp_path, 2)
+    health = look(dataset, tmp_path)
     assert health["kinds"] == {"RGB of 8 bits": 7}
     caplog.set_level("INFO")
     log_health(health)

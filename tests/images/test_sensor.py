@@ -7,9 +7,15 @@ from PIL import Image
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.images import sensor
+from fre_lightning.images.header import read_headers
 from fre_lightning.images.intensity import Intensity
 
 RNG = np.random.default_rng(0)
+
+
+def look(setting, paths, folder):
+    headers = read_headers(paths, 2)
+    return sensor.find_intensity(setting, paths, headers, folder, 2, folder.parent / "cache")
 
 
 @pytest.fixture
@@ -27,7 +33,7 @@ def find(tmp_path):
                 path.write_bytes(imagecodecs.png_encode(image))
             else:
                 Image.fromarray(image).save(path)
-        return sensor.find_intensity(setting, paths, folder, 2, tmp_path / "cache")
+        return look(setting, paths, folder)
 
     return find
 
@@ -119,6 +125,6 @@ def test_unreadable_images_are_passed_over_unless_there_are_no_others(find, tmp_
     np.save(folder / "a.npy", draw(4000))
     paths = [folder / "broken.npy", folder / "a.npy"]
     setting = {"percentile": [0, 100]}
-    assert sensor.find_intensity(setting, paths, folder, 1, tmp_path / "cache").high == 4000
+    assert look(setting, paths, folder).high == 4000
     with pytest.raises(ConfigError, match="No training image"):
-        sensor.find_intensity(setting, paths[:1], folder, 1, tmp_path / "cache")
+        look(setting, paths[:1], folder)

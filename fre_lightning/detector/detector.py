@@ -1,8 +1,7 @@
-"""A fitted detector as a program uses it: `load` one, call it with images."""
+"""A fitted detector as a program uses it: call it with images."""
 
 import copy
 import logging
-import math
 import os
 import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
@@ -14,29 +13,22 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from hydra.errors import InstantiationException
 from numpy.typing import NDArray
 from torch import Tensor
 
 from fre_lightning.datasets.regions import RegionFolder
 from fre_lightning.detector.builder import restore_model
-from fre_lightning.detector.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from fre_lightning.detector.checkpoint import Checkpoint, write_checkpoint
 from fre_lightning.detector.later_parts import recalibrate, update
 from fre_lightning.detector.model import FREModel
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
-from fre_lightning.errors import (
-    CheckpointError,
-    ConfigError,
-    DatasetError,
-    FeatureError,
-    UnreadableImageError,
-)
+from fre_lightning.errors import ConfigError, DatasetError, FeatureError, UnreadableImageError
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.images.region import read_region
-from fre_lightning.scoring.drift import FALSE_ALARM_CHANCE, Drift, DriftMonitor
+from fre_lightning.scoring.drift import Drift, DriftMonitor
 from fre_lightning.scoring.threshold import check_rate, p_values
-from fre_lightning.threads import default_n_threads, intra_op_threads
+from fre_lightning.threads import intra_op_threads
 
 log = logging.getLogger(__name__)
 
@@ -58,57 +50,6 @@ class Outcome(NamedTuple):
     prepared: PreparedImage | None
     result: DetectionResult | None
     error: UnreadableImageError | None
-
-
-def load(
-    path: str | PathLike[str],
-    *,
-    device: str | None = None,
-    false_alarm_rate: float | None = None,
-    threshold: float | None = None,
-    n_threads: int | None = None,
-    roi: str | PathLike[str] | None = None,
-    roi_root: str | PathLike[str] | None = None,
-) -> "Detector":
-    """Load a fitted detector, without running any code that the file may hold.
-
-    Args:
-        path: A checkpoint, or the folder of the run that wrote it.
-        device: `cpu`, `cuda` or `cuda:1`; None for a GPU if there is one, else the CPU.
-        false_alarm_rate: The share of normal images that may be called defective; None for the
-            run's.
-        threshold: An image score, instead of the threshold for the rate.
-        n_threads: CPU threads; None for one per core.
-        roi: A folder with a region for each image that will be given as a path: a picture of the
-            same name, with any ending, that is white where the image counts.
-        roi_root: The folder of the images, whose sub-folders `roi` has, too; None: all regions lie
-            directly in `roi`.
-
-    Raises:
-        CheckpointError: If it is missing, damaged, or not one of this program's.
-        ConfigError: If an option is out of range, or there is no such device.
-    """
-    checkpoint = read_checkpoint(str(path))
-    rate = checkpoint.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
-    check_rate(rate)
-    if n_threads is not None and n_threads < 1:
-        msg = f"n_threads={n_threads} must be at least 1."
-        raise ConfigError(msg)
-    if threshold is not None and not math.isfinite(threshold):
-        msg = f"threshold={threshold} must be a number."
-        raise ConfigError(msg)
-    try:
-        model = restore_model(checkpoint)
-    except (RuntimeError, TypeError, InstantiationException) as error:
-        msg = f"{path} does not fit this version of fre_lightning: {error}. Fit it again."
-        raise CheckpointError(msg) from error
-    if roi is not None and model.region is None:
-        msg = f"roi={roi}: {path} was fitted without a region. Fit it with dataset.roi."
-        raise ConfigError(msg)
-    model, n_threads = model.to(_find_device(device)), n_threads or default_n_threads()
-    root = None if roi_root is None else Path(roi_root)
-    regions = None if roi is None else RegionFolder(Path(roi), root)
-    return Detector(model, rate, threshold, n_threads, checkpoint.config, regions)
 
 
 class Detector:
@@ -183,17 +124,7 @@ class Detector:
         """
         name = os.fsdecode(image) if isinstance(image, str | os.PathLike) else None
         if self._monitor and p_value is not None and self._monitor.add(p_value, name):
-            state = self._monitor.state
-            log.warning(
-                "Drift: from image %d%s on, scores are %s than before, noticed at image %d. "
-                "Without any change this is said in at most 1 of %.0f streams. Look for changes in "
-                "lighting, camera or parts, or a larger share of defects.",
-                state.since,
-                f" ({state.since_image})" if state.since_image else "",
-                state.scores,
-                state.noticed_at,
-                1 / FALSE_ALARM_CHANCE,
-            )
+            log.warning("%s", self._monitor.state)
 
     def __call__(self, image: ImageLike) -> DetectionResult:
         """Judge an image.
@@ -220,11 +151,17 @@ class Detector:
             results.append(outcome.result)
         return results
 
-    def stream(self, images: Iterable[ImageLike]) -> Generator[Outcome, None, None]:
+    def stream(
+        self, images: Iterable[ImageLike], *, watches_drift: bool = True
+    ) -> Generator[Outcome, None, None]:
         """Judge any number of images in order and in constant memory, as `read_ahead` batches them.
 
-        An image that comes alone is judged at once. `images` is drawn from in a thread. Each result
-        counts in `drift`, which goes on from one stream to the next.
+        An image that comes alone is judged at once. `images` is drawn from in a thread.
+
+        Args:
+            images: To judge.
+            watches_drift: Whether each result counts in `drift`, which goes on from one stream to
+                the next. Images that do not come from the line in order should not count.
         """
         for batch in self._batches(images):
             found = [(image, future.result()) for image, future in batch]
@@ -233,7 +170,8 @@ class Detector:
             for image, prepared in found:
                 if isinstance(prepared, PreparedImage):
                     result = next(results)
-                    self.note(result.p_value, image)
+                    if watches_drift:
+                        self.note(result.p_value, image)
                     yield Outcome(image, prepared, result, None)
                 else:
                     yield Outcome(image, None, None, prepared)
@@ -385,14 +323,3 @@ class Detector:
         if common is None or all(region is None for region in own):
             return None
         return torch.stack([common if r is None else r.to(self.device) & common for r in own])
-
-
-def _find_device(name: str | None) -> torch.device:
-    try:
-        device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        msg = f"device={name} cannot be used ({reason}). Choose cpu or cuda."
-        raise ConfigError(msg) from error
-    return device

@@ -12,7 +12,8 @@ from omegaconf import DictConfig
 from rich.console import Console
 from tqdm import tqdm
 
-from fre_lightning.detector.detector import Detector, Outcome, load
+from fre_lightning.detector.detector import Detector, Outcome
+from fre_lightning.detector.loading import load
 from fre_lightning.errors import ConfigError, DatasetError
 from fre_lightning.files import make_output_dir
 from fre_lightning.images.notices import n_outside, start_run

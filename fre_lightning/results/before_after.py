@@ -56,7 +56,7 @@ def score_all(detector: Detector, paths: Sequence[Path]) -> tuple[Tensor, list[f
         UnreadableImageError: If one of them cannot be decoded.
     """
     scores, p_values = [], []
-    for outcome in detector.stream(paths):
+    for outcome in detector.stream(paths, watches_drift=False):
         if outcome.result is None:
             raise outcome.error or UnreadableImageError
         scores.append(outcome.result.score)

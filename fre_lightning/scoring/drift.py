@@ -53,6 +53,17 @@ class Drift(NamedTuple):
     since_image: str | None = None
     scores: Literal["higher", "lower"] | None = None
 
+    def __str__(self) -> str:
+        if self.noticed_at is None:
+            return f"No drift within {self.n_images} images."
+        return (
+            f"Drift: from image {self.since}"
+            f"{f' ({self.since_image})' if self.since_image else ''} on, scores are {self.scores} "
+            f"than before, noticed at image {self.noticed_at}. Without any change this is said in "
+            f"at most 1 of {1 / FALSE_ALARM_CHANCE:.0f} streams. Look for changes in lighting, "
+            "camera or parts, or a larger share of defects."
+        )
+
 
 class DriftMonitor:
     """Watches the p-values of a stream; threads may share one.

@@ -6,7 +6,7 @@ import socket
 
 from omegaconf import DictConfig
 
-from fre_lightning.detector.detector import load
+from fre_lightning.detector.loading import load
 from fre_lightning.errors import ConfigError
 
 try:

@@ -7,7 +7,7 @@ from typing import Any
 from omegaconf import DictConfig
 from rich.console import Console
 
-from fre_lightning.detector.detector import load
+from fre_lightning.detector.loading import load
 from fre_lightning.files import make_output_dir, write_json
 from fre_lightning.report.before_after import write_before_after
 from fre_lightning.results import run_folder

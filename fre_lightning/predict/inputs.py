@@ -7,7 +7,12 @@ from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from fre_lightning.datasets.listing import IMAGE_SUFFIXES, is_image_name, walk_images
+from fre_lightning.datasets.listing import (
+    IMAGE_SUFFIXES,
+    is_image_name,
+    is_listed,
+    walk_images,
+)
 from fre_lightning.errors import DatasetError
 
 STANDARD_INPUT = "-"
@@ -79,7 +84,9 @@ def _expand(source: str) -> Iterator[str]:
     elif Path(source).exists():
         yield source  # whatever its suffix, because the user named it
     elif glob.has_magic(source):
-        for path in sorted(glob.iglob(source, recursive=True)):  # noqa: PTH207 - as given
+        root = _root(source)
+        found = sorted(glob.iglob(source, recursive=True))  # noqa: PTH207 - as given
+        for path in (path for path in found if is_listed(path, root)):
             if not Path(path).is_dir():
                 yield from [path] if is_image_name(path) else []
             elif "**" not in source:  # `**` lists sub-folders by itself

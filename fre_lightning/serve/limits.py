@@ -9,6 +9,8 @@ from PIL import Image
 from starlette.datastructures import UploadFile
 from starlette.types import Message, Receive
 
+from fre_lightning.images.reading import reason_of
+
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF", "WEBP")
 _MAX_READING_SECONDS = 60.0
 
@@ -82,7 +84,8 @@ def open_image(data: bytes, max_pixels: int) -> Image.Image:
     try:
         image = Image.open(BytesIO(data), formats=_FORMATS)
     except Image.DecompressionBombError as error:
-        raise too_large from error
+        is_ours = max_pixels < 2 * (Image.MAX_IMAGE_PIXELS or max_pixels)
+        raise too_large if is_ours else HTTPException(413, reason_of(error)) from error
     except Exception as error:
         reason = f"This is no {', '.join(_FORMATS[:-1])} or {_FORMATS[-1]} image."
         raise HTTPException(400, reason) from error

@@ -36,6 +36,14 @@ def test_globs_files_and_lists(folder, monkeypatch):
     assert found(f"{folder}/*.png") == [f"{folder}/b.png"]
     assert found(f"{folder}/**") == sorted(found(str(folder)))
     assert len(found(f"{folder}/*")) == 6  # folders are read with all below
+    system = ("@eaDir/b.png", "sub/@eaDir/c.tiff")  # of a network drive, beside the images
+    for name in system:
+        (folder / name).parent.mkdir()
+        (folder / name).touch()
+    assert found(f"{folder}/**") == sorted(found(str(folder)))
+    assert found(f"{folder}/**/*.tiff") == [f"{folder}/sub/c.tiff"]
+    assert len(found(f"{folder}/*")) == 6
+    assert found(f"{folder}/@eaDir/*.png") == [f"{folder}/@eaDir/b.png"]  # it was named
     assert found(f"{folder}/notes.txt") == [f"{folder}/notes.txt"]  # it was named
     both = found([f"{folder}/sub", f"{folder}/b.png"])
     assert both == [f"{folder}/sub/c.tiff", f"{folder}/sub/deep/d.webp", f"{folder}/b.png"]

@@ -62,6 +62,14 @@ def test_an_image_may_have_as_many_pixels_as_the_limit():
         open_image(encode("PNG"), 199)
 
 
+def test_the_limit_that_was_met_is_named(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 50)
+    with pytest.raises(HTTPException, match="FRE_MAX_PIXELS"):
+        open_image(encode("PNG"), 1000)
+    with pytest.raises(HTTPException, match="Images may have 8e-05 million pixels"):
+        open_image(encode("PNG"), 80)
+
+
 def test_formats_that_are_not_served_are_refused_whatever_they_are_called():
     for kind in ("PNG", "JPEG", "BMP", "TIFF", "WEBP"):
         assert open_image(encode(kind), 1000).format == kind

@@ -53,7 +53,7 @@ def test_a_run_writes_what_it_returns(make_config, output_dir):
 @pytest.mark.parametrize(
     ("reducer", "scoring"),
     [
-        ("ae", "paper"),
+        pytest.param("ae", "paper", marks=pytest.mark.slow),
         ("pca", "topk"),
         pytest.param("ae", "topk", marks=pytest.mark.slow),
         pytest.param("pca", "paper", marks=pytest.mark.slow),

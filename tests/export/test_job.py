@@ -269,12 +269,9 @@ def test_drawn_images_stand_in_for_a_dataset_that_is_gone(make_config, make_expo
     assert report["false_alarm_rate"] == 0.2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "is_drawn"),
-    [
-        ("torch_export", False),
-        *(pytest.param(name, True, marks=pytest.mark.slow) for name in FORMATS),
-    ],
+    ("name", "is_drawn"), [("torch_export", False), *((name, True) for name in FORMATS)]
 )
 def test_deep_images_are_given_in_their_own_units(
     make_config, make_export, deep_mvtec, tmp_path, name, is_drawn

@@ -16,6 +16,8 @@ from fre_lightning.pictures.thumbnails import (
 from fre_lightning.results.run_folder import THUMBNAILS
 from fre_lightning.results.stored_run import ScoredImage, StoredRun
 
+_MOVABLE = ("moved", "mistake")  # filters whose pictures depend on the threshold
+
 
 class _Picture(NamedTuple):
     """A test image in the gallery."""
@@ -47,12 +49,13 @@ def make_gallery(run: StoredRun, n_runs: int) -> dict[str, Any]:
     counts = Counter(picture.type_index for picture in pictures if picture.image.label)
     kinds = [(f"type-{i}", types[i], n) for i, n in sorted(counts.items())]
     filters = [
+        ("moved", "Changed sides", 0),
         ("mistake", "Mistakes", sum(bool(picture.mistake) for picture in pictures)),
         ("good", "Good", len(pictures) - n_defective),
         ("defective", "Defective", n_defective),
         *(kinds if len(kinds) > 1 else []),
     ]
-    filters = [("all", "All", len(pictures)), *(f for f in filters if f[2])]
+    filters = [("all", "All", len(pictures)), *(f for f in filters if f[2] or f[0] in _MOVABLE)]
     return {"pictures": pictures, "filters": filters}
 
 

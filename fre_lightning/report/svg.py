@@ -115,8 +115,13 @@ def histogram(good: Sequence[float], defective: Sequence[float], threshold: floa
     if threshold is not None:
         x, number = axis(threshold), format_number(threshold)
         anchor = "middle" if _LEFT + 60 < x < WIDTH - 60 else "end" if x > WIDTH / 2 else "start"
-        parts.append(_segment(x, _TOP - 4, x, _BOTTOM, "threshold"))
-        parts.append(_text(f"threshold {number}", x, _TOP - 8, anchor, "strong"))
+        line = _segment(x, _TOP - 4, x, _BOTTOM, "threshold")
+        label = _text(f"threshold {number}", x, _TOP - 8, anchor, "strong")
+        # A script that moves it needs the axis.
+        data = {"low": axis.low, "high": axis.high, "start": axis.start, "end": axis.end}
+        attributes = "".join(f' data-{key}="{value:.9g}"' for key, value in data.items())
+        kind = "log" if axis.is_log else "linear"
+        parts.append(f'<g data-scale="{kind}"{attributes}>{line}{label}</g>')
         named.append(f"the threshold is {number}")
     parts += _axis_titles("image score (logarithmic)" if axis.is_log else "image score", "images")
     labels = (f"good ({len(good)}), upwards", f"defective ({len(defective)}), downwards")

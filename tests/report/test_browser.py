@@ -7,10 +7,12 @@ import json
 import re
 import shutil
 import subprocess
+from itertools import pairwise
 
 import pytest
 
 from fre_lightning.report import write_report
+from fre_lightning.results.stored_run import read_run
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 BROWSER = next(filter(None, map(shutil.which, NAMES)), None)
@@ -42,7 +44,7 @@ addEventListener("load", () => {
   const gallery = document.querySelector(".gallery");
   const visible = () => [...gallery.querySelectorAll("li")].filter((card) => card.offsetParent);
   seen.filters = {};
-  for (const button of gallery.querySelectorAll("button[data-filter]")) {
+  for (const button of gallery.querySelectorAll("button[data-filter]:not([hidden])")) {
     button.click();
     const pressed = [...gallery.querySelectorAll("[aria-pressed=true]")];
     seen.filters[button.dataset.filter] = {
@@ -52,6 +54,25 @@ addEventListener("load", () => {
       pressed: pressed.map((other) => other.dataset.filter),
     };
   }
+  const panel = document.querySelector(".threshold-panel");
+  const range = panel.querySelector("input");
+  const text = (name) => panel.querySelector(name).textContent;
+  seen.slider = [range.value];
+  for (const value of [...Array(Number(range.max) + 1).keys()]) {
+    range.value = value;
+    range.dispatchEvent(new Event("input"));
+    const tagged = (tag) =>
+      [...gallery.querySelectorAll("li")].filter((card) => card.dataset.tags.includes(tag)).length;
+    const mark = document.querySelector("svg [data-scale]");
+    seen.slider.push({
+      texts: [".at", ".stopped", ".missed", ".moves"].map(text),
+      mark: [mark.querySelector("line").getAttribute("x1"), mark.textContent],
+      tags: [tagged("mistake"), tagged("moved")],
+      badges: gallery.querySelectorAll(".score strong:not([hidden])").length,
+    });
+  }
+  panel.querySelector(".reset").click();
+  seen.slider.push(range.value);
   seen.sizes = [...gallery.querySelectorAll("img")].map((image) => image.naturalWidth);
   seen.open = [...document.querySelectorAll("details.run")].map((run) => run.open);
   seen.loaded = performance.getEntriesByType("resource").map((entry) => entry.name);
@@ -71,6 +92,35 @@ def with_script(page, script, before):
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     page = page.replace("script-src ", f"script-src 'sha256-{digest}' ", 1)
     return page.replace(before, f"<script>{script}</script>{before}", 1)
+
+
+def check_slider(seen, run):
+    """What the slider of a run shows at each stop, against counts of its scores."""
+    start, *stops, end = seen
+    thresholds = [float(stop["texts"][0]) for stop in stops]
+    assert thresholds == sorted(thresholds)
+    assert start == end
+    assert thresholds[int(start)] == pytest.approx(run.threshold, rel=1e-3)
+    assert len(stops) == len({image.score for image in run.images}) + 2
+    usual = [sum(s > run.threshold for s in run.scores(label)) for label in (0, 1)]
+    counts = []
+    for stop in stops:
+        n_stopped, n_good = map(int, stop["texts"][1].split(" of "))
+        n_missed, n_defective = map(int, stop["texts"][2].split(" of "))
+        assert (n_good, n_defective) == (len(run.scores(0)), len(run.scores(1)))
+        moved = abs(n_stopped - usual[0]) + abs(n_defective - n_missed - usual[1])
+        assert stop["tags"] == [n_stopped + n_missed, moved]
+        assert stop["badges"] == n_stopped + n_missed
+        assert ("No image" in stop["texts"][3]) == (moved == 0)
+        assert stop["mark"][1] == f"threshold {stop['texts'][0]}"
+        counts.append((n_stopped, n_missed))
+    assert counts[0] == (n_good, 0)
+    assert counts[-1] == (0, n_defective)
+    # a part changes sides at each step but that of the run's own threshold
+    steps = [a - c + d - b for (a, b), (c, d) in pairwise(counts)]
+    assert sorted(steps) == [0] + [1] * (len(steps) - 1)
+    places = [float(stop["mark"][0]) for stop in stops]
+    assert places == sorted(places)
 
 
 @pytest.mark.slow
@@ -112,5 +162,6 @@ def test_sorting_filtering_and_silence(run_dir, tmp_path):
         assert shown["count"].split()[0] == str(shown["promised"])
         assert shown["pressed"] == [name]
     assert len(seen["filters"]["all"]["tags"]) == 11
+    check_slider(seen["slider"], read_run(other))
     assert seen["sizes"] == [2 * 160 + 4] * 11
     assert seen["open"] == [True, False]  # by the link alone

@@ -15,7 +15,7 @@ from fre_lightning.report import find_runs, write_report
 from fre_lightning.report.__main__ import main
 from tests.report.conftest import EVIL
 
-VOID = {"meta", "link", "img", "br", "wbr"}
+VOID = {"meta", "link", "img", "br", "wbr", "input"}
 
 
 class Page(HTMLParser):
@@ -23,7 +23,7 @@ class Page(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.stack, self.starts, self.text = [], [], []
+        self.source, self.stack, self.starts, self.text = text, [], [], []
         self.feed(text)
         self.close()
         assert self.stack == []
@@ -60,7 +60,10 @@ def read(folder):
 
 def test_names_stay_names(run_dir):
     page = read(run_dir)
-    assert len(page.all("script")) == 1
+    data, code = page.all("script")
+    assert (data, code) == ({"type": "application/json"}, {})
+    (scores,) = re.findall(r'"application/json">(.*?)</script>', page.source)
+    assert any(EVIL in path for _, _, path in json.loads(scores))
     assert not any(name.startswith("on") for _, attributes in page.starts for name in attributes)
     assert EVIL in page.words()
     assert "{{ 7 * 7 }}" in page.words()

@@ -24,6 +24,7 @@ from fre_lightning.detector.checkpoint import (
 from fre_lightning.detector.model import FREModel
 from fre_lightning.errors import ConfigError
 from fre_lightning.experiment.batches import FeatureBatches, load_test_batches
+from fre_lightning.experiment.blind_spots import write_blind_spots
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
 from fre_lightning.experiment.module import FREModule
@@ -213,8 +214,19 @@ def _illustrate(
     summary: dict[str, Any],
 ) -> None:
     """Draw what the configuration asks for, and write the report."""
+    for name in (run_folder.BLIND_SPOTS, run_folder.BLIND_SPOTS_PICTURE):
+        (folder / name).unlink(missing_ok=True)  # an earlier run's
     if batches:
         draw_pictures(cfg, folder, module, batches.samples, datamodule, summary)
+        if cfg.blind_spots:
+            write_blind_spots(
+                folder,
+                module.model,
+                batches.samples,
+                module.scores,
+                summary.get("threshold"),
+                datamodule.n_threads,
+            )
     if cfg.report:
         write_report(folder / run_folder.REPORT, [folder])
         log.info("Report: %s", folder / run_folder.REPORT)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from markupsafe import Markup
 
 from fre_lightning.report import svg
+from fre_lightning.report.blind_spots import blind_spots_chart
 from fre_lightning.results.stored_run import StoredRun
 
 _CURVES = {
@@ -29,6 +30,8 @@ def run_charts(run: StoredRun) -> list[tuple[str, Markup]]:
     if "pixel_pro" in run.curves:
         line = _line("AUPRO", run, "pixel_pro")
         charts.append(("Per-region overlap (PRO)", _curve_chart("PRO", "pixel_pro", [line])))
+    if run.blind_spots:
+        charts.append(("Blind spots", blind_spots_chart(run)))
     return charts
 
 

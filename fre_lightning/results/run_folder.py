@@ -20,6 +20,8 @@ ENVIRONMENT = "environment.json"
 REPORT = "report.html"
 ERROR = "error.json"
 """Of a failed run: its category and its error."""
+BLIND_SPOTS = "blind_spots.json"
+BLIND_SPOTS_PICTURE = "blind_spots.webp"
 HEATMAPS = "heatmaps"
 THUMBNAILS = "thumbnails"
 

@@ -1,0 +1,88 @@
+"""The map of a run's blind spots: its images, its measurement, its files."""
+
+import logging
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from fre_lightning.datasets import Sample
+from fre_lightning.detector.model import FREModel
+from fre_lightning.files import write_json
+from fre_lightning.images.reading import read_image
+from fre_lightning.metrics.blind_spots import SPOT, find_blind_spots
+from fre_lightning.pictures.thumbnails import draw_thumbnail
+from fre_lightning.results import run_folder
+from fre_lightning.threads import intra_op_threads
+
+log = logging.getLogger(__name__)
+
+_N_IMAGES = 3
+
+
+def write_blind_spots(
+    folder: Path,
+    model: FREModel,
+    samples: Sequence[Sample],
+    scores: Tensor,
+    threshold: float | None,
+    n_threads: int,
+) -> None:
+    """Measure a model's blind spots on the good test images whose scores are the most usual.
+
+    Args:
+        folder: Where the map and a picture of one of the images are written.
+        model: Fitted.
+        samples: The test images.
+        scores: `(N,)`, theirs.
+        threshold: That of image scores; None if there is none.
+        n_threads: CPU threads that compute.
+    """
+    chosen = _most_usual(samples, scores, threshold)
+    if threshold is None or not chosen:
+        log.warning("No map of blind spots: it takes a threshold and good test images below it.")
+        return
+
+    def read(path: Path) -> Tensor:
+        return read_image(path, model.image_size, model.intensity)
+
+    def score(batch: Tensor) -> Tensor:
+        scores: Tensor = model(batch)[0]
+        return scores
+
+    model.accelerate(n_threads)
+    with torch.inference_mode(), intra_op_threads(n_threads):
+        maps = [
+            find_blind_spots(score, read(samples[i].path).to(model.device), threshold)
+            for i in tqdm(chosen, "Blind spots", disable=None)
+        ]
+    model.release()
+    found = torch.stack(maps).median(dim=0).values  # the lower one of two
+    content: dict[str, Any] = {
+        "contrast": [
+            [None if math.isinf(c) else round(c, 1) for c in row] for row in found.tolist()
+        ],
+        "spot": round(SPOT * min(model.image_size), 1),
+        "image_size": list(model.image_size),
+        "threshold": threshold,
+    }
+    write_json(folder / run_folder.BLIND_SPOTS, content)
+    picture = draw_thumbnail(samples[chosen[0]], intensity=model.intensity)
+    if picture is not None:
+        (folder / run_folder.BLIND_SPOTS_PICTURE).write_bytes(picture)
+
+
+def _most_usual(samples: Sequence[Sample], scores: Tensor, threshold: float | None) -> list[int]:
+    """Indices of good images below the threshold, nearest to the median of good ones first."""
+    good = torch.tensor([i for i, sample in enumerate(samples) if not sample.label])
+    if threshold is None or not len(good):
+        return []
+    good = good[scores[good].double() <= threshold]
+    if not len(good):
+        return []
+    order = (scores[good] - scores[good].median()).abs().argsort(stable=True)
+    return good[order[:_N_IMAGES]].tolist()

@@ -33,7 +33,7 @@ from fre_lightning.threads import intra_op_threads
 log = logging.getLogger(__name__)
 
 BATCH_SIZE = 32
-CALIBRATE_ON = ("all", "new")
+CALIBRATE_ON = ("new", "all")
 
 
 class Outcome(NamedTuple):
@@ -203,12 +203,12 @@ class Detector:
         recalibrate(model, self._features(images))
         return self._with(model)
 
-    def update(self, images: Iterable[ImageLike], *, calibrate_on: str = "all") -> "Detector":
+    def update(self, images: Iterable[ImageLike], *, calibrate_on: str = "new") -> "Detector":
         """A detector that has learnt later good parts too, without the images of the first fit.
 
         Args:
             images: At least three, of good parts that this detector has not learnt from.
-            calibrate_on: Whose held-out scores give its thresholds: `all`, or the `new` ones.
+            calibrate_on: Whose held-out scores give its thresholds: the `new` ones, or `all`.
 
         Raises:
             UnreadableImageError: If one of them cannot be decoded.

@@ -8,6 +8,7 @@ from torch import Tensor
 from fre_lightning.detector.model import FREModel
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
 from fre_lightning.reducers import PCA
+from fre_lightning.scoring.calibration import MIN_IMAGES
 
 
 def recalibrate(model: FREModel, batches: Iterable[Sequence[Tensor]]) -> None:
@@ -40,12 +41,10 @@ def update(model: FREModel, batches: Iterable[Sequence[Tensor]], *, replace_scor
     """
     _check_updatable(model)
     layers = _join(list(batches))
-    n_images = len(layers[0])
-    folds = model.calibration.draw_folds(n_images)
-    if folds is None:
-        msg = f"An update takes at least 3 good images; there are {n_images}."
+    if len(layers[0]) < MIN_IMAGES:
+        msg = f"An update takes at least {MIN_IMAGES} good images; there are {len(layers[0])}."
         raise DatasetError(msg)
-    held_out = model.update(layers, folds)
+    held_out = model.update(layers)
     if replace_scores or not len(model.calibration.image_scores):
         model.calibration.refit(held_out, model.scoring)
     else:

@@ -1,5 +1,6 @@
 """The model of a detector: a backbone, a branch for each of its layers, and a scoring."""
 
+import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -20,6 +21,8 @@ from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
 from fre_lightning.scoring import Calibration, Scoring
 from fre_lightning.scoring.groups import find_groups
+
+log = logging.getLogger(__name__)
 
 
 class FREModel(FittedBuffers):
@@ -249,23 +252,31 @@ class FREModel(FittedBuffers):
         self.scoring.weigh([layer.amax(dim=0) for layer in laid_out])
         return laid_out if len(regions) > 1 else None
 
-    def update(self, layers: Sequence[Tensor], folds: Tensor) -> list[Tensor]:
+    def update(self, layers: Sequence[Tensor]) -> list[Tensor]:
         """Learn further images, without those of the fit; scoring and calibration stay.
 
         Args:
-            layers: Each layer's features `(N, T, C, h, w)` of the further images.
-            folds: `(N,)` int64, the fold that holds out each of them.
+            layers: Each layer's features `(N, T, C, h, w)` of the further images, at least three.
 
         Returns:
             Their held-out error maps `(N, h, w)` of each layer.
         """
-        indices = list(range(len(folds)))
+        n_images = len(layers[0])
+        indices = list(range(n_images))
         rows = [CachedRows([f.cpu().numpy()], indices, [], was_computed=True) for f in layers]
+        groups = None
+        if self.calibration.groups != "none":  # groups that were named are of the first images
+            groups = find_groups(self.standardized(rows[-1]))
+        if groups is not None and not groups.any():
+            log.warning("The further images are one recording: thresholds hold within it alone.")
+            groups = None
+        folds = self.calibration.draw_folds(n_images, groups)
+        assert folds is not None
         held_out = [
             branch.update(each, folds, self.device, self.n_train)
             for branch, each in zip(self._branches, rows, strict=True)
         ]
-        self.n_train += len(folds)
+        self.n_train += n_images
         return held_out
 
 

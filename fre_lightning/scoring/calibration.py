@@ -16,7 +16,7 @@ from fre_lightning.scoring.threshold import find_threshold, n_images_needed
 
 log = logging.getLogger(__name__)
 
-_MIN_IMAGES = 3  # one is held out, and a subspace takes two
+MIN_IMAGES = 3  # one is held out, and a subspace takes two
 _MIN_GROUPS = 19  # with fewer, a rate of 5 % among groups cannot be observed
 
 
@@ -77,7 +77,7 @@ class Calibration(FittedBuffers):
         Raises:
             ConfigError: If all images belong to one group.
         """
-        if n_images < _MIN_IMAGES:
+        if n_images < MIN_IMAGES:
             log.warning(
                 "With %d training images none can be held out: no threshold, and maps are not "
                 "normalised by position.",
@@ -93,12 +93,12 @@ class Calibration(FittedBuffers):
                 f"{self.groups}), so that none can be held out. Use calibration.groups=none."
             )
             raise ConfigError(msg)
-        log.info("Training images: %d in %d groups, held out as such", n_images, self.n_groups)
+        log.info("%d good images in %d groups, held out as such", n_images, self.n_groups)
         if effective_number(groups) < _MIN_GROUPS:
             log.warning(
-                "The %d training images are few recordings: %d groups of images that belong "
-                "together. Thresholds hold for parts as in these recordings; those of another day "
-                "may look different.",
+                "The %d good images are few recordings: %d groups of images that belong together. "
+                "Thresholds hold for parts as in these recordings; those of another day may look "
+                "different: python -m fre_lightning.calibrate takes some of them.",
                 n_images,
                 self.n_groups,
             )
@@ -133,8 +133,8 @@ class Calibration(FittedBuffers):
             DatasetError: If there are fewer than three images.
         """
         n_images = len(error_maps[0])
-        if n_images < _MIN_IMAGES:
-            msg = f"A calibration takes at least {_MIN_IMAGES} good images; there are {n_images}."
+        if n_images < MIN_IMAGES:
+            msg = f"A calibration takes at least {MIN_IMAGES} good images; there are {n_images}."
             raise DatasetError(msg)
         prior = scoring.expected if len(scoring.expected) else None
         layers = [maps.to(self.image_scores.device) for maps in error_maps]

@@ -74,3 +74,21 @@ def test_errors_are_computed_in_float32_whatever_the_backbones_precision(model, 
         with full_precision():
             assert not torch.is_autocast_enabled("cpu")
     assert torch.equal(maps, expected)
+
+
+def test_further_images_of_a_group_are_held_out_together(model, images, monkeypatch, caplog):
+    fit(model, images).calibration.groups = "auto"
+    seen = []
+    monkeypatch.setattr(Branch, "update", lambda _, rows, folds, *__: seen.append(folds) or rows)
+    with torch.inference_mode():
+        further = model.features_of(images)
+    for groups in ([0, 0, 1, 1, 2, 2], [0, 0, 0, 0, 0, 0], None):
+        found = None if groups is None else torch.tensor(groups)
+        monkeypatch.setattr(f"{FREModel.__module__}.find_groups", lambda _, found=found: found)
+        model.update(further)
+    in_groups, in_one, alone = (folds.tolist() for folds in seen)
+    assert in_groups[::2] == in_groups[1::2]
+    assert sorted(in_groups) == sorted(in_one) == sorted(alone) == [0, 0, 1, 1, 2, 2]
+    assert in_one == alone
+    assert "one recording" in caplog.text
+    assert model.n_train == 4 * len(images)

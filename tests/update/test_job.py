@@ -37,7 +37,7 @@ def good(later):
 
 
 def test_what_was_stopped_is_learnt(update, fitted_run, good, tmp_path):
-    report = update()
+    report = update("calibrate_on=all")
     assert report == json.loads((tmp_path / "out/update.json").read_text())
     old, new = (fre_lightning.load(f, device="cpu") for f in (fitted_run, tmp_path / "out"))
     assert report["new"]["threshold"] == new.threshold
@@ -55,7 +55,7 @@ def test_what_was_stopped_is_learnt(update, fitted_run, good, tmp_path):
 
 def test_new_scores_are_held_out(update, good, tmp_path):
     """The image scores of what a subspace holds would be far too low for a threshold."""
-    report = update("calibrate_on=new")
+    report = update()
     new = fre_lightning.load(tmp_path / "out", device="cpu")
     assert len(new.normal_scores) == report["new"]["n_normal_scores"] == len(good)
     own = torch.tensor([result.score for result in new.detect_batch(good)])
@@ -68,9 +68,11 @@ def test_python_says_what_the_command_says_and_goes_on(update, fitted_run, good,
     new = old.update(good)
     assert new.threshold == pytest.approx(report["new"]["threshold"], rel=1e-4)
     again = new.update(sorted((later / "defective").iterdir()))
-    assert len(again.normal_scores) == 16 + 12 + 6
+    assert len(again.normal_scores) == 6
+    both = old.update(good, calibrate_on="all")
+    assert len(both.normal_scores) == 16 + 12
     assert len(old.normal_scores) == 16
-    with pytest.raises(ConfigError, match="choose all or new"):
+    with pytest.raises(ConfigError, match="choose new or all"):
         old.update(good, calibrate_on="none")
 
 

@@ -17,13 +17,14 @@ class Sample:
     Attributes:
         path: The image file.
         defect_type: `good`, or the name of the defect type.
-        mask_path: The mask that marks the defect; None for good images and where no masks exist.
+        mask_paths: The masks that mark the defect together, mostly one; none for good images and
+            where no masks exist.
         region_path: Its region of interest; None if it has none of its own.
     """
 
     path: Path
     defect_type: str = GOOD
-    mask_path: Path | None = None
+    mask_paths: tuple[Path, ...] = ()
     region_path: Path | None = None
 
     @property

@@ -48,7 +48,7 @@ class MTD(AnomalyDataset):
         good = [Sample(path) for path in _list_photos(root, "free")]
         train, test_good = split_good(good, self.test_fraction, self.seed)
         defective = [
-            Sample(path, defect_type, _find_mask(path))
+            Sample(path, defect_type, (_find_mask(path),))
             for defect_type in self.defect_types
             for path in _list_photos(root, defect_type)
         ]

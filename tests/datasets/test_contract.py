@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from fre_lightning.config import build
 from fre_lightning.datasets import AnomalyDataset
+from fre_lightning.images.masks import read_mask
 from tests.configs import compose_config, names
 from tests.datasets.files import save_images, save_masks
 
@@ -80,24 +79,23 @@ def test_there_are_both_splits_and_they_share_no_image(dataset: AnomalyDataset) 
 
 def test_good_images_alone_are_learnt_from(dataset: AnomalyDataset) -> None:
     for sample in dataset.scan().train:
-        assert (sample.label, sample.defect_type, sample.mask_path) == (0, "good", None)
+        assert (sample.label, sample.defect_type, sample.mask_paths) == (0, "good", ())
 
 
 def test_labels_and_masks_agree(dataset: AnomalyDataset) -> None:
     splits = dataset.scan()
     assert splits.has_masks
-    masks = [sample.mask_path for sample in splits.test if sample.label]
+    masks = [path for sample in splits.test for path in sample.mask_paths]
     assert len(set(masks)) == len(masks)
     for sample in splits.test:
-        assert (
-            (sample.mask_path is not None) == (sample.label == 1) == (sample.defect_type != "good")
-        )
-        if sample.mask_path is not None:
-            assert sample.mask_path != sample.path
-            assert sample.mask_path.stem.removesuffix("_mask") == sample.path.stem
-            with Image.open(sample.path) as image, Image.open(sample.mask_path) as mask:
-                assert mask.size == image.size
-                assert np.asarray(mask).any()
+        assert (sample.mask_paths != ()) == (sample.label == 1) == (sample.defect_type != "good")
+        if sample.mask_paths:
+            assert sample.path not in sample.mask_paths
+            assert read_mask(sample.mask_paths, sample.path).any()
+            for path in sample.mask_paths:
+                assert (
+                    path.stem.startswith(sample.path.stem) or path.parent.name == sample.path.stem
+                )
 
 
 def test_order_is_sorted_within_a_kind_and_the_same_again(dataset: AnomalyDataset) -> None:

@@ -63,7 +63,7 @@ def test_missing_root_tells_how_to_download(tmp_path: Path) -> None:
 
 def test_other_folder_says_what_was_found(tmp_path: Path) -> None:
     (tmp_path / "bottle").mkdir()
-    with pytest.raises(DatasetError, match=r"No folder MT_Free .*sub-folders: bottle"):
+    with pytest.raises(DatasetError, match=r"No MT_Free .*sub-folders: bottle"):
         scan(tmp_path)
 
 

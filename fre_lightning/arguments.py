@@ -16,7 +16,7 @@ from hydra.errors import HydraException
 from fre_lightning.errors import ConfigError
 
 _PATHS = re.compile(
-    r"\+*(dataset\.(root|roi|(good|mask)_dir|defect_dirs)|input|roi|checkpoint|ckpt_path|images"
+    r"\+*(dataset\.(root|roi|(good|mask|image)_dir|defect_dirs)|input|roi|checkpoint|ckpt_path|images"
     r"|good|defective"
     r"|model\.(.+\.)?weights|paths\..+|hydra\.(run|sweep)\.dir)"
 )

@@ -57,6 +57,7 @@ def test_commas_are_part_of_a_name_that_exists(tmp_path, monkeypatch):
 
 PATH_KEYS = [
     "dataset.root",
+    "dataset.table",
     "dataset.image_dir",
     "dataset.good_dir",
     "dataset.defect_dirs",

@@ -15,6 +15,7 @@ from fre_lightning.datasets.mvtec_ad2 import MVTecAD2
 from fre_lightning.datasets.mvtec_loco import MVTecLOCO
 from fre_lightning.datasets.real_iad import RealIAD
 from fre_lightning.datasets.synthetic import Synthetic
+from fre_lightning.datasets.table import Table
 from fre_lightning.datasets.visa import VisA
 
 __all__ = [
@@ -35,5 +36,6 @@ __all__ = [
     "Sample",
     "Splits",
     "Synthetic",
+    "Table",
     "VisA",
 ]

@@ -151,6 +151,15 @@ def make_elpv(root: Path) -> dict[str, object]:
     return {"test_fraction": 0.4}
 
 
+def make_csv(root: Path) -> dict[str, object]:
+    save_images(root / "any", *SIX)
+    save_masks(root / "truth", "1.png")
+    rows = [f"any/{i}.png,{'good' if i else 'dent'},train," for i in (3, 0, 4, 2)]
+    rows += ["any/1.png,dent,test,truth/1.png", "any/5.png,ok,test,"]
+    write(root / "table.csv", "\n".join(["path,label,split,mask", *rows]))
+    return {}
+
+
 def make_synthetic(_: Path) -> dict[str, object]:
     return {"image_size": 32, "n_train": 4, "n_test_good": 2, "n_test_defective": 5}
 
@@ -158,6 +167,7 @@ def make_synthetic(_: Path) -> dict[str, object]:
 MAKERS = {
     "aitex": make_aitex,
     "btad": make_btad,
+    "csv": make_csv,
     "dagm": make_dagm,
     "elpv": make_elpv,
     "folder": make_folder,

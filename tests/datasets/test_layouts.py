@@ -75,6 +75,12 @@ READ = {
             for i, kind in ((5, "AK"), (3, "HS"), (7, "HS"))
         ],
     },
+    "csv": {
+        "train": ["any/2.png", "any/3.png", "any/4.png"],
+        "good": ["any/5.png"],
+        "dent": ["any/1.png"],
+        "masks": ["truth/1.png"],
+    },
 }
 
 
@@ -188,6 +194,7 @@ def test_an_unknown_category_lists_those_there_are(tmp_path: Path, name: str) ->
     [
         ("aitex", "Mask_images/0001_002_00_mask.png"),
         ("btad", "03/ground_truth/ko/0001.bmp"),
+        ("csv", "truth/1.png"),
         ("kolektor_sdd", "kos02/Part1_label.bmp"),
         ("kolektor_sdd2", "test/20002_GT.png"),
         ("mvtec_loco", "pushpins/ground_truth/logical_anomalies/1/000.png"),

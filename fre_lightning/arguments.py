@@ -16,11 +16,11 @@ from hydra.errors import HydraException
 from fre_lightning.errors import ConfigError
 
 _PATHS = re.compile(
-    r"\+*(dataset\.(root|roi|(good|mask)_dir|defect_dirs)|input|roi|checkpoint|ckpt_path|images"
+    r"\+*(dataset\.(root|roi|table|(good|mask|image)_dir|defect_dirs)|input|roi|checkpoint|ckpt_path|images"
     r"|good|defective"
     r"|model\.(.+\.)?weights|paths\..+|hydra\.(run|sweep)\.dir)"
 )
-_WORDS = re.compile(r"\+*(dataset\.category|tags)")
+_WORDS = re.compile(r"\+*(dataset\.(category|path|label|good_labels|split|mask)|tags)")
 _NEVER_NULL = re.compile(r"\+*(dataset\.root|input|good|paths\..+)")
 _MAKE_SWEEPS = re.compile(r"\+*(experiment|hydra[./](mode|sweeper).*)=")
 _ITEMS = re.compile(r"""('(\\.|[^'\\])*'|"(\\.|[^"\\])*"|(\\,|[^,])*)(,|$)""")

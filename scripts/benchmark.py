@@ -146,7 +146,7 @@ def run_published(arguments: argparse.Namespace, scratch: Path) -> dict[str, Any
                 network,
                 [sample.path for sample in splits.train],
                 [sample.path for sample in splits.test],
-                [sample.mask_path for sample in splits.test],
+                [next(iter(sample.mask_paths), None) for sample in splits.test],
                 labels=[sample.label for sample in splits.test],
                 image_size=backbone.image_size[0],
                 pool=backbone.pools[0],

@@ -55,7 +55,14 @@ def test_commas_are_part_of_a_name_that_exists(tmp_path, monkeypatch):
     assert values("input=lot,1.png") == "lot,1.png"
 
 
-PATH_KEYS = ["dataset.root", "dataset.good_dir", "dataset.defect_dirs", "dataset.mask_dir"]
+PATH_KEYS = [
+    "dataset.root",
+    "dataset.table",
+    "dataset.image_dir",
+    "dataset.good_dir",
+    "dataset.defect_dirs",
+    "dataset.mask_dir",
+]
 PATH_KEYS += ["input", "checkpoint", "ckpt_path", "images", "model.weights"]
 PATH_KEYS += ["paths.data_dir", "paths.cache_dir", "paths.output_dir"]
 PATH_KEYS += ["hydra.run.dir", "hydra.sweep.dir"]

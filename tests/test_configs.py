@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.utils import get_class
 from omegaconf import OmegaConf
 
@@ -124,3 +125,14 @@ def test_the_published_experiment_covers_all_categories():
     sweep = OmegaConf.load(CONFIG_DIR / "experiment/mvtec.yaml").hydra.sweeper.params
     assert len(sweep["dataset.category"].split(",")) == 15
     assert sweep["reducer"] == "pca,tae,ae"
+
+
+@pytest.mark.parametrize(("name", "n_categories"), [("btad", 3), ("visa", 12)])
+def test_other_sets_are_swept_as_the_published_one(name, n_categories):
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose("config", [f"experiment={name}"], return_hydra_config=True)
+    sweep = cfg.hydra.sweeper.params
+    assert (cfg.hydra.mode.name, sweep["reducer"]) == ("MULTIRUN", "pca,tae,ae")
+    assert len(sweep["dataset.category"].split(",")) == n_categories
+    choices = cfg.hydra.runtime.choices
+    assert (choices.dataset, choices.model, choices.scoring) == (name, "efficientnet_b5", "paper")

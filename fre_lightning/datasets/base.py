@@ -9,6 +9,9 @@ from typing import NamedTuple
 GOOD = "good"
 """The defect type of an image without a defect."""
 
+DEFECT = "defect"
+"""The defect type of defective images where a dataset tells no types apart."""
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -17,13 +20,14 @@ class Sample:
     Attributes:
         path: The image file.
         defect_type: `good`, or the name of the defect type.
-        mask_path: The mask that marks the defect; None for good images and where no masks exist.
+        mask_paths: The masks that mark the defect together, mostly one; none for good images and
+            where no masks exist.
         region_path: Its region of interest; None if it has none of its own.
     """
 
     path: Path
     defect_type: str = GOOD
-    mask_path: Path | None = None
+    mask_paths: tuple[Path, ...] = ()
     region_path: Path | None = None
 
     @property
@@ -52,7 +56,7 @@ class AnomalyDataset(ABC):
 
     Args:
         root: The folder that holds the dataset; text becomes a path.
-        category: Name of the part or material, in tables and folders.
+        category: Name of the part or material, in tables and folders; None: that of `root`.
         skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
         intensity: Which levels are black and white: `auto`, `[low, high]` in the files' units, or
             `{percentile: [a, b]}` of the training images.
@@ -68,7 +72,9 @@ class AnomalyDataset(ABC):
 
     def __post_init__(self) -> None:
         # YAML reads 2024 as a number.
-        self.root, self.category = Path(str(self.root)).expanduser(), str(self.category)
+        self.root = Path(str(self.root)).expanduser()
+        is_unnamed = self.category in {None, ""}
+        self.category = self.root.resolve().name if is_unnamed else str(self.category)
         self.roi = None if self.roi is None else Path(str(self.roi)).expanduser()
 
     @property

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fre_lightning.datasets.base import GOOD, AnomalyDataset, Sample, Splits
 from fre_lightning.datasets.listing import attach_masks, list_images, list_images_below, sub_folders
-from fre_lightning.datasets.mvtec import MVTec, find_categories, refuse_loose_images
+from fre_lightning.datasets.mvtec import TRAIN_DIR, MVTec, refuse_loose_images
+from fre_lightning.datasets.published import find_categories
 from fre_lightning.datasets.split import split_good
 from fre_lightning.errors import DatasetError
 
@@ -55,17 +56,12 @@ class Folder(AnomalyDataset):
     test_fraction: float
     seed: int
 
-    def __post_init__(self) -> None:
-        is_unnamed = self.category in {None, ""}
-        super().__post_init__()
-        self.category = self.root.resolve().name if is_unnamed else self.category
-
     def scan(self) -> Splits:
         """List the samples of both splits."""
         if not self.root.is_dir():
             msg = f"The folder {self.root.absolute()} does not exist. Set dataset.root."
             raise DatasetError(msg)
-        if self.good_dir is None and (self.root / "train" / GOOD).is_dir():
+        if self.good_dir is None and (self.root / TRAIN_DIR).is_dir():
             # The root stays as it was given: results are named relative to it.
             return MVTec(
                 self.root.parent, self.root.name, self.skip_unreadable, self.intensity, self.roi
@@ -89,7 +85,7 @@ class Folder(AnomalyDataset):
             return self.root / GOOD
         if list_images(self.root):
             return self.root
-        categories = find_categories(self.root)
+        categories = find_categories(self.root, TRAIN_DIR)
         if categories:
             advice = f"Use dataset=mvtec dataset.root={self.root} dataset.category={categories[0]}"
         else:

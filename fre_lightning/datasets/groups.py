@@ -1,12 +1,12 @@
 """Groups of training images that the user names: by folder, by file name, or in a table."""
 
-import csv
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from fre_lightning.datasets.rows import read_rows
 from fre_lightning.errors import DatasetError
-from fre_lightning.files import open_text, relative_path
+from fre_lightning.files import relative_path
 
 _UNNAMED = ("auto", "none")
 
@@ -60,17 +60,9 @@ def _from_names(rule: str, names: Sequence[str]) -> list[str]:
 
 
 def _from_table(path: Path, names: Sequence[str]) -> list[str]:
-    try:
-        with open_text(path) as stream:
-            groups = {row["path"].strip(): row["group"].strip() for row in csv.DictReader(stream)}
-    except (OSError, KeyError, AttributeError, csv.Error) as error:
-        msg = (
-            f"calibration.groups={path} cannot be read ({error or type(error).__name__}). Give a "
-            "table with the columns path and group, and a line for each training image."
-        )
-        raise DatasetError(msg) from error
+    groups = dict(read_rows(path, ("path", "group")))
     found = [groups.get(name, groups.get(name.rpartition("/")[2])) for name in names]
-    missing = [name for name, group in zip(names, found, strict=True) if group is None]
+    missing = [name for name, group in zip(names, found, strict=True) if not group]
     if missing:
         msg = (
             f"calibration.groups={path} has no line for {len(missing)} of {len(names)} training "

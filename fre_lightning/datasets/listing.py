@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -105,32 +105,58 @@ def _entries(folder: str | Path) -> list[tuple[str, bool]]:
 
 
 def attach_masks(samples: Sequence[Sample], mask_dirs: Sequence[Path], root: Path) -> list[Sample]:
-    """Give each defective sample its mask: `<stem>_mask.*`, else `<stem>.*`.
+    """Give each defective sample its masks: `<stem>_mask.*`, else `<stem>.*`.
+
+    Several are `<stem>_mask1.*`, `<stem>_mask2.*` and so on, or all images in a folder `<stem>`.
 
     Args:
         samples: The samples; good ones stay as they are.
-        mask_dirs: The folder of each sample's mask.
+        mask_dirs: The folder of each sample's masks.
         root: The folder that holds all masks of the dataset.
 
     Raises:
         DatasetError: If one has none: pixel metrics of only some defects would mislead.
     """
-    masks = {folder: {p.stem: p for p in list_images(folder)} for folder in set(mask_dirs)}
+    masks = {folder: _list_all_masks(folder) for folder in set(mask_dirs)}
     return [
-        replace(sample, mask_path=_find_mask(sample.path, masks[folder], folder, root))
+        replace(sample, mask_paths=_find_masks(sample.path, masks[folder], folder, root))
         if sample.label
         else sample
         for sample, folder in zip(samples, mask_dirs, strict=True)
     ]
 
 
-def _find_mask(path: Path, masks: dict[str, Path], folder: Path, root: Path) -> Path:
-    mask_path = masks.get(f"{path.stem}_mask", masks.get(path.stem))
-    if mask_path is None or mask_path == path:  # the masks may lie beside their images
+def list_masks(folder: Path, ending: str) -> dict[str, tuple[Path, ...]]:
+    """The masks in a folder by the stem of their image: `<stem><ending>.*`, or numbered if several.
+
+    Args:
+        folder: Where they are; other images may lie there, too.
+        ending: What follows the stem, such as `_mask`.
+    """
+    masks = defaultdict[str, tuple[Path, ...]](tuple)
+    for path in list_images(folder):
+        stem, found, number = path.stem.rpartition(ending)
+        if found and (number.isdigit() or not number):
+            masks[stem] += (path,)
+    return dict(masks)
+
+
+def _list_all_masks(folder: Path) -> dict[str, tuple[Path, ...]]:
+    nested = {path.name: tuple(list_images(path)) for path in sub_folders(folder)}
+    bare = {path.stem: (path,) for path in list_images(folder)}
+    return nested | bare | list_masks(folder, "_mask")
+
+
+def _find_masks(
+    path: Path, masks: dict[str, tuple[Path, ...]], folder: Path, root: Path
+) -> tuple[Path, ...]:
+    found = masks.get(path.stem, ())
+    if not found or path in found:  # the masks may lie beside their images
+        files = {file for files in masks.values() for file in files}
         msg = (
-            f"The defective image {path} has no mask: among the {len(masks)} masks found in "
+            f"The defective image {path} has no mask: among the {len(files)} masks found in "
             f"{folder} there is neither {path.stem}_mask.png nor {path.stem}.png. Add the mask, "
             f"or move {root} away to run without pixel metrics."
         )
         raise DatasetError(msg)
-    return mask_path
+    return found

@@ -1,17 +1,14 @@
 """Magnetic Tile Defects in its published layout."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from fre_lightning.datasets.base import AnomalyDataset, Sample, Splits
-from fre_lightning.datasets.listing import list_images, sub_folders
-from fre_lightning.datasets.split import split_good
-from fre_lightning.errors import DatasetError
+from fre_lightning.datasets.base import Sample, Splits
+from fre_lightning.datasets.listing import list_images
+from fre_lightning.datasets.published import Unsplit
 
 
-@dataclass(eq=False)
-class MTD(AnomalyDataset):
+class MTD(Unsplit):
     """Magnetic Tile Defects (Huang, Qiu and Yuan, 2020).
 
     From "Surface defect saliency of magnetic tile",
@@ -39,56 +36,30 @@ class MTD(AnomalyDataset):
 
     defect_types: ClassVar = ("blowhole", "break", "crack", "fray", "uneven")
 
-    test_fraction: float
-    seed: int
+    title = "Magnetic Tile Defects"
+    download = "mtd"
 
     def scan(self) -> Splits:
         """List the samples of both splits."""
-        root = self._find_root()
-        good = [Sample(path) for path in _list_photos(root, "free")]
-        train, test_good = split_good(good, self.test_fraction, self.seed)
+        root = self.find_root("MT_Free")
+        good = [Sample(path) for path in self._list_photos(root, "free")]
         defective = [
-            Sample(path, defect_type, _find_mask(path))
+            Sample(path, defect_type, self._find_masks(path))
             for defect_type in self.defect_types
-            for path in _list_photos(root, defect_type)
+            for path in self._list_photos(root, defect_type)
         ]
-        return Splits(train, [*test_good, *defective], has_masks=True)
+        return self.split([*good, *defective])
 
-    def _find_root(self) -> Path:
-        """The folder with `MT_Free` in it: the root or, from an unpacked archive, a sub-folder."""
-        below = sub_folders(self.root)
-        for folder in (self.root, *below):
-            if (folder / "MT_Free").is_dir():
-                return folder
-        names = ", ".join(path.name for path in below[:10]) or "none"
-        found = f"sub-folders: {names}" if self.root.is_dir() else "the folder does not exist"
-        msg = (
-            f"No folder MT_Free was found in {self.root.absolute()} or one level below it "
-            f"({found}). Download Magnetic Tile Defects with `python -m "
-            f"fre_lightning.datasets.download mtd --root {self.root}`, or set dataset.root to the "
-            "folder that holds MT_Free."
-        )
-        raise DatasetError(msg)
+    def _list_photos(self, root: Path, kind: str) -> list[Path]:
+        """The photographs of one kind of tile, sorted; masks are the png files beside them."""
+        folder = root / f"MT_{kind.capitalize()}" / "Imgs"
+        photos = [path for path in list_images(folder) if path.suffix.lower() in {".jpg", ".jpeg"}]
+        if not photos:
+            raise self.incomplete(f"{folder.absolute()} is missing or holds no jpg images")
+        return photos
 
-
-def _find_mask(photo: Path) -> Path:
-    mask_path = photo.with_suffix(".png")
-    if not mask_path.is_file():
-        raise _incomplete(f"{photo} has no mask {mask_path.name} beside it")
-    return mask_path
-
-
-def _list_photos(root: Path, kind: str) -> list[Path]:
-    """The photographs of one kind of tile, sorted; masks are the png files beside them."""
-    folder = root / f"MT_{kind.capitalize()}" / "Imgs"
-    photos = [path for path in list_images(folder) if path.suffix.lower() in {".jpg", ".jpeg"}]
-    if not photos:
-        raise _incomplete(f"{folder.absolute()} is missing or holds no jpg images")
-    return photos
-
-
-def _incomplete(flaw: str) -> DatasetError:
-    return DatasetError(
-        f"{flaw}, so this copy of Magnetic Tile Defects is incomplete. Download it again with "
-        "`python -m fre_lightning.datasets.download mtd`."
-    )
+    def _find_masks(self, photo: Path) -> tuple[Path]:
+        mask_path = photo.with_suffix(".png")
+        if not mask_path.is_file():
+            raise self.incomplete(f"{photo} has no mask {mask_path.name} beside it")
+        return (mask_path,)

@@ -156,7 +156,7 @@ def load_test_batches(
     """
     samples, has_masks = datamodule.splits.test, datamodule.splits.has_masks
     found, masks = (samples[index] for index in features[0].indices), None
-    pairs = [(sample.mask_path, sample.path) for sample in found if sample.mask_path is not None]
+    pairs = [(sample.mask_paths, sample.path) for sample in found if sample.mask_paths]
     if has_masks and pairs and mask_size is not None:
         masks = _load_masks(pairs, datamodule, mask_size, cache)
     reads_masks = has_masks and mask_size is None
@@ -164,14 +164,16 @@ def load_test_batches(
 
 
 def _load_masks(
-    pairs: Sequence[tuple[Path, Path]],
+    pairs: Sequence[tuple[Sequence[Path], Path]],
     datamodule: AnomalyDataModule,
     mask_size: tuple[int, int],
     cache: FeatureCache,
 ) -> CachedRows:
-    """Masks `(H, W)` of defective images, of pairs of mask and image files."""
+    """Masks `(H, W)` of defective images, of pairs of mask files and image file."""
     dataset = datamodule.dataset
-    files = [file_key(path, dataset.files_root) for pair in pairs for path in pair]
+    files = [
+        file_key(path, dataset.files_root) for masks, image in pairs for path in (*masks, image)
+    ]
     key = {"masks": list(mask_size), "files": files}
 
     def compute(writers: Mapping[int, ShardWriter]) -> None:
@@ -189,6 +191,6 @@ def _load_masks(
 
 def _read_mask(sample: Sample) -> Tensor:
     """The mask of a test image at the image's own size, `(H, W)` bool."""
-    if sample.mask_path is not None:
-        return read_mask(sample.mask_path, sample.path)
+    if sample.mask_paths:
+        return read_mask(sample.mask_paths, sample.path)
     return torch.zeros(read_header(sample.path).size, dtype=torch.bool)

@@ -1,5 +1,6 @@
 """Mask files to tensors."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,9 +22,9 @@ _LOSSY = {"AVIF", "JPEG", "JPEG2000", "MPO", "WEBP"}
 
 
 def read_mask(
-    mask_path: Path, image_path: Path, image_size: tuple[int, int] | None = None
+    mask_paths: Sequence[Path], image_path: Path, image_size: tuple[int, int] | None = None
 ) -> Tensor:
-    """Decode the mask of a defective image and resize it as anomaly maps are resized.
+    """Decode the masks of a defective image and resize them as anomaly maps are resized.
 
     Masks hold 0 and 255, or 0 and 1, or 0 and 65535; they are resized bilinearly with antialias,
     then thresholded at one half, as in the published procedure. If they hold labels instead,
@@ -31,29 +32,34 @@ def read_mask(
     files the levels, if there are at most 5, or at most 16 that all lie below one half.
 
     Args:
-        mask_path: The mask file.
-        image_path: The image it belongs to, whose size it must have.
+        mask_paths: The mask files; what any of them marks is defective.
+        image_path: The image they belong to, whose size they must have.
         image_size: `(H, W)` of the result; None for the mask's own.
 
     Returns:
         `(H, W)` bool, True where the image is defective.
 
     Raises:
-        DatasetError: If the mask is missing, cannot be decoded, has another size or other levels.
+        DatasetError: If a mask is missing, cannot be decoded, has another size or other levels.
     """
-    levels = _read_levels(mask_path, image_path)
+    levels = np.maximum.reduce([_read_levels(path, image_path) for path in mask_paths])
+    size = image_size or (levels.shape[0], levels.shape[1])
+    return resize_map(torch.from_numpy(levels)[None], size)[0] > 0.5
+
+
+def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
+    """A mask as `(H, W)` in 0..1, after a check of its size and levels."""
+    levels = _decode_levels(mask_path, image_path)
     if 0 < levels.max() <= 0.5:
         msg = (
             f"The mask {mask_path} marks nothing: its levels are neither 0 and 1 nor 0 and 255, "
             f"but all below half of that. Save it {_FORMAT}"
         )
         raise DatasetError(msg)
-    size = image_size or (levels.shape[0], levels.shape[1])
-    return resize_map(torch.from_numpy(levels)[None], size)[0] > 0.5
+    return levels
 
 
-def _read_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
-    """The mask as `(H, W)` in 0..1, after a check of its size."""
+def _decode_levels(mask_path: Path, image_path: Path) -> NDArray[np.float32]:
     image = read_header(image_path)
     try:
         with Image.open(mask_path) as opened:

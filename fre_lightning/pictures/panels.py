@@ -103,8 +103,8 @@ class PanelArtist:
     def draw(self, index: int) -> Image.Image:
         """The panel of the test image `index`."""
         sample, mask = self.samples[index], None
-        if sample.mask_path is not None:
-            mask = read_mask(sample.mask_path, sample.path, self._image_size)
+        if sample.mask_paths:
+            mask = read_mask(sample.mask_paths, sample.path, self._image_size)
         image = read_image(sample.path, self._image_size, self.intensity)
         return draw_panel(image, mask, self.anomaly_map(index), self.scale, self.region(index))
 

@@ -174,10 +174,10 @@ def _read(path: Path, intensity: Intensity | None) -> np.ndarray:
 
 def _outline(sample: Sample, size: Sequence[int]) -> list[tuple[np.ndarray, int]]:
     """The pixels `(h, w)` and levels of a black and, within it, a white line around the mask."""
-    if sample.mask_path is None:
+    if not sample.mask_paths:
         return []
     fine_size = (_OVERSAMPLING * size[0], _OVERSAMPLING * size[1])
-    mask = read_mask(sample.mask_path, sample.path, fine_size)
+    mask = read_mask(sample.mask_paths, sample.path, fine_size)
     inside = F.max_pool2d(mask.float()[None], _OVERSAMPLING)
     once = F.max_pool2d(inside, 3, 1, 1)
     twice = F.max_pool2d(once, 3, 1, 1)

@@ -2,53 +2,15 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
 
 from fre_lightning.config import build
 from fre_lightning.datasets import AnomalyDataset
+from fre_lightning.images.masks import read_mask
 from tests.configs import compose_config, names
-from tests.datasets.files import save_images, save_masks
+from tests.datasets.layouts import MAKERS
 
-SIX = [f"{i}.png" for i in (3, 0, 5, 1, 4, 2)]
-
-
-def make_folder(root: Path) -> dict[str, object]:
-    save_images(root / "good", *SIX)
-    for defect_type in ("scratch", "dent"):
-        save_images(root / defect_type, "1.png", "0.png")
-        save_masks(root / "masks" / defect_type, "0.png", "1.png")
-    return {"test_fraction": 0.4}
-
-
-def make_mvtec(root: Path) -> dict[str, object]:
-    save_images(root / "bottle/train/good", *SIX)
-    save_images(root / "bottle/test/good", "1.png", "0.png")
-    for defect_type in ("scratch", "dent"):
-        save_images(root / "bottle/test" / defect_type, "1.png", "0.png")
-        save_masks(root / "bottle/ground_truth" / defect_type, "0_mask.png", "1_mask.png")
-    return {"category": "bottle"}
-
-
-def make_mtd(root: Path) -> dict[str, object]:
-    for kind in ("Free", "Blowhole", "Break", "Crack", "Fray", "Uneven"):
-        stems = [name.removesuffix(".png") for name in (SIX if kind == "Free" else SIX[:2])]
-        save_images(root / f"MT_{kind}/Imgs", *(f"{stem}.jpg" for stem in stems))
-        save_masks(root / f"MT_{kind}/Imgs", *(f"{stem}.png" for stem in stems))
-    return {"test_fraction": 0.4}
-
-
-def make_synthetic(_: Path) -> dict[str, object]:
-    return {"image_size": 32, "n_train": 4, "n_test_good": 2, "n_test_defective": 5}
-
-
-MAKERS = {
-    "folder": make_folder,
-    "mtd": make_mtd,
-    "mvtec": make_mvtec,
-    "synthetic": make_synthetic,
-}
+WITHOUT_MASKS = {"elpv"}
 
 
 @pytest.fixture(params=names("dataset"))
@@ -56,7 +18,7 @@ def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> AnomalyDataset:
     name = request.param
     if name not in MAKERS:
         pytest.fail(
-            f"Nothing is known of configs/dataset/{name}.yaml: add to MAKERS in {__file__} a "
+            f"Nothing is known of configs/dataset/{name}.yaml: add to MAKERS in layouts.py a "
             "function that fills a folder with a few of its images and returns its settings."
         )
     settings = MAKERS[name](tmp_path) | {"root": str(tmp_path)}
@@ -64,6 +26,11 @@ def dataset(request: pytest.FixtureRequest, tmp_path: Path) -> AnomalyDataset:
     dataset = build(node, **settings)
     assert isinstance(dataset, AnomalyDataset)
     return dataset
+
+
+@pytest.fixture
+def has_masks(request: pytest.FixtureRequest) -> bool:
+    return request.node.callspec.params["dataset"] not in WITHOUT_MASKS
 
 
 def test_there_are_both_splits_and_they_share_no_image(dataset: AnomalyDataset) -> None:
@@ -80,24 +47,24 @@ def test_there_are_both_splits_and_they_share_no_image(dataset: AnomalyDataset) 
 
 def test_good_images_alone_are_learnt_from(dataset: AnomalyDataset) -> None:
     for sample in dataset.scan().train:
-        assert (sample.label, sample.defect_type, sample.mask_path) == (0, "good", None)
+        assert (sample.label, sample.defect_type, sample.mask_paths) == (0, "good", ())
 
 
-def test_labels_and_masks_agree(dataset: AnomalyDataset) -> None:
+def test_labels_and_masks_agree(dataset: AnomalyDataset, has_masks: bool) -> None:
     splits = dataset.scan()
-    assert splits.has_masks
-    masks = [sample.mask_path for sample in splits.test if sample.label]
+    assert splits.has_masks == has_masks
+    masks = [path for sample in splits.test for path in sample.mask_paths]
     assert len(set(masks)) == len(masks)
     for sample in splits.test:
-        assert (
-            (sample.mask_path is not None) == (sample.label == 1) == (sample.defect_type != "good")
-        )
-        if sample.mask_path is not None:
-            assert sample.mask_path != sample.path
-            assert sample.mask_path.stem.removesuffix("_mask") == sample.path.stem
-            with Image.open(sample.path) as image, Image.open(sample.mask_path) as mask:
-                assert mask.size == image.size
-                assert np.asarray(mask).any()
+        assert (sample.label == 1) == (sample.defect_type != "good")
+        assert (sample.mask_paths != ()) == (sample.label == 1 and has_masks)
+        if sample.mask_paths:
+            assert sample.path not in sample.mask_paths
+            assert read_mask(sample.mask_paths, sample.path).any()
+            for path in sample.mask_paths:
+                assert (
+                    path.stem.startswith(sample.path.stem) or path.parent.name == sample.path.stem
+                )
 
 
 def test_order_is_sorted_within_a_kind_and_the_same_again(dataset: AnomalyDataset) -> None:

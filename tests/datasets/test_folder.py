@@ -117,7 +117,7 @@ def test_masks_of_any_format(tmp_path: Path, mask_root: str) -> None:
     save_images(tmp_path / "scratch", "0.jpg", "1.jpg")
     save_masks(tmp_path / mask_root / "scratch", "0_mask.bmp", "1.tif")
     splits = scan(tmp_path)
-    masks = [sample.mask_path for sample in splits.test if sample.label]
+    masks = [path for sample in splits.test for path in sample.mask_paths]
     assert splits.has_masks
     assert masks == [tmp_path / mask_root / "scratch" / name for name in ("0_mask.bmp", "1.tif")]
 
@@ -142,7 +142,7 @@ def test_nested_folders_are_read_with_their_masks(tmp_path: Path) -> None:
         save_masks(tmp_path / "masks/scratch" / day, "0.png")
     splits = scan(tmp_path)
     assert count(splits) == {"train": 16, "good": 4, "scratch": 2}
-    assert {sample.mask_path.parent.name for sample in splits.test if sample.mask_path} == {
+    assert {path.parent.name for sample in splits.test for path in sample.mask_paths} == {
         "monday",
         "tuesday",
     }

@@ -80,30 +80,39 @@ def test_what_is_left_out_is_counted(folder: Path) -> None:
     assert files == {".db": 1, ".txt": 1, "no ending": 1}
 
 
-def find_mask(root: Path, image: Path, mask_dir: Path) -> Path | None:
+def find_masks(root: Path, image: Path, mask_dir: Path) -> tuple[Path, ...]:
     (sample,) = attach_masks([Sample(image, "dent")], [mask_dir], root)
-    return sample.mask_path
+    return sample.mask_paths
 
 
 def test_a_name_that_ends_in_mask_goes_before_the_bare_stem(tmp_path: Path) -> None:
     save_masks(tmp_path, "1.png", "1_mask.bmp", "2.tif")
-    assert find_mask(tmp_path, Path("1.png"), tmp_path) == tmp_path / "1_mask.bmp"
-    assert find_mask(tmp_path, Path("2.jpg"), tmp_path) == tmp_path / "2.tif"
+    assert find_masks(tmp_path, Path("1.png"), tmp_path) == (tmp_path / "1_mask.bmp",)
+    assert find_masks(tmp_path, Path("2.jpg"), tmp_path) == (tmp_path / "2.tif",)
+
+
+def test_several_masks_are_numbered_or_in_a_folder(tmp_path: Path) -> None:
+    save_masks(tmp_path, "1_mask1.png", "1_mask2.png", "1_mask.x.png", "11.png")
+    save_masks(tmp_path / "2", "001.png", "000.png")
+    expected = tuple(tmp_path / name for name in ("1_mask1.png", "1_mask2.png"))
+    assert find_masks(tmp_path, Path("1.png"), tmp_path) == expected
+    expected = tuple(tmp_path / "2" / name for name in ("000.png", "001.png"))
+    assert find_masks(tmp_path, Path("2.png"), tmp_path) == expected
 
 
 def test_the_rest_of_a_sample_stays_and_a_good_one_gets_no_mask(tmp_path: Path) -> None:
     save_masks(tmp_path, "1.png")
     good, defective = Sample(Path("b/1.png")), Sample(Path("a/1.png"), "dent")
-    expected = [good, Sample(Path("a/1.png"), "dent", tmp_path / "1.png")]
+    expected = [good, Sample(Path("a/1.png"), "dent", (tmp_path / "1.png",))]
     assert attach_masks([good, defective], [tmp_path] * 2, tmp_path) == expected
 
 
 def test_an_image_is_not_its_own_mask(tmp_path: Path) -> None:
     save_images(tmp_path, "1.png")
     with pytest.raises(DatasetError, match=r"1\.png has no mask: among the 1 masks"):
-        find_mask(tmp_path, tmp_path / "1.png", tmp_path)
+        find_masks(tmp_path, tmp_path / "1.png", tmp_path)
 
 
 def test_a_folder_that_is_missing_holds_no_masks(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=rf"among the 0 .*nor 1\.png.*move {tmp_path} away"):
-        find_mask(tmp_path, Path("1.png"), tmp_path / "none")
+        find_masks(tmp_path, Path("1.png"), tmp_path / "none")

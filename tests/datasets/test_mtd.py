@@ -38,7 +38,7 @@ def test_defects_have_masks(root: Path) -> None:
     assert [types.count(t) for t in ("blowhole", "break", "crack", "fray", "uneven")] == [
         *range(1, 6)
     ]
-    masks = [sample.mask_path for sample in splits.test if sample.label]
+    masks = [path for sample in splits.test for path in sample.mask_paths]
     assert splits.has_masks
     assert masks == [sample.path.with_suffix(".png") for sample in splits.test if sample.label]
 
@@ -63,7 +63,7 @@ def test_missing_root_tells_how_to_download(tmp_path: Path) -> None:
 
 def test_other_folder_says_what_was_found(tmp_path: Path) -> None:
     (tmp_path / "bottle").mkdir()
-    with pytest.raises(DatasetError, match=r"No folder MT_Free .*sub-folders: bottle"):
+    with pytest.raises(DatasetError, match=r"No MT_Free .*sub-folders: bottle"):
         scan(tmp_path)
 
 

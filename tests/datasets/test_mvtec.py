@@ -28,17 +28,17 @@ def scan(root: Path, category: str = "bottle") -> Splits:
 def test_splits_are_sorted_good_first(root: Path) -> None:
     splits = scan(root)
     assert [sample.path.name for sample in splits.train] == ["000.png", "001.png"]
-    assert all(sample.label == 0 and sample.mask_path is None for sample in splits.train)
+    assert all(sample.label == 0 and not sample.mask_paths for sample in splits.train)
     types = [sample.defect_type for sample in splits.test]
     assert types == ["good", "a_stain", "broken", "broken"]
     assert splits.has_masks
 
 
 def test_masks_belong_to_their_images(root: Path) -> None:
-    masks = [sample.mask_path for sample in scan(root).test]
+    masks = [sample.mask_paths for sample in scan(root).test]
     truth = root / "bottle/ground_truth"
     names = ("a_stain/000.png", "broken/000_mask.png", "broken/001_mask.png")
-    assert masks == [None, *(truth / name for name in names)]
+    assert masks == [(), *((truth / name,) for name in names)]
 
 
 def test_hidden_and_other_files_are_left_out(root: Path) -> None:

@@ -11,11 +11,11 @@ from fre_lightning.images.masks import read_mask
 SIZE = (12, 20)
 
 
-def write_pair(folder: Path, mask: Image.Image) -> tuple[Path, Path]:
-    paths = folder / "a_mask.png", folder / "a.png"
-    mask.save(paths[0])
-    Image.new("RGB", (32, 32)).save(paths[1])
-    return paths
+def write_pair(folder: Path, mask: Image.Image) -> tuple[list[Path], Path]:
+    mask_path, image_path = folder / "a_mask.png", folder / "a.png"
+    mask.save(mask_path)
+    Image.new("RGB", (32, 32)).save(image_path)
+    return [mask_path], image_path
 
 
 def square(level: int, dtype: type = np.uint8) -> Image.Image:
@@ -40,6 +40,13 @@ def test_mask(tmp_path, mask):
     expected[4:8, 4:12] = True
     assert found.dtype == torch.bool
     assert torch.equal(found, expected)
+
+
+def test_what_any_mask_marks_is_a_defect(tmp_path):
+    masks, image = write_pair(tmp_path, strips(0, 255, 0, 0))
+    strips(0, 0, 7, 0).save(tmp_path / "b.png")
+    found = read_mask([*masks, tmp_path / "b.png"], image)
+    assert torch.equal(found, ((torch.arange(32) // 8) % 3 > 0).expand(32, 32))
 
 
 def test_empty_mask(tmp_path):
@@ -92,16 +99,16 @@ def test_smooth_and_lossy_edges_are_halved(tmp_path):
     smooth = strips(0, 0, 0, 50, 100, 150, 200, 255)
     assert torch.equal(read_mask(*write_pair(tmp_path, smooth))[0], torch.arange(32) >= 20)
     strips(0, 100, 255, 255).save(tmp_path / "a.jpg", quality=100)
-    found = read_mask(tmp_path / "a.jpg", tmp_path / "a.png")
+    found = read_mask([tmp_path / "a.jpg"], tmp_path / "a.png")
     assert torch.equal(found[0], torch.arange(32) >= 16)
 
 
 def test_mask_of_another_size(tmp_path):
-    pair = write_pair(tmp_path, Image.new("L", (30, 31)))
+    masks, image = write_pair(tmp_path, Image.new("L", (30, 31)))
     with pytest.raises(DatasetError) as error:
-        read_mask(*pair, SIZE)
+        read_mask(masks, image, SIZE)
     message = str(error.value)
-    assert all(str(path) in message for path in pair)
+    assert all(str(path) in message for path in (*masks, image))
     assert "30x31" in message
     assert "32x32" in message
 
@@ -115,17 +122,17 @@ def test_a_size_that_exif_data_explain(tmp_path, turned):
         size = (30, 60) if name == turned else (60, 30)
         Image.new("L", size).save(path, exif=exif if name == turned else None)
     with pytest.raises(DatasetError, match=rf"{turned}\.png by its EXIF orientation.*ignored"):
-        read_mask(paths["mask"], paths["image"], SIZE)
+        read_mask([paths["mask"]], paths["image"], SIZE)
 
 
 @pytest.mark.parametrize("content", [None, b"text"], ids=["missing", "no image"])
 def test_unreadable_mask(tmp_path, content):
-    mask, image = write_pair(tmp_path, square(255))
+    (mask,), image = write_pair(tmp_path, square(255))
     mask.unlink()
     if content is not None:
         mask.write_bytes(content)
     with pytest.raises(DatasetError) as error:
-        read_mask(mask, image, SIZE)
+        read_mask([mask], image, SIZE)
     assert not isinstance(error.value, UnreadableImageError)  # which skip_unreadable would skip
     assert str(mask) in str(error.value)
     assert "8-bit PNG" in str(error.value)

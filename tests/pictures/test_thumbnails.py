@@ -21,7 +21,7 @@ def sample(tmp_path):
     mask = np.zeros((200, 300), np.uint8)
     mask[60:140, 90:210] = 255
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    return Sample(tmp_path / "image.png", "dent", tmp_path / "mask.png")
+    return Sample(tmp_path / "image.png", "dent", (tmp_path / "mask.png",))
 
 
 def test_image_with_outline_and_heat_map_side_by_side(sample):
@@ -47,7 +47,7 @@ def test_a_tiny_defect_keeps_its_outline(tmp_path):
     mask = np.zeros((600, 600), np.uint8)
     mask[300:303, 300:303] = 255  # less than a pixel of the picture
     Image.fromarray(mask).save(tmp_path / "mask.png")
-    sample = Sample(tmp_path / "image.png", "dot", tmp_path / "mask.png")
+    sample = Sample(tmp_path / "image.png", "dot", (tmp_path / "mask.png",))
     assert (decode(draw_thumbnail(sample))[..., 0] > 200).any()
 
 
@@ -70,7 +70,7 @@ def test_jpeg_keeps_its_shape(tmp_path):
 
 
 def test_an_image_that_is_gone_has_no_picture(sample, caplog):
-    sample.mask_path.unlink()
+    sample.mask_paths[0].unlink()
     assert draw_thumbnail(sample) is None
     assert "image.png is missing from the report" in caplog.text
     sample.path.write_text("no image")

@@ -19,7 +19,7 @@ FILE_NAME = "model.ckpt"
 FORMAT = 3
 """Number of the checkpoint's layout; to be raised when an older reader could misread it."""
 _PLAIN_FORMAT = 2
-"""That of detectors of whole 8-bit images, which older readers know, too."""
+"""That of detectors without anything that older readers do not know."""
 DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 """The configuration groups of a detector, which its checkpoint contains."""
 
@@ -29,6 +29,9 @@ _MOVED = {
     "fre_lightning.backbones.Together": "fre_lightning.backbones.CombinedBackbone",
 }
 """Classes in older checkpoints, and where they are now."""
+
+_ADDED_BUFFERS = {"region", "scoring.shares"}
+"""Buffers that readers of the plain format do not know."""
 
 _ADDED = {"calibration": {"groups": "none"}}
 """Settings that older checkpoints lack, by group, and what they did without them."""
@@ -61,7 +64,7 @@ def describe(
 ) -> dict[str, object]:
     """Our part of Lightning's checkpoint: plain containers, which load without code."""
     return {
-        "format": FORMAT if intensity or "region" in state_dict else _PLAIN_FORMAT,
+        "format": FORMAT if intensity or _ADDED_BUFFERS & {*state_dict} else _PLAIN_FORMAT,
         "versions": {"fre_lightning": __version__, "torch": str(torch.__version__)},
         "config": config,
         "n_train": n_train,

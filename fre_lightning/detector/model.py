@@ -64,6 +64,7 @@ class FREModel(FittedBuffers):
         self.intensity: Intensity | None = None
         self.add_optional_buffers("region")
         self.backbone_layers = [(part, layer) for part in backbone.parts for layer in part.layers]
+        scoring.owners = [i for i, part in enumerate(backbone.parts) for _ in part.layers]
         self._extractors: list[Extractor] = []
 
     @property

@@ -10,8 +10,9 @@ from torch import Tensor
 from fre_lightning.errors import ConfigError, DatasetError
 from fre_lightning.fitted import FittedBuffers
 from fre_lightning.reducers.cross_fit import draw_folds
+from fre_lightning.scoring.fusion import finest
 from fre_lightning.scoring.groups import deal_groups, effective_number
-from fre_lightning.scoring.rule import Scoring, Weights, finest
+from fre_lightning.scoring.rule import Scoring, Weights
 from fre_lightning.scoring.threshold import find_threshold, n_images_needed
 
 log = logging.getLogger(__name__)

@@ -5,21 +5,19 @@ from itertools import repeat
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 from torchvision.transforms.functional import gaussian_blur
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import FittedBuffers
-from fre_lightning.images.resizing import resize_map
 from fre_lightning.images.tiling import Tiling
+from fre_lightning.scoring.expected import expected_error
+from fre_lightning.scoring.fusion import finest, fuse
 
 Weights = Sequence[Tensor] | None
 
 STATISTICS = ("sum", "max", "top")
-FUSIONS = ("mean", "max")
+FUSIONS = ("mean", "max", "spread")
 
-_PRIOR_IMAGES = 20
-"""As many images the earlier profile of positions counts for when a few later ones are learnt."""
 _LEAST = 1e-6  # divisors that are 0 where nothing counts
 
 
@@ -54,7 +52,9 @@ class Scoring(FittedBuffers):
         position_norm: Exponent of the expected error at each position, in [0, 1]: 0 leaves
             positions as they are, 1 makes all equal. None: maps of a single layer are not divided
             at all.
-        fusion: How maps of several layers are fused: `mean` or `max`.
+        fusion: How maps of several layers are fused: `mean`; `max`; or `spread`, the mean where
+            each backbone's share is 1 / the standard deviation of its held-out image scores. What
+            varies among normal images tells defects less.
         weights: One for each layer; None: all are equal.
         smoothing: Standard deviation, in pixels, of a Gaussian that smooths anomaly maps; 0: none.
 
@@ -66,11 +66,14 @@ class Scoring(FittedBuffers):
             float32; empty before `fit`, or if maps are not divided.
         cells: The weights of the cells of all layers, laid out likewise; None if all count.
         finest_cells: `(h, w)`, those of the largest map; None if all count.
+        shares: `(n_layers,)` of mean 1, learnt by `spread`; None if all are equal.
+        owners: The number of each layer's backbone, to be set before `fit` if there are several.
     """
 
     expected: Tensor
     cells: Tensor
     finest_cells: Tensor | None
+    shares: Tensor | None
 
     def __init__(
         self,
@@ -101,9 +104,10 @@ class Scoring(FittedBuffers):
         self.fusion = fusion
         self.weights = None if weights is None else tuple(weights)
         self.smoothing = smoothing
+        self.owners: Sequence[int] = ()
         self._n_cells: float | None = None  # the sum of `finest_cells`
         self.add_buffers("expected")
-        self.add_optional_buffers("cells", "finest_cells")
+        self.add_optional_buffers("cells", "finest_cells", "shares")
 
     def weigh(self, weights: Sequence[Tensor]) -> None:
         """Let parts of the maps count.
@@ -137,16 +141,19 @@ class Scoring(FittedBuffers):
             raise ConfigError(msg)
         if self.position_norm is None and len(held_out_maps) == 1:
             return
-        weights = weights or self.weights_of(held_out_maps)
+        given, weights = weights, weights or self.weights_of(held_out_maps)
         sizes = [maps[0].numel() for maps in held_out_maps]
         priors = [None] * len(sizes) if prior is None else torch.split(prior, sizes)
         expected = [
-            _expected(maps, self.position_norm or 0.0, earlier, weight).flatten()
+            expected_error(maps, self.position_norm or 0.0, earlier, weight).flatten()
             for maps, earlier, weight in zip(
                 held_out_maps, priors, weights or repeat(None, len(sizes)), strict=True
             )
         ]
         self.expected = torch.cat(expected).to(self.expected.device)
+        if self.fusion == "spread" and prior is None and len(set(self.owners)) > 1:
+            maps = [m.to(self.expected.device) for m in held_out_maps]
+            self._learn_shares(maps, given)
 
     def normalize(self, error_maps: Sequence[Tensor], weights: Weights = None) -> Tensor:
         """Divide error maps by the expected errors, and fuse the layers.
@@ -165,16 +172,25 @@ class Scoring(FittedBuffers):
             maps = [m / e.view(m.shape[1:]) for m, e in zip(maps, expected, strict=True)]
         if len(maps) == 1:
             return maps[0]
-        height, width = finest(maps).shape[1:]
-        stack = torch.stack([resize_map(m, (height, width)) for m in maps])
-        if weights := weights or self.weights_of(maps):
-            # As in `anomaly_map`.
-            counts = [(layer > 0).to(stack) for layer in weights]
-            reach = torch.stack([resize_map(layer, (height, width)) for layer in counts])
-            stack = stack / reach.clamp(min=_LEAST) * finest(counts)
-        shares = stack.new_tensor(self.weights or [1.0] * len(maps))
-        stack = stack * shares.view(-1, 1, 1, 1)
-        return stack.amax(dim=0) if self.fusion == "max" else stack.sum(dim=0) / shares.sum()
+        return fuse(maps, self._shares(len(maps)), self.fusion, weights or self.weights_of(maps))
+
+    def _shares(self, n_layers: int) -> Tensor:
+        """The weight of each layer in the fused map, `(n_layers,)`, of sum 1 unless it is `max`."""
+        chosen = self.expected.new_tensor(self.weights or [1.0] * n_layers)
+        shares = chosen if self.shares is None else chosen * self.shares
+        return shares if self.fusion == "max" else shares / shares.sum()
+
+    def _learn_shares(self, maps: Sequence[Tensor], weights: Weights) -> None:
+        """Give each backbone's maps the weight 1 / spread of its image scores."""
+        shares = torch.zeros(len(maps), device=self.expected.device)
+        for owner in set(self.owners):
+            is_own = torch.tensor([other == owner for other in self.owners]).to(shares)
+            self.shares = is_own  # its layers alone
+            scores = self.image_score(
+                self.normalize(maps, weights), None if weights is None else finest(weights)
+            )
+            shares += is_own / is_own.sum() / scores.std().clamp(min=_LEAST)
+        self.shares = shares / shares.mean()
 
     def image_score(self, normalized_maps: Tensor, weights: Tensor | None = None) -> Tensor:
         """Image scores.
@@ -250,30 +266,3 @@ class Scoring(FittedBuffers):
         super()._load_from_state_dict(state_dict, prefix, *args)
         if self.finest_cells is not None:
             self._n_cells = float(self.finest_cells.sum())
-
-
-def finest(maps: Sequence[Tensor]) -> Tensor:
-    """The first of the largest maps `(..., h, w)`."""
-    return max(maps, key=lambda m: m.shape[-2] * m.shape[-1])
-
-
-def _expected(
-    maps: Tensor, position_norm: float, prior: Tensor | None, weights: Tensor | None
-) -> Tensor:
-    """The expected error `(h, w)` from `(N, h, w)` error maps of held-out normal images."""
-    mean = maps.mean(dim=0)
-    weight = torch.ones_like(mean) if weights is None else weights.to(maps).mean(dim=0)
-    smooth = _blur(mean) / _blur(weight).clamp(min=_LEAST)
-    # Without a floor, positions with almost no normal error would dominate the map.
-    floor = 1e-3 * float((smooth * weight).sum() / weight.sum())
-    profile = smooth.clamp(min=floor) ** position_norm
-    if prior is not None:
-        share = len(maps) / (len(maps) + _PRIOR_IMAGES)
-        earlier = prior.to(mean).view(mean.shape)
-        profile = share * profile / profile.mean() + (1 - share) * earlier / earlier.mean()
-    return profile * ((mean / profile).sum() / weight.sum())
-
-
-def _blur(values: Tensor) -> Tensor:
-    """The mean of each cell `(h, w)` and its neighbours."""
-    return F.avg_pool2d(values[None], 3, stride=1, padding=1, count_include_pad=False)[0]

@@ -94,6 +94,57 @@ def test_fusion_by_hand(make):
     assert make(weights=[3.0, 1.0]).normalize(maps).tolist() == [[[2.0, 2.5]]]
 
 
+def draw_backbones():
+    """Held-out maps of two backbones, of two layers and one, the last of which varies most."""
+    generator = torch.Generator().manual_seed(3)
+    maps = [draw_maps(seed=seed) for seed in (1, 2, 3)]
+    levels = 1 + 0.6 * torch.rand(len(maps[0]), 1, 1, generator=generator)
+    return [*maps[:2], maps[2] * levels]
+
+
+def test_backbones_count_by_the_spread_of_their_scores(make):
+    maps = draw_backbones()
+    scoring = make(fusion="spread")
+    scoring.owners = [0, 0, 1]
+    scoring.fit(maps)
+    alone = []
+    for part in (maps[:2], maps[2:]):
+        level = make()
+        level.fit(part)
+        alone.append((level.normalize(part), level.image_score(level.normalize(part)).std()))
+    (first, spread_1), (second, spread_2) = alone
+    assert spread_2 > 2 * spread_1
+    expected = (first / spread_1 + second / spread_2) / (1 / spread_1 + 1 / spread_2)
+    torch.testing.assert_close(scoring.normalize(maps), expected)
+    assert scoring.normalize(maps).mean().item() == pytest.approx(1, rel=0.01)
+
+    shares = scoring.shares.clone()
+    scoring.fit([m[:4] for m in maps], prior=scoring.expected)  # few images do not tell the spread
+    assert torch.equal(scoring.shares, shares)
+    restored = make(fusion="spread")
+    restored.load_state_dict(scoring.state_dict())
+    assert torch.equal(restored.normalize(maps), scoring.normalize(maps))
+
+
+def test_layers_of_one_backbone_count_alike(make):
+    maps = draw_backbones()
+    scores = []
+    for fusion in ("mean", "spread"):
+        scoring = make(fusion=fusion)
+        scoring.owners = [0, 0, 0]
+        scoring.fit(maps)
+        scores.append(scoring.normalize(maps))
+    assert torch.equal(*scores)
+
+
+def test_a_constant_backbone_stays_finite(make):
+    maps = draw_backbones()
+    scoring = make(fusion="spread")
+    scoring.owners = [0, 1, 2]
+    scoring.fit([torch.ones_like(maps[0]), *maps[1:]])
+    assert scoring.normalize(maps).isfinite().all()
+
+
 def test_smoothing_is_a_gaussian_that_keeps_what_is_flat(make):
     maps = torch.zeros(1, 33, 33)
     maps[0, 16, 16] = 1
@@ -115,7 +166,7 @@ def test_smoothing_is_a_gaussian_that_keeps_what_is_flat(make):
         ({"position_norm": 1.5}, r"scoring\.position_norm"),
         ({"smoothing": -1.0}, r"scoring\.smoothing"),
         ({"statistic": "median"}, "sum, max, top"),
-        ({"fusion": "product"}, "mean, max"),
+        ({"fusion": "product"}, "mean, max, spread"),
     ],
 )
 def test_settings_out_of_range(make, wrong, match):

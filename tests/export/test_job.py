@@ -171,6 +171,7 @@ def test_scattering_exports(make_config, make_export, name):
     ("model", "layer"),
     [
         ("efficientnet_b5", "features.3"),
+        ("efficientnet_lite0", "blocks.4"),
         ("vgg16", "features.23"),
         ("wide_resnet50_2", "layer2"),
         ("resnet18", "layer3"),

@@ -1,10 +1,14 @@
-"""Buffers that fitting fills: of any shape in a checkpoint, and their digest."""
+"""Tensors of modules: buffers that fitting fills, digests, copies that share them."""
 
+import copy
 import hashlib
 from collections.abc import Mapping
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 class FittedBuffers(nn.Module):
@@ -37,6 +41,12 @@ class FittedBuffers(nn.Module):
                 device = stored.device if present is None else present.device
                 self._buffers[name] = torch.empty_like(stored, device=device)
         super()._load_from_state_dict(state_dict, prefix, *args)
+
+
+def copy_sharing_tensors(module: ModuleT) -> ModuleT:
+    """A deep copy of a module that has the same parameters and buffers."""
+    tensors = [*module.parameters(), *module.buffers()]
+    return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
 
 
 def state_digest(state_dict: Mapping[str, object]) -> str:

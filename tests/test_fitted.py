@@ -2,8 +2,9 @@ import hashlib
 from pathlib import Path
 
 import torch
+from torch import nn
 
-from fre_lightning.fitted import FittedBuffers, state_digest
+from fre_lightning.fitted import FittedBuffers, copy_sharing_tensors, state_digest
 
 
 class Fitted(FittedBuffers):
@@ -45,3 +46,12 @@ def test_the_digest_in_a_stored_checkpoint_is_valid():
     content = torch.load(Path(__file__).parent / "data" / "format-2.ckpt", weights_only=True)
     stored = content["fre_lightning"]["weights_sha256"]
     assert state_digest(content["state_dict"]) == stored
+
+
+def test_a_copy_shares_tensors_and_nothing_else():
+    module = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    copied = copy_sharing_tensors(module)
+    copied[1] = nn.Identity()
+    assert isinstance(module[1], nn.BatchNorm2d)
+    assert copied[0] is not module[0]
+    assert copied[0].weight is module[0].weight

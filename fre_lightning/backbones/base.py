@@ -35,14 +35,15 @@ class Backbone(nn.Module, ABC):
     def __init__(
         self,
         name: str,
-        layers: str | Sequence[str],
+        layers: str | int | Sequence[str | int],
         pool: int | Sequence[int],
         image_size: int | Sequence[int],
         compression: str = "none",
     ) -> None:
         super().__init__()
         self.name = name
-        self.layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        several = (layers,) if isinstance(layers, str | int) else layers
+        self.layers = tuple(map(str, several))  # some networks number them
         self.pools = (pool,) * len(self.layers) if isinstance(pool, int) else tuple(pool)
         if len(self.pools) != len(self.layers) or not self.layers or min(self.pools) < 1:
             msg = (

@@ -62,7 +62,7 @@ def images_per_thread(engine: str, image_size: tuple[int, int]) -> int | None:
 
 def build_engine(
     engine: str,
-    network: fx.GraphModule,
+    network: nn.Module,
     image_size: tuple[int, int],
     *,
     n_threads: int,
@@ -74,7 +74,7 @@ def build_engine(
 
     Args:
         engine: `eager`, `compile` or `openvino`.
-        network: From `keep_layers`.
+        network: Returns the tuple of its layers' outputs.
         image_size: `(H, W)`.
         n_threads: The number of threads that will call the engine at the same time.
         bf16: Whether OpenVINO may compute in bfloat16; for PyTorch autocast decides.
@@ -109,7 +109,7 @@ def keep_layers(network: fx.GraphModule, layers: Sequence[str]) -> fx.GraphModul
     return kept.eval()
 
 
-def fold_batch_norm(network: fx.GraphModule) -> fx.GraphModule:
+def fold_batch_norm(network: nn.Module) -> nn.Module:
     """A copy of a network in which batch normalisation is part of the convolution before it.
 
     Both are folded: calls in the graph of a traced network, and layers of `nn.Sequential`s, as
@@ -123,6 +123,12 @@ def fold_batch_norm(network: fx.GraphModule) -> fx.GraphModule:
         module.training = False  # lost by the deep copy of a traced network
         if isinstance(module, nn.Sequential):
             _fold_sequential(module)
+    if isinstance(folded, fx.GraphModule):
+        _fold_calls(folded)
+    return folded
+
+
+def _fold_calls(folded: fx.GraphModule) -> None:
     calls = [node for node in folded.graph.nodes if node.op == "call_module"]
     for node in calls:
         source = node.args[0]
@@ -130,25 +136,33 @@ def fold_batch_norm(network: fx.GraphModule) -> fx.GraphModule:
             continue
         first, second = folded.get_submodule(source.target), folded.get_submodule(node.target)
         n_uses = sum(call.target in {source.target, node.target} for call in calls)
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d) and n_uses == 2:
-            folded.set_submodule(source.target, fuse_conv_bn_eval(first, second))
+        fused = _fuse(first, second)
+        if fused is not None and n_uses == 2:
+            folded.set_submodule(source.target, fused)
             node.replace_all_uses_with(source)
             folded.graph.erase_node(node)
     folded.recompile()
-    return folded
 
 
 def _fold_sequential(layers: nn.Sequential) -> None:
     for index, (first, second) in enumerate(pairwise(layers)):
-        if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
-            layers[index] = fuse_conv_bn_eval(first.eval(), second.eval())
-            layers[index + 1] = nn.Identity()
+        fused = _fuse(first, second)
+        if fused is not None:
+            layers[index], layers[index + 1] = fused, nn.Identity()
 
 
-def _convert(network: fx.GraphModule, image_size: tuple[int, int]) -> Any:
+def _fuse(first: nn.Module, second: nn.Module) -> nn.Conv2d | None:
+    """A convolution and the batch normalisation that follows it as one; None for other modules."""
+    # A subclass of batch normalisation may do more: timm's is also the activation.
+    if isinstance(first, nn.Conv2d) and type(second) is nn.BatchNorm2d:
+        return fuse_conv_bn_eval(first.eval(), second.eval())
+    return None
+
+
+def _convert(network: nn.Module, image_size: tuple[int, int]) -> Any:
     """The `openvino.Model` of a network, for any number of images."""
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)  # of torch, about OpenVINO's tracing
+        warnings.simplefilter("ignore")  # of torch, about OpenVINO's tracing
         return import_openvino().convert_model(
             fold_batch_norm(network),
             example_input=torch.zeros(1, 3, *image_size),

@@ -1,47 +1,62 @@
-"""Weights of torchvision networks: from a file or a download, checked to fit."""
+"""Weights of networks: from a file or found by their name, checked to fit."""
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import safetensors.torch
 import torch
 from safetensors import SafetensorError
 from torch import Tensor
-from torchvision.models import get_model_weights
 
 from fre_lightning.errors import BackboneError
 
 RANDOM = "random"
+PRETRAINED = "pretrained"
+"""The weights of networks that have but one set of them."""
 
 
-def load_state(name: str, weights: str, needed: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Read or download the weights of a network, or of its first layers.
+def load_state(
+    name: str,
+    weights: str,
+    known: Sequence[str],
+    find: Callable[[Mapping[str, Tensor] | None], Mapping[str, Tensor]],
+    needed: Mapping[str, Tensor],
+) -> dict[str, Tensor]:
+    """Read or find the weights of a network, or of its first layers.
 
     Args:
-        name: The network's name in torchvision.
-        weights: A name of torchvision's such as IMAGENET1K_V1; or a `.pth` or `.safetensors` file.
+        name: The network's name.
+        weights: A known name; or a `.pth` or `.safetensors` file.
+        known: The names that `find` finds.
+        find: Gives the weights of `weights`, from the content of the file if it is one, else None.
         needed: The state dict that is to be filled.
 
     Returns:
         A state dict with the names and shapes of `needed`.
 
     Raises:
-        BackboneError: If the weights cannot be downloaded or read, or belong to another network.
+        BackboneError: If the weights cannot be found or read, or belong to another network.
     """
     is_file = weights.endswith((".pth", ".pt", ".safetensors"))
-    state = _read(Path(weights).expanduser()) if is_file else _download(name, weights)
+    if not is_file and weights not in known:
+        msg = (
+            f"There are no weights {weights} of {name}; there are {', '.join(known)}. "
+            "model.weights also takes a .pth or .safetensors file, or random."
+        )
+        raise BackboneError(msg)
+    state = find(read_state(Path(weights).expanduser()) if is_file else None)
     misfit = _find_misfit(needed, state)
     if misfit:
         msg = (
             f"model.weights={weights} does not fit {name}: {misfit}. "
-            f"It looks like weights of another network; give a file of torchvision's {name}."
+            f"It looks like weights of another network; give a file of {name}."
         )
         raise BackboneError(msg)
     return {key: state.get(key, value) for key, value in needed.items()}
 
 
-def _read(path: Path) -> Mapping[str, Tensor]:
+def read_state(path: Path) -> Mapping[str, Tensor]:
     """A state dict from a file, without running any code that the file may hold."""
     if not path.is_file():
         msg = f"There is no weights file {path}. Correct model.weights, or see the README's list."
@@ -63,31 +78,6 @@ def _read(path: Path) -> Mapping[str, Tensor]:
         msg = f"{path} holds no state dict (names of parameters with tensors)."
         raise BackboneError(msg)
     return {key.removeprefix("module."): value for key, value in content.items()}
-
-
-def _download(name: str, weights: str) -> Mapping[str, Tensor]:
-    """Torchvision's own weights, from its download cache or from the network."""
-    available = get_model_weights(name)
-    if weights not in available.__members__:
-        msg = (
-            f"torchvision has no weights {weights} for {name}; it has "
-            f"{', '.join(available.__members__)}. "
-            "model.weights also takes a .pth or .safetensors file, or random."
-        )
-        raise BackboneError(msg)
-    entry = available[weights]
-    try:
-        state: Mapping[str, Tensor] = entry.get_state_dict(progress=True, check_hash=True)
-    except (OSError, RuntimeError) as error:
-        file_name = entry.url.rsplit("/", 1)[-1]
-        folder = Path(torch.hub.get_dir()) / "checkpoints"
-        msg = (
-            f"The weights {weights} of {name} cannot be downloaded ({error}). Download "
-            f"{entry.url} where there is a network, then put it at {folder / file_name} or set "
-            "model.weights=FILE. Without any weights, use model=scattering."
-        )
-        raise BackboneError(msg) from error
-    return state
 
 
 def _find_misfit(needed: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str | None:

@@ -1,6 +1,5 @@
 """A detector as one graph: images in, scores and anomaly maps out, free of this package."""
 
-import copy
 import warnings
 
 import torch
@@ -10,6 +9,7 @@ from torch.nn import functional as F
 
 from fre_lightning.detector.model import FREModel
 from fre_lightning.export.lanczos import LanczosResize
+from fre_lightning.fitted import copy_sharing_tensors
 from fre_lightning.reducers import Reducer
 
 INPUT = "images"
@@ -77,8 +77,7 @@ class ExportedReducer(nn.Module):
 
 def exportable(model: FREModel, *, half_reducer: bool) -> FREModel:
     """A copy of a model that shares its tensors, with parts that every format can hold."""
-    tensors = [*model.parameters(), *model.buffers()]
-    copied = copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    copied = copy_sharing_tensors(model)
     copied.backbone.prepare_export()
     dtype = torch.float16 if half_reducer else torch.float32
     for name, part in list(copied.named_modules()):

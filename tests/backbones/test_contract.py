@@ -13,9 +13,10 @@ from fre_lightning.config import build
 from tests.configs import compose_config, names
 
 SIZE = 64
-SLOW = {"efficientnet_b5", "resnet50", "vgg16", "wide_resnet50_2"}
+SLOW = {"efficientnet_b5", "efficientnet_lite2", "resnet50", "vgg16", "wide_resnet50_2"}
 CHOICES = {  # of files that leave something to be chosen
-    "torchvision": {"name": "mobilenet_v3_small", "layers": ["features.2", "features.4"]}
+    "timm": {"name": "test_vit", "layers": [1, 3]},
+    "torchvision": {"name": "mobilenet_v3_small", "layers": ["features.2", "features.4"]},
 }
 
 

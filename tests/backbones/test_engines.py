@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fre_lightning.backbones import TorchvisionBackbone
+from fre_lightning.backbones import EfficientNetLite, TorchvisionBackbone
 from fre_lightning.backbones.engines import (
     fold_batch_norm,
     images_per_thread,
@@ -12,7 +12,12 @@ from fre_lightning.backbones.engines import (
 from fre_lightning.errors import BackboneError
 
 TOLERANCE = 1e-4
-NETWORKS = [("resnet18", "layer2"), ("efficientnet_b0", "features.3"), ("vgg11_bn", "features.10")]
+NETWORKS = [
+    ("resnet18", "layer2"),
+    ("efficientnet_b0", "features.3"),
+    ("efficientnet_lite0", "blocks.4"),
+    ("vgg11_bn", "features.10"),
+]
 
 
 def unsettle(network: nn.Module) -> None:
@@ -27,7 +32,8 @@ def unsettle(network: nn.Module) -> None:
 
 
 def make(name="resnet18", layer="layer2", engine="eager"):
-    backbone = TorchvisionBackbone(name, layer, 2, 64, "random", 0, engine, tf32=False)
+    kind = EfficientNetLite if "lite" in name else TorchvisionBackbone
+    backbone = kind(name, layer, 2, 64, "random", 0, engine, tf32=False)
     unsettle(backbone.network)
     return backbone
 

@@ -171,13 +171,17 @@ def test_scattering_exports(make_config, make_export, name):
     ("model", "layer"),
     [
         ("efficientnet_b5", "features.3"),
+        ("efficientnet_lite0", "blocks.4"),
         ("vgg16", "features.23"),
         ("wide_resnet50_2", "layer2"),
         ("resnet18", "layer3"),
+        ("timm model.name=test_efficientnet", "2"),
+        ("timm model.name=vit_tiny_patch16_224", "3"),
     ],
 )
 def test_networks_export(make_config, make_export, name, model, layer):
-    train(make_config(model=(f"model={model}", f"model.layers={layer}", RESNET[1], *RESNET[3:])))
+    choice = f"model={model}".split()
+    train(make_config(model=(*choice, f"model.layers={layer}", RESNET[1], *RESNET[3:])))
     report = run(make_export(f"format={name}", "n_images=4"))
     assert report["parity"]["score_difference"] <= 1e-4
     assert report["parity"]["map_difference"] <= 1e-4

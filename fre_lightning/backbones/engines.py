@@ -162,7 +162,8 @@ def _fuse(first: nn.Module, second: nn.Module) -> nn.Conv2d | None:
 def _convert(network: nn.Module, image_size: tuple[int, int]) -> Any:
     """The `openvino.Model` of a network, for any number of images."""
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch, about OpenVINO's tracing
+        for kind in (FutureWarning, torch.jit.TracerWarning):  # type: ignore[attr-defined]
+            warnings.simplefilter("ignore", kind)  # of torch, about OpenVINO's tracing
         return import_openvino().convert_model(
             fold_batch_norm(network),
             example_input=torch.zeros(1, 3, *image_size),

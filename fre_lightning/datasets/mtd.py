@@ -23,15 +23,6 @@ class MTD(Unsplit):
     is tested on. Many of them are near-duplicates (one tile at several exposures) and
     their names do not tell which, so such a split leaks: compare methods by it, but do not expect
     its figures on new tiles.
-
-    Args:
-        root: The folder with `MT_Free` in it, or the one above.
-        category: Its name in tables and folders.
-        skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
-        intensity: Which levels are black and white, as in `AnomalyDataset`.
-        roi: Where images count, as in `AnomalyDataset`.
-        test_fraction: Share of the good images to test on, in [0, 1).
-        seed: Seed of the split.
     """
 
     defect_types: ClassVar = ("blowhole", "break", "crack", "fray", "uneven")

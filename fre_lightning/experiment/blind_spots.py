@@ -42,7 +42,7 @@ def write_blind_spots(
         threshold: That of image scores; None if there is none.
         n_threads: CPU threads that compute.
     """
-    chosen = _most_usual(samples, scores, threshold)
+    chosen = [] if threshold is None else _most_usual(samples, scores, threshold)
     if threshold is None or not chosen:
         log.warning("No map of blind spots: it takes a threshold and good test images below it.")
         return
@@ -76,13 +76,11 @@ def write_blind_spots(
         (folder / run_folder.BLIND_SPOTS_PICTURE).write_bytes(picture)
 
 
-def _most_usual(samples: Sequence[Sample], scores: Tensor, threshold: float | None) -> list[int]:
-    """Indices of good images below the threshold, nearest to the median of good ones first."""
-    good = torch.tensor([i for i, sample in enumerate(samples) if not sample.label])
-    if threshold is None or not len(good):
+def _most_usual(samples: Sequence[Sample], scores: Tensor, threshold: float) -> list[int]:
+    """Indices of good images below the threshold, nearest to the median of all good ones first."""
+    good = [index for index, sample in enumerate(samples) if not sample.label]
+    if not good:
         return []
-    good = good[scores[good].double() <= threshold]
-    if not len(good):
-        return []
-    order = (scores[good] - scores[good].median()).abs().argsort(stable=True)
-    return good[order[:_N_IMAGES]].tolist()
+    median = scores[good].median()
+    below = [index for index in good if float(scores[index]) <= threshold]
+    return sorted(below, key=lambda index: float((scores[index] - median).abs()))[:_N_IMAGES]

@@ -141,19 +141,20 @@ class Scoring(FittedBuffers):
             raise ConfigError(msg)
         if self.position_norm is None and len(held_out_maps) == 1:
             return
-        given, weights = weights, weights or self.weights_of(held_out_maps)
         sizes = [maps[0].numel() for maps in held_out_maps]
         priors = [None] * len(sizes) if prior is None else torch.split(prior, sizes)
         expected = [
             expected_error(maps, self.position_norm or 0.0, earlier, weight).flatten()
             for maps, earlier, weight in zip(
-                held_out_maps, priors, weights or repeat(None, len(sizes)), strict=True
+                held_out_maps,
+                priors,
+                weights or self.weights_of(held_out_maps) or repeat(None, len(sizes)),
+                strict=True,
             )
         ]
         self.expected = torch.cat(expected).to(self.expected.device)
         if self.fusion == "spread" and prior is None and len(set(self.owners)) > 1:
-            maps = [m.to(self.expected.device) for m in held_out_maps]
-            self._learn_shares(maps, given)
+            self.shares = self._learn_shares(held_out_maps, weights)
 
     def normalize(self, error_maps: Sequence[Tensor], weights: Weights = None) -> Tensor:
         """Divide error maps by the expected errors, and fuse the layers.
@@ -166,31 +167,34 @@ class Scoring(FittedBuffers):
         Returns:
             `(N, h, w)`, of the largest map's size.
         """
-        maps = list(error_maps)
-        if len(self.expected):
-            expected = torch.split(self.expected, [m[0].numel() for m in maps])
-            maps = [m / e.view(m.shape[1:]) for m, e in zip(maps, expected, strict=True)]
+        maps = self._divide(error_maps)
         if len(maps) == 1:
             return maps[0]
-        return fuse(maps, self._shares(len(maps)), self.fusion, weights or self.weights_of(maps))
+        shares = maps[0].new_tensor(self.weights or [1.0] * len(maps))
+        if self.shares is not None:
+            shares = shares * self.shares
+        if self.fusion != "max":
+            shares = shares / shares.sum()
+        return fuse(maps, shares, self.fusion, weights or self.weights_of(maps))
 
-    def _shares(self, n_layers: int) -> Tensor:
-        """The weight of each layer in the fused map, `(n_layers,)`, of sum 1 unless it is `max`."""
-        chosen = self.expected.new_tensor(self.weights or [1.0] * n_layers)
-        shares = chosen if self.shares is None else chosen * self.shares
-        return shares if self.fusion == "max" else shares / shares.sum()
+    def _divide(self, error_maps: Sequence[Tensor]) -> list[Tensor]:
+        """Error maps `(N, h, w)` of each layer, divided by the expected errors."""
+        if not len(self.expected):
+            return list(error_maps)
+        expected = torch.split(self.expected, [m[0].numel() for m in error_maps])
+        return [m / e.view(m.shape[1:]) for m, e in zip(error_maps, expected, strict=True)]
 
-    def _learn_shares(self, maps: Sequence[Tensor], weights: Weights) -> None:
-        """Give each backbone's maps the weight 1 / spread of its image scores."""
+    def _learn_shares(self, error_maps: Sequence[Tensor], weights: Weights) -> Tensor:
+        """1 / spread of the image scores of each layer's backbone, `(n_layers,)` of mean 1."""
+        maps = self._divide([m.to(self.expected.device) for m in error_maps])
+        each = weights or self.weights_of(maps)
         shares = torch.zeros(len(maps), device=self.expected.device)
         for owner in set(self.owners):
-            is_own = torch.tensor([other == owner for other in self.owners]).to(shares)
-            self.shares = is_own  # its layers alone
-            scores = self.image_score(
-                self.normalize(maps, weights), None if weights is None else finest(weights)
-            )
-            shares += is_own / is_own.sum() / scores.std().clamp(min=_LEAST)
-        self.shares = shares / shares.mean()
+            own = torch.tensor([other == owner for other in self.owners]).to(shares)
+            alone = fuse(maps, own / own.sum(), "mean", each)  # its layers count alike
+            scores = self.image_score(alone, None if weights is None else finest(weights))
+            shares += own / own.sum() / scores.std().clamp(min=_LEAST)
+        return shares / shares.mean()
 
     def image_score(self, normalized_maps: Tensor, weights: Tensor | None = None) -> Tensor:
         """Image scores.

@@ -126,6 +126,16 @@ def test_backbones_count_by_the_spread_of_their_scores(make):
     assert torch.equal(restored.normalize(maps), scoring.normalize(maps))
 
 
+def test_a_backbone_may_be_left_out(make):
+    maps = draw_backbones()
+    scoring = make(fusion="spread", weights=[0.0, 0.0, 1.0])
+    scoring.owners = [0, 0, 1]
+    scoring.fit(maps)
+    alone = make()
+    alone.fit(maps[2:])
+    torch.testing.assert_close(scoring.normalize(maps), alone.normalize(maps[2:]))
+
+
 def test_layers_of_one_backbone_count_alike(make):
     maps = draw_backbones()
     scores = []

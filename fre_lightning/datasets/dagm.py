@@ -27,10 +27,11 @@ class DAGM(Published):
     def scan(self) -> Splits:
         """List the samples of both splits."""
         folder = self.find_category("Train")
-        return assemble(_list_half(folder / "Train"), _list_half(folder / "Test"), folder)
+        return assemble(self._list_half(folder / "Train"), self._list_half(folder / "Test"), folder)
 
-
-def _list_half(folder: Path) -> list[Sample]:
-    masks = list_masks(folder / "Label", "_label")
-    found = [(path, masks.get(path.stem, ())) for path in list_images(folder)]
-    return [Sample(path, DEFECT if labels else GOOD, labels) for path, labels in found]
+    def _list_half(self, folder: Path) -> list[Sample]:
+        masks = list_masks(folder / "Label", "_label")
+        if not masks:  # all would count as good
+            raise self.incomplete(f"{folder / 'Label'} is missing or holds no labels")
+        found = [(path, masks.get(path.stem, ())) for path in list_images(folder)]
+        return [Sample(path, DEFECT if labels else GOOD, labels) for path, labels in found]

@@ -1,5 +1,6 @@
 """What is read of each published layout, against lists written by hand."""
 
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -206,6 +207,16 @@ def test_a_missing_mask_is_an_error(tmp_path: Path, name: str, mask: str) -> Non
     dataset = make(name, tmp_path)
     (tmp_path / mask).unlink()
     with pytest.raises(DatasetError, match=r"has no mask|are missing"):
+        dataset.scan()
+
+
+@pytest.mark.parametrize("half", ["Train", "Test"])
+def test_without_labels_defective_images_are_not_taken_for_good_ones(
+    tmp_path: Path, half: str
+) -> None:
+    dataset = make("dagm", tmp_path)
+    shutil.rmtree(tmp_path / "Class1" / half / "Label")
+    with pytest.raises(DatasetError, match=rf"{half}/Label is missing.*incomplete"):
         dataset.scan()
 
 

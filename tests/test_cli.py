@@ -162,6 +162,7 @@ def test_a_job_that_is_mended_forgets_its_error(call, settings, tmp_path, mvtec)
     assert "failed" not in (folder / "report.html").read_text(encoding="utf-8").split("<body>")[1]
 
 
+@pytest.mark.slow
 def test_the_ablation_is_one_command(call, settings, tmp_path):
     result = call(
         "experiment=ablation",
@@ -191,7 +192,9 @@ def test_the_ablation_is_one_command(call, settings, tmp_path):
     assert said(result).count("read from the cache") >= 4
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_sweep_that_is_stopped_keeps_its_table_and_ends_with_the_signals_code(
     settings, tmp_path, number
 ):

@@ -35,7 +35,14 @@ def test_openmp_threads_spin_shortly_unless_the_user_decides(variables, expected
 
 
 @pytest.mark.parametrize(
-    "module", ["detector", "predict.job", "serve.job", "export.job", "calibrate.job", "update.job"]
+    "module",
+    [
+        "predict.job",
+        *(
+            pytest.param(name, marks=pytest.mark.slow)
+            for name in ("detector", "serve.job", "export.job", "calibrate.job", "update.job")
+        ),
+    ],
 )
 def test_a_detector_needs_nothing_heavy_that_it_does_not_use(module):
     code = (

@@ -118,6 +118,7 @@ def test_images_that_differ_in_their_suffix_alone_have_a_heat_map_each(
     assert {"000.png", "000.jpg.png"} < names
 
 
+@pytest.mark.slow
 def test_names_that_are_no_valid_text_survive(mvtec, output_dir, tmp_path):
     """Also where the locale has no letters but ASCII."""
     name = os.fsdecode("数".encode() + b"\xe4")

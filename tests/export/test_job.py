@@ -198,14 +198,8 @@ def test_a_fixed_input_size_is_exact(make_config, make_export, tmp_path):
     np.testing.assert_allclose(scores, expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "torch_export",
-        pytest.param("onnx", marks=pytest.mark.slow),
-        pytest.param("openvino", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["torch_export", "onnx", "openvino"])
 def test_half_precision_halves_the_reducer(make_config, make_export, name):
     train(make_config(model=RESNET))
     sizes = [

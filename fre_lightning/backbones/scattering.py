@@ -24,14 +24,16 @@ _CPU_BLOCK, _GPU_BLOCK = 3 * 2**17, 2**25
 
 
 class Scattering(Backbone):
-    """Scattering coefficients of orders 0, 1 and 2 of the luminance, 0 and 1 of the colour.
+    """Scattering coefficients of orders 0, 1 and 2 of the luminance, 0 (or 0 and 1) of the colour.
 
     With J scales and L orientations the channels are, in this order: luminance order 0 (1), order 1
     (J L: scale, orientation), order 2 (J (J - 1) / 2 L^2: scale 1, scale 2 > scale 1,
-    orientation 1, orientation 2); then order 0 and 1 (1 + J L) of the red-green and of the
-    yellow-blue opponent channel. The two colour averages are signed, all else is non-negative.
-    Grey images have exact zeros in all colour channels, which then cost nothing. Without colour,
-    there are the luminance channels only.
+    orientation 1, orientation 2); then order 0 (1), or 0 and 1 (1 + J L), of the red-green and of
+    the yellow-blue opponent channel. The two colour averages are signed, all else is non-negative.
+    Grey images have exact zeros in all colour channels, which then cost nothing.
+
+    Order 1 of the colour sees what cameras and codecs change in any good image: Bayer filters guess
+    the colour of two pixels in three, and JPEG keeps that of every fourth, coarsely.
 
     Images are reflected at their borders. Cells tile the image: H // 2^J rows, whatever H is.
 
@@ -40,7 +42,7 @@ class Scattering(Backbone):
         image_size: One number, or `[H, W]`.
         n_scales: J; a cell of the grid is 2^J pixels wide.
         n_orientations: L.
-        colour: Whether there are colour channels as well.
+        colour: Which colour channels there are: "averages", True (their order 1 as well), or False.
         pool: Cells that are averaged along each side.
         compression: See `ChannelStandardizer`; it is not applied here.
     """
@@ -51,12 +53,12 @@ class Scattering(Backbone):
         image_size: int | Sequence[int],
         n_scales: int,
         n_orientations: int,
-        colour: bool,
+        colour: str | bool,
         pool: int,
         compression: str,
     ) -> None:
         super().__init__(name, "order2", pool, image_size, compression)
-        _check(n_scales, n_orientations, self.image_size)
+        _check(n_scales, n_orientations, colour, self.image_size)
         self.n_scales = n_scales
         self.n_orientations = n_orientations
         self.colour = colour
@@ -133,20 +135,23 @@ class Scattering(Backbone):
 
         maps = [self._scatter(mixed(_LUMINANCE), order=2)]
         is_grey = not self._real_spectra and bool((images[:, :1] == images[:, 1:]).all())
+        order = 0 if self.colour == "averages" else 1
         for axis in _OPPONENTS if self.colour else ():
             if is_grey:
-                n_channels = 1 + self.n_scales * self.n_orientations
+                n_channels = 1 + order * self.n_scales * self.n_orientations
                 maps.append(torch.zeros_like(maps[0][:, :n_channels]))
             else:
-                maps.append(self._scatter(mixed(axis), order=1))
+                maps.append(self._scatter(mixed(axis), order))
         return torch.cat(maps, dim=1)
 
     def _scatter(self, planes: Tensor, order: int) -> Tensor:
         """Coefficients of `(n, H, W)` planes up to an order: `(n, C, h, w)`."""
         planes = planes.index_select(1, self.get_buffer("reflection_0"))
         planes = planes.index_select(2, self.get_buffer("reflection_1"))
-        spectra = self._spectra(planes, 0)
         first, second = [self._average(planes[:, None], 0)], []
+        if order == 0:
+            return first[0]
+        spectra = self._spectra(planes, 0)
         for j in range(self.n_scales):
             finer = []
             for group in self._groups(spectra, j):
@@ -182,7 +187,12 @@ class Scattering(Backbone):
         return rows @ (planes @ columns.T)
 
 
-def _check(n_scales: int, n_orientations: int, image_size: tuple[int, int]) -> None:
+def _check(
+    n_scales: int, n_orientations: int, colour: str | bool, image_size: tuple[int, int]
+) -> None:
+    if colour not in ("averages", True, False):
+        msg = f"model.colour={colour} must be averages, true or false."
+        raise ConfigError(msg)
     if n_scales < 1 or n_orientations < 1 or min(image_size) < 2**n_scales:
         msg = (
             f"n_scales={n_scales} and n_orientations={n_orientations} must be at least 1, and "

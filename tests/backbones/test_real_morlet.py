@@ -4,7 +4,10 @@ import torch
 from fre_lightning.backbones import Scattering
 
 
-@pytest.mark.parametrize(("is_grey", "colour"), [(True, True), (False, True), (False, False)])
+@pytest.mark.parametrize(
+    ("is_grey", "colour"),
+    [(True, True), (False, True), (False, False), (False, "averages"), (True, "averages")],
+)
 def test_real_arithmetic_gives_the_features_of_the_backbone(is_grey, colour):
     backbone = Scattering("scattering", (48, 72), 3, 4, colour, 1, "cbrt")
     generator = torch.Generator().manual_seed(0)

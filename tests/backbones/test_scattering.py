@@ -218,6 +218,14 @@ def test_without_colour_there_are_the_channels_of_the_luminance(backbone):
     assert luminance.shape[1] == 1 + J * L + L**2
 
 
+def test_averages_of_colour_are_those_of_all_its_channels(backbone):
+    images, n_colour = draw(2), 1 + J * L
+    everything = backbone(images)[0]
+    luminance, red_green, yellow_blue = everything.split([1 + J * L + L**2, n_colour, n_colour], 1)
+    expected = torch.cat([luminance, red_green[:, :1], yellow_blue[:, :1]], dim=1)
+    assert torch.equal(build(colour="averages")(images)[0], expected)
+
+
 def test_only_the_colour_averages_are_signed(backbone):
     maps = backbone(draw(3))[0][0]
     averages = torch.zeros(len(maps), dtype=torch.bool)
@@ -273,6 +281,7 @@ def test_fingerprint_tells_transforms_apart():
         build(n_scales=3),
         build(n_orientations=6),
         build(colour=False),
+        build(colour="averages"),
         Scattering("other", SIZE, J, L, True, 1, "none"),
     ]
     fingerprints = [json.dumps(variant.fingerprint("order2")) for variant in variants]
@@ -288,6 +297,7 @@ def test_fingerprint_tells_transforms_apart():
     "parameters",
     [
         {"n_scales": 0},
+        {"colour": "all"},
         {"n_scales": -1},
         {"n_orientations": 0},
         {"n_scales": 6},

@@ -3,7 +3,7 @@
 import copy
 import hashlib
 from collections.abc import Mapping
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -47,6 +47,36 @@ def copy_sharing_tensors(module: ModuleT) -> ModuleT:
     """A deep copy of a module that has the same parameters and buffers."""
     tensors = [*module.parameters(), *module.buffers()]
     return copy.deepcopy(module, {id(tensor): tensor for tensor in tensors})
+
+
+def rounded_to_half(tensor: Tensor) -> Tensor:
+    """The nearest float32 values that half precision holds; those of a tensor out of its range."""
+    rounded = tensor.half().float()
+    return rounded if rounded.isfinite().all() else tensor.float()
+
+
+def halved(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """A state dict whose float32 tensors have half precision where that holds them exactly."""
+    return {
+        name: value.half() if _is_of(value, torch.float32) and _fits_half(value) else value
+        for name, value in state_dict.items()
+    }
+
+
+def unhalved(state_dict: Mapping[str, Any]) -> dict[str, Any]:
+    """The state dict that was halved."""
+    return {
+        name: value.float() if _is_of(value, torch.float16) else value
+        for name, value in state_dict.items()
+    }
+
+
+def _is_of(value: object, dtype: torch.dtype) -> bool:
+    return isinstance(value, Tensor) and value.dtype == dtype
+
+
+def _fits_half(tensor: Tensor) -> bool:
+    return torch.equal(tensor.half().float(), tensor)
 
 
 def state_digest(state_dict: Mapping[str, object]) -> str:

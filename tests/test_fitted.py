@@ -1,10 +1,18 @@
 import hashlib
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
-from fre_lightning.fitted import FittedBuffers, copy_sharing_tensors, state_digest
+from fre_lightning.fitted import (
+    FittedBuffers,
+    copy_sharing_tensors,
+    halved,
+    rounded_to_half,
+    state_digest,
+    unhalved,
+)
 
 
 class Fitted(FittedBuffers):
@@ -55,3 +63,28 @@ def test_a_copy_shares_tensors_and_nothing_else():
     assert isinstance(module[1], nn.BatchNorm2d)
     assert copied[0] is not module[0]
     assert copied[0].weight is module[0].weight
+
+
+def test_halving_keeps_every_value_and_dtype():
+    state = {
+        "eighths": torch.arange(8) / 8,
+        "thirds": torch.arange(8) / 3,
+        "large": torch.tensor([1e5]),
+        "integers": torch.arange(8),
+        "extra": "state",
+    }
+    stored = halved(state)
+    assert [k for k, v in stored.items() if getattr(v, "dtype", None) == torch.float16] == [
+        "eighths"
+    ]
+    for name, value in unhalved(stored).items():
+        assert value is state[name] or torch.equal(value, state[name])
+        assert getattr(value, "dtype", None) == getattr(state[name], "dtype", None)
+
+
+def test_rounding_takes_the_nearest_half_and_leaves_what_is_out_of_range():
+    values = torch.tensor([1 / 3, -2e-4])
+    expected = torch.tensor([float(np.float16(value)) for value in values.tolist()])
+    assert torch.equal(rounded_to_half(values), expected)
+    large = torch.tensor([1 / 3, 1e6])
+    assert torch.equal(rounded_to_half(large), large)

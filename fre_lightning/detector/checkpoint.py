@@ -10,16 +10,15 @@ from torch import Tensor, nn
 
 from fre_lightning.errors import CheckpointError, OutputError
 from fre_lightning.files import replacing
-from fre_lightning.fitted import state_digest
+from fre_lightning.fitted import halved, state_digest, unhalved
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.version import __version__
 
 PAYLOAD_KEY = "fre_lightning"
 FILE_NAME = "model.ckpt"
-FORMAT = 3
+FORMAT = 4
 """Number of the checkpoint's layout; to be raised when an older reader could misread it."""
-_PLAIN_FORMAT = 2
-"""That of detectors without anything that older readers do not know."""
+_READ_FORMATS = (2, 3, FORMAT)
 DETECTOR_GROUPS = ("model", "reducer", "scoring", "calibration", "tiling")
 """The configuration groups of a detector, which its checkpoint contains."""
 
@@ -29,9 +28,6 @@ _MOVED = {
     "fre_lightning.backbones.Together": "fre_lightning.backbones.CombinedBackbone",
 }
 """Classes in older checkpoints, and where they are now."""
-
-_ADDED_BUFFERS = {"region", "scoring.shares"}
-"""Buffers that readers of the plain format do not know."""
 
 _ADDED = {"calibration": {"groups": "none"}}
 """Settings that older checkpoints lack, by group, and what they did without them."""
@@ -55,23 +51,24 @@ class Checkpoint(NamedTuple):
     intensity: Intensity | None
 
 
-def describe(
-    config: Mapping[str, Any],
-    n_train: int,
-    false_alarm_rate: float,
-    intensity: Intensity | None,
-    state_dict: Mapping[str, Any],
-) -> dict[str, object]:
-    """Our part of Lightning's checkpoint: plain containers, which load without code."""
-    return {
-        "format": FORMAT if intensity or _ADDED_BUFFERS & {*state_dict} else _PLAIN_FORMAT,
+def pack(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What a file holds, as plain containers, which load without code; Lightning adds to it.
+
+    Tensors that half precision holds exactly (`Reducer.round_weights` makes it so) are
+    stored so.
+    """
+    config, n_train, state_dict, rate, intensity = checkpoint
+    state_dict = halved(state_dict)
+    about = {
+        "format": FORMAT,
         "versions": {"fre_lightning": __version__, "torch": str(torch.__version__)},
         "config": config,
         "n_train": n_train,
-        "false_alarm_rate": false_alarm_rate,
+        "false_alarm_rate": rate,
         "intensity": intensity._asdict() if intensity else None,
         "weights_sha256": state_digest(state_dict),
     }
+    return {"state_dict": state_dict, PAYLOAD_KEY: about}
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -80,11 +77,9 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
-    config, n_train, state_dict, rate, intensity = checkpoint
-    about = describe(config, n_train, rate, intensity, state_dict)
     try:
         with replacing(path) as temporary:
-            torch.save({"state_dict": state_dict, PAYLOAD_KEY: about}, temporary)
+            torch.save(pack(checkpoint), temporary)
     except (OSError, RuntimeError) as error:  # torch raises the second if a folder is missing
         msg = f"{path} cannot be written ({error}). Choose another place."
         raise OutputError(msg) from error
@@ -118,7 +113,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(
             config,
             about["n_train"],
-            state_dict,
+            unhalved(state_dict),
             about["false_alarm_rate"],
             Intensity.from_dict(about.get("intensity")),
         )
@@ -134,12 +129,14 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
 
 def _check_format(path: Path, about: Mapping[str, Any]) -> None:
     found = about.get("format")
-    if found in {_PLAIN_FORMAT, FORMAT}:
+    if found in _READ_FORMATS:
         return
     writer = about.get("versions", about).get("fre_lightning", about.get("version", "unknown"))
+    *older, newest = _READ_FORMATS
+    readable = f"{', '.join(map(str, older))} and {newest}"
     msg = (
         f"{path} has checkpoint format {found} (written by fre_lightning {writer}); this is "
-        f"fre_lightning {__version__}, which reads formats {_PLAIN_FORMAT} and {FORMAT}. "
+        f"fre_lightning {__version__}, which reads formats {readable}. "
         "Fit the detector again, or use the version that wrote it."
     )
     raise CheckpointError(msg)

@@ -12,7 +12,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
-from fre_lightning.detector.checkpoint import PAYLOAD_KEY, describe
+from fre_lightning.detector.checkpoint import Checkpoint, pack
 from fre_lightning.detector.model import FREModel, full_precision
 from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.batches import FeatureBatch
@@ -125,14 +125,14 @@ class FREModule(LightningModule):
         for reducer in self.model.reducers:
             if isinstance(reducer, GradientReducer):
                 reducer.finish()
+        self.model.round_weights()
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Store the model's own state and configuration."""
-        state = checkpoint["state_dict"] = self.model.state_dict()
         model = self.model
-        checkpoint[PAYLOAD_KEY] = describe(
-            self._config, model.n_train, self._false_alarm_rate, model.intensity, state
-        )
+        state, rate = model.state_dict(), self._false_alarm_rate
+        packed = pack(Checkpoint(self._config, model.n_train, state, rate, model.intensity))
+        checkpoint.update(packed)
 
     def on_test_start(self) -> None:
         """Forget an earlier test."""

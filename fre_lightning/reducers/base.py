@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fre_lightning.errors import FREError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.fitted import FittedBuffers
+from fre_lightning.fitted import FittedBuffers, rounded_to_half
 from fre_lightning.reducers.subspace import Subspace
 
 
@@ -103,6 +103,12 @@ class Reducer(FittedBuffers, ABC):
         self.decoder_bias = (mean if decoder_bias is None else decoder_bias).float().to(device)
         if decoder_weight is not None:
             self._buffers["untied_decoder_weight"] = decoder_weight.float().to(device)
+
+    def round_weights(self) -> None:
+        """Take the nearest weights of half precision, as which checkpoints can store them."""
+        self.encoder_weight = rounded_to_half(self.encoder_weight)
+        if not self.tied:
+            self._buffers["untied_decoder_weight"] = rounded_to_half(self.decoder_weight)
 
     def encode(self, features: Tensor) -> Tensor:
         """Project `(N, D)` features to `(N, k)`.

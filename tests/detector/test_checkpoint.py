@@ -72,7 +72,7 @@ def test_a_malicious_pickle_is_not_run(tmp_path):
 @pytest.mark.parametrize("number", [0, 999, None, "1"])
 def test_another_format_is_told(change, number):
     path = change(lambda content: content[PAYLOAD_KEY].update(format=number))
-    with pytest.raises(CheckpointError, match=f"format {number}.*reads formats 2 and {FORMAT}"):
+    with pytest.raises(CheckpointError, match=f"format {number}.*reads formats 2, 3 and {FORMAT}"):
         read_checkpoint(path)
 
 
@@ -130,17 +130,39 @@ def test_an_interpolation_is_refused(change):
         read_checkpoint(change(edit))
 
 
-def test_a_checkpoint_of_before_the_rooms_loads_and_scores_as_then():
-    """The file was written by version 0.1.0 when all modules lay in one folder."""
-    rows, columns = np.mgrid[:80, :120]
-    waves = 60 * np.sin(rows / 5)[..., None] + 40 * np.cos(columns[..., None] / [4, 7, 9])
-    image = (128 + waves).clip(0, 255).astype(np.uint8)
-    result = fre_lightning.load(Path(__file__).parents[1] / "data/format-2.ckpt", device="cpu")(
-        image
-    )
-    assert result.score == pytest.approx(693.7947998, rel=1e-5)
-    assert result.threshold == pytest.approx(2.2897534713623773)
-    assert result.pixel_threshold == pytest.approx(2.6054353432079393)
-    assert result.p_value == pytest.approx(1 / 7)
-    assert result.anomaly_map.shape == (32, 64)
-    assert result.anomaly_map.sum(dtype=np.float64) == pytest.approx(735855.0244, rel=1e-5)
+def waves(height, width):
+    """A drawn image `(height, width, 3)`."""
+    rows, columns = np.mgrid[:height, :width]
+    levels = 60 * np.sin(rows / 5)[..., None] + 40 * np.cos(columns[..., None] / [4, 7, 9])
+    return (128 + levels).clip(0, 255).astype(np.uint8)
+
+
+# Format 2 was written when all modules lay in one folder, format 3 with a region.
+@pytest.mark.parametrize(
+    ("number", "size", "score", "thresholds", "p_value", "map_shape", "map_sum"),
+    [
+        (2, (80, 120), 693.7947998, (2.28975347, 2.60543534), 1 / 7, (32, 64), 735855.0244),
+        (3, (64, 64), 675.1208496, (3.43868017, 3.43868017), 1 / 13, (32, 32), 312051.4717),
+    ],
+)
+def test_older_formats_load_and_score_as_then(
+    number, size, score, thresholds, p_value, map_shape, map_sum
+):
+    path = Path(__file__).parents[1] / f"data/format-{number}.ckpt"
+    result = fre_lightning.load(path, device="cpu")(waves(*size))
+    assert result.score == pytest.approx(score, rel=1e-5)
+    assert (result.threshold, result.pixel_threshold) == pytest.approx(thresholds)
+    assert result.p_value == pytest.approx(p_value)
+    assert result.anomaly_map.shape == map_shape
+    assert result.anomaly_map.sum(dtype=np.float64) == pytest.approx(map_sum, rel=1e-5)
+
+
+def test_axes_take_half_precision_on_disk_and_lose_nothing(path):
+    stored = torch.load(path, weights_only=True)["state_dict"]
+    read = read_checkpoint(path).state_dict
+    axes = [name for name in stored if name.endswith("encoder_weight")]
+    assert axes
+    for name in axes:
+        assert stored[name].dtype == torch.float16
+        assert read[name].dtype == torch.float32
+        assert torch.equal(read[name], stored[name].float())

@@ -89,8 +89,8 @@ def test_a_rectangle_of_whole_cells_is_as_good_as_a_crop(statistic):
     cropped = fit(TRAIN[BOX], statistic=statistic)
     scores, maps = model(TEST)
     expected_scores, expected_maps = cropped(TEST[BOX])
-    torch.testing.assert_close(scores, expected_scores, rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(maps[BOX], expected_maps, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(scores, expected_scores, rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(maps[BOX], expected_maps, rtol=1e-4, atol=1e-5)
     for name in ("image_scores", "map_maxima"):
         expected = getattr(cropped.calibration, name)
         torch.testing.assert_close(getattr(model.calibration, name), expected, rtol=1e-5, atol=0)

@@ -29,8 +29,11 @@ _MOVED = {
 }
 """Classes in older checkpoints, and where they are now."""
 
-_ADDED = {"calibration": {"groups": "none"}}
-"""Settings that older checkpoints lack, by group, and what they did without them."""
+_ADDED = {
+    "fre_lightning.scoring.Calibration": {"groups": "none"},
+    "fre_lightning.backbones.Scattering": {"layers": "order2"},
+}
+"""Settings that older checkpoints lack, by class, and what they did without them."""
 
 
 class Checkpoint(NamedTuple):
@@ -103,10 +106,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True)
         about, state_dict = content[PAYLOAD_KEY], content["state_dict"]
         _check_format(path, about)
-        config = {
-            group: _ADDED.get(group, {}) | _checked(path, about["config"][group])
-            for group in DETECTOR_GROUPS
-        }
+        config = {group: _checked(path, about["config"][group]) for group in DETECTOR_GROUPS}
         if state_digest(state_dict) != about["weights_sha256"]:
             msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
             raise CheckpointError(msg)
@@ -143,7 +143,7 @@ def _check_format(path: Path, about: Mapping[str, Any]) -> None:
 
 
 def _checked(path: Path, node: Any) -> Any:
-    """A configuration with the present names of classes, if it calls this package's modules only.
+    """A configuration with present names and settings, if it calls this package's modules only.
 
     Hydra calls whatever `_target_` names, `os.system` too, and resolves `${oc.env:...}`.
     """
@@ -155,7 +155,7 @@ def _checked(path: Path, node: Any) -> Any:
                 "It was not run. Do not trust this file."
             )
             raise CheckpointError(msg)
-        return checked
+        return _ADDED.get(checked.get("_target_", ""), {}) | checked
     if isinstance(node, list | tuple):
         return [_checked(path, value) for value in node]
     if isinstance(node, str) and "${" in node:

@@ -15,6 +15,7 @@ from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA, Reducer
 from fre_lightning.reducers.cross_fit import held_out_errors
+from fre_lightning.reducers.rank import rank_of_refits
 from fre_lightning.reducers.subspace import find_subspace
 from fre_lightning.scoring.rule import error_map
 
@@ -132,11 +133,11 @@ class Branch(nn.Module):
             features = self._matrix(shards, rows, n_copies, cells)
             subspace = reducer.fit(features, device)
             if folds is not None:
-                requested = reducer.n_components_requested
+                requested, rank = reducer.n_components_requested, reducer.n_components
                 n_cells = features.shape[1] // n_channels
                 held_out = held_out_errors(
                     subspace,
-                    reducer.n_components if isinstance(requested, str) else requested,
+                    rank_of_refits(requested, rank, n_copies),
                     torch.arange(n_cells).repeat(n_channels),
                     folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
                     n_maps,

@@ -61,8 +61,11 @@ class PCA(Reducer):
             The merge, from which held-out errors are computed.
         """
         requested = self.n_components_requested
+        share = float(self.variances.sum() / (self.variances.sum() + self.rest))
         if isinstance(requested, str):  # held-out images chose the share that it has
-            requested = float(self.variances.sum() / (self.variances.sum() + self.rest))
+            requested = share
+        elif isinstance(requested, float) and requested < 1:  # or the number of components was cut
+            requested = min(requested, share)
         rest, n_rows = float(self.rest), int(self.n_rows)
         known = Moments(self.mean, self.encoder_weight, self.variances, rest, n_rows)
         merge = Merge(known, features, requested, device)

@@ -11,6 +11,13 @@ from fre_lightning.reducers.subspace import Subspace, choose_rank
 
 log = logging.getLogger(__name__)
 
+MAX_FROM_COPIES = 256
+"""Components at most that a share of the variance takes where there are shifted copies.
+
+A share of 0.97 of the copies takes four times as many as there are images; the mean image AUROC of
+six real sets is the same within 0.001 with 256, and checkpoints and exports are a third as large.
+"""
+
 _N_FOLDS = 4
 _MIN_STANDARD_ERRORS = 2.0  # by which an axis must be better than chance
 
@@ -19,7 +26,8 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
     """The number of components for a setting.
 
     Args:
-        n_components: A share of the variance in (0, 1); or the number itself; or `held_out`: the
+        n_components: A share of the variance in (0, 1), by at most `MAX_FROM_COPIES` components
+            where there are copies; or the number itself; or `held_out`: the
             leading components that explain more of held-out training images than chance does, as
             in parallel analysis (Horn 1965), without defective images.
         subspace: The subspace of the training features.
@@ -29,9 +37,11 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
             `held_out` with fewer than three images.
         FeatureError: If the images of the other folds do not vary.
     """
-    if n_components != "held_out":
-        return choose_rank(n_components, subspace.variances)
     n_copies = subspace.features.n_copies
+    if n_components != "held_out":
+        rank = choose_rank(n_components, subspace.variances)
+        is_share = isinstance(n_components, float) and n_components < 1
+        return min(rank, MAX_FROM_COPIES) if is_share and n_copies > 1 else rank
     n_samples = subspace.features.shape[0] // n_copies
     if n_samples < 3:
         msg = f"reducer.n_components=held_out takes at least 3 images, and there are {n_samples}."
@@ -47,3 +57,15 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
     rank = max(int(is_signal.cumprod(dim=0).sum()), 1)
     log.info("Held-out images ask for %d of %d components", rank, n_axes)
     return rank
+
+
+def rank_of_refits(n_components: float | str, rank: int, n_copies: int) -> float:
+    """The setting for refits without a fold: the share itself, or the rank that it was cut to.
+
+    Args:
+        n_components: The setting of the fit.
+        rank: The components that `find_rank` found for it.
+        n_copies: Copies of each image that were learnt from, itself included.
+    """
+    was_cut = n_copies > 1 and rank == MAX_FROM_COPIES
+    return rank if isinstance(n_components, str) or was_cut else n_components

@@ -22,8 +22,8 @@ def one_thread():
     torch.set_num_threads(n_threads)
 
 
-def build(image_size=SIZE, n_scales=J, n_orientations=L, colour=True):
-    return Scattering("scattering", image_size, n_scales, n_orientations, colour, 1, "none")
+def build(image_size=SIZE, n_scales=J, n_orientations=L, colour=True, layers="order2"):
+    return Scattering("scattering", layers, image_size, n_scales, n_orientations, colour, 1, "none")
 
 
 def draw(n, height=SIZE, width=SIZE, seed=0):
@@ -147,10 +147,11 @@ def test_luminance_channels_are_those_of_kymatio():
     size, padded, n_scales, n_orientations = 32, 48, 3, 6
     grey = draw(2, size, size)[:, :1]
     backbone = build(size, n_scales, n_orientations)
+    own = backbone.transforms["order2"]
     for axis, j in product(range(2), range(n_scales)):
         weights = kymatio_low_pass(size, padded, j, n_scales)
-        assert weights.shape == backbone.get_buffer(f"low_pass_{axis}_{j}").shape
-        setattr(backbone, f"low_pass_{axis}_{j}", weights)
+        assert weights.shape == own.get_buffer(f"low_pass_{axis}_{j}").shape
+        setattr(own, f"low_pass_{axis}_{j}", weights)
     transform = kymatio.ScatteringTorch2D(J=n_scales, shape=(size, size), L=n_orientations)
     theirs = transform(grey[:, 0] / 255)
     # Second order: scale 1, angle 1, scale 2, angle 2 there; scale 1, scale 2, both angles here.
@@ -195,8 +196,22 @@ def test_a_batch_larger_than_a_block_is_its_images_one_by_one(monkeypatch):
     images, backbone = draw(5), build(n_scales=3)
     expected = backbone(images)[0]
     # Neither images nor orientations divide evenly into the blocks.
-    monkeypatch.setattr("fre_lightning.backbones.scattering._CPU_BLOCK", 3 * L * 48 * 48 // 4)
+    monkeypatch.setattr(
+        "fre_lightning.backbones.scattering_transform._CPU_BLOCK", 3 * L * 48 * 48 // 4
+    )
     torch.testing.assert_close(backbone(images)[0], expected, rtol=1e-6, atol=1e-6)
+
+
+def test_the_layer_of_halved_images_is_that_of_images_of_half_the_size():
+    small = draw(2, 16, 24)
+    large = small.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    both = build([32, 48], colour="averages", layers=["order2", "order2_half"])
+    whole, half = both(large)
+    (expected,) = build([16, 24], colour="averages")(small)
+    torch.testing.assert_close(half, expected, rtol=1e-5, atol=1e-6)
+    assert torch.equal(whole, build([32, 48], colour="averages")(large)[0])
+    assert torch.equal(both(large, ["order2_half"])[0], half)
+    assert both.fingerprint("order2") == build([32, 48], colour="averages").fingerprint("order2")
 
 
 def test_only_colour_fills_the_colour_channels(backbone):
@@ -282,13 +297,13 @@ def test_fingerprint_tells_transforms_apart():
         build(n_orientations=6),
         build(colour=False),
         build(colour="averages"),
-        Scattering("other", SIZE, J, L, True, 1, "none"),
+        Scattering("other", "order2", SIZE, J, L, True, 1, "none"),
     ]
     fingerprints = [json.dumps(variant.fingerprint("order2")) for variant in variants]
     assert len(set(fingerprints)) == len(variants)
     assert json.dumps(build().fingerprint("order2")) == fingerprints[0]
     # What comes after the features is no part of them.
-    assert Scattering("scattering", SIZE, J, L, True, 1, "cbrt").fingerprint(
+    assert Scattering("scattering", "order2", SIZE, J, L, True, 1, "cbrt").fingerprint(
         "order2"
     ) == build().fingerprint("order2")
 
@@ -298,6 +313,8 @@ def test_fingerprint_tells_transforms_apart():
     [
         {"n_scales": 0},
         {"colour": "all"},
+        {"layers": "order3"},
+        {"layers": ["order2", "order2_half"], "n_scales": 5},  # of 32 pixels, halved
         {"n_scales": -1},
         {"n_orientations": 0},
         {"n_scales": 6},

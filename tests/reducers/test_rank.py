@@ -5,7 +5,7 @@ from sklearn.decomposition import PCA
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.cross_fit import draw_folds, held_out_residuals
-from fre_lightning.reducers.rank import find_rank
+from fre_lightning.reducers.rank import MAX_FROM_COPIES, find_rank, rank_of_refits
 from fre_lightning.reducers.subspace import find_subspace
 
 TRUE_RANK = 6
@@ -49,3 +49,16 @@ def test_other_words_are_refused(wrong):
 def test_two_images_are_too_few():
     with pytest.raises(ConfigError, match="at least 3"):
         find_rank("held_out", find_subspace(FeatureMatrix([draw(2, 20)])))
+
+
+def test_copies_take_no_more_components_than_a_detector_should_hold():
+    features = torch.randn(400, 600, generator=torch.Generator().manual_seed(0))
+    own, copied = (FeatureMatrix([features], n_copies=n) for n in (1, 5))
+    needed = find_rank(0.97, find_subspace(own))
+    assert needed > MAX_FROM_COPIES
+    assert find_rank(0.97, find_subspace(copied)) == MAX_FROM_COPIES
+    assert find_rank(280, find_subspace(copied)) == 280  # asked for
+    assert rank_of_refits(0.97, MAX_FROM_COPIES, 5) == MAX_FROM_COPIES
+    assert rank_of_refits(0.97, MAX_FROM_COPIES, 1) == 0.97
+    assert rank_of_refits(0.97, 40, 5) == 0.97
+    assert rank_of_refits("held_out", 40, 1) == 40

@@ -53,8 +53,9 @@ class Scoring(FittedBuffers):
             positions as they are, 1 makes all equal. None: maps of a single layer are not divided
             at all.
         fusion: How maps of several layers are fused: `mean`; `max`; or `spread`, the mean where
-            each backbone's share is 1 / the standard deviation of its held-out image scores. What
-            varies among normal images tells defects less.
+            each backbone's share is 1 / the standard deviation of its held-out image scores, for
+            what varies among normal images tells defects less, and its layers share by the sides
+            of their grids, for coarse cells tell less of where a defect is.
         weights: One for each layer; None: all are equal.
         smoothing: Standard deviation, in pixels, of a Gaussian that smooths anomaly maps; 0: none.
 
@@ -153,8 +154,10 @@ class Scoring(FittedBuffers):
             )
         ]
         self.expected = torch.cat(expected).to(self.expected.device)
-        if self.fusion == "spread" and prior is None and len(set(self.owners)) > 1:
-            self.shares = self._learn_shares(held_out_maps, weights)
+        owners = self.owners or [0] * len(sizes)
+        is_even = len(set(zip(owners, sizes, strict=True))) == 1
+        if self.fusion == "spread" and prior is None and not is_even:
+            self.shares = self._learn_shares(held_out_maps, owners, weights)
 
     def normalize(self, error_maps: Sequence[Tensor], weights: Weights = None) -> Tensor:
         """Divide error maps by the expected errors, and fuse the layers.
@@ -184,14 +187,17 @@ class Scoring(FittedBuffers):
         expected = torch.split(self.expected, [m[0].numel() for m in error_maps])
         return [m / e.view(m.shape[1:]) for m, e in zip(error_maps, expected, strict=True)]
 
-    def _learn_shares(self, error_maps: Sequence[Tensor], weights: Weights) -> Tensor:
-        """1 / spread of the image scores of each layer's backbone, `(n_layers,)` of mean 1."""
+    def _learn_shares(
+        self, error_maps: Sequence[Tensor], owners: Sequence[int], weights: Weights
+    ) -> Tensor:
+        """The shares of layers that are fused by `spread`, `(n_layers,)` of mean 1."""
         maps = self._divide([m.to(self.expected.device) for m in error_maps])
         each = weights or self.weights_of(maps)
-        shares = torch.zeros(len(maps), device=self.expected.device)
-        for owner in set(self.owners):
-            own = torch.tensor([other == owner for other in self.owners]).to(shares)
-            alone = fuse(maps, own / own.sum(), "mean", each)  # its layers count alike
+        sides = torch.tensor([m[0].numel() ** 0.5 for m in maps], device=self.expected.device)
+        shares = torch.zeros_like(sides)
+        for owner in set(owners):
+            own = sides * sides.new_tensor([other == owner for other in owners])
+            alone = fuse(maps, own / own.sum(), "mean", each)
             scores = self.image_score(alone, None if weights is None else finest(weights))
             shares += own / own.sum() / scores.std().clamp(min=_LEAST)
         return shares / shares.mean()

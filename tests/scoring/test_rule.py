@@ -147,6 +147,15 @@ def test_layers_of_one_backbone_count_alike(make):
     assert torch.equal(*scores)
 
 
+def test_layers_of_one_backbone_count_by_the_side_of_their_grid(make):
+    fine = draw_maps()  # of 6 x 8 cells
+    coarse = torch.nn.functional.avg_pool2d(draw_maps(seed=1), 2)
+    scoring, each = make(fusion="spread"), make(fusion="mean", weights=[2.0, 1.0])
+    scoring.fit([fine, coarse])
+    each.fit([fine, coarse])
+    torch.testing.assert_close(scoring.normalize([fine, coarse]), each.normalize([fine, coarse]))
+
+
 def test_a_constant_backbone_stays_finite(make):
     maps = draw_backbones()
     scoring = make(fusion="spread")

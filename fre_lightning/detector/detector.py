@@ -291,7 +291,7 @@ class Detector:
         if len(self.normal_scores):
             p = p_values(scores, self.normal_scores).tolist()
         # Not views of the maps, which would keep the batch in memory.
-        arrays, sizes = (one.numpy().copy() for one in maps), (image.size for image in images)
+        arrays = (one.numpy().copy() for one in maps)
         inside: list[NDArray[np.bool_] | None] = [self._region] * len(images)
         if regions is not None:
             inside = [one.cpu().numpy().copy() for one in regions]
@@ -303,12 +303,13 @@ class Detector:
                 is_defective=None if self.threshold is None else score > self.threshold,
                 anomaly_map=array,
                 pixel_threshold=self.pixel_threshold,
-                box=hottest_box(array, self.pixel_threshold, size),
-                image_size=size,
+                box=hottest_box(array, self.pixel_threshold, image.size),
+                image_size=image.size,
+                pixels=image.pixels.permute(1, 2, 0).numpy(),
                 region=region,
             )
-            for score, p_value, array, size, region in zip(
-                scores.tolist(), p, arrays, sizes, inside, strict=True
+            for score, p_value, array, image, region in zip(
+                scores.tolist(), p, arrays, images, inside, strict=True
             )
         ]
 

@@ -6,9 +6,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from fre_lightning.images.resizing import resize_map
+from fre_lightning.progress import in_notebook
 
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels touch at edges and corners
 
@@ -38,6 +40,7 @@ class DetectionResult:
         box: Of the hottest region above the pixel threshold, in pixels of the image itself; None
             if no pixel lies above it.
         image_size: `(height, width)` of the image itself.
+        pixels: `(H, W, 3)` uint8, the image at the model's image size.
         region: `(H, W)` bool, where the image counts, at the model's image size; the anomaly map is
             0 elsewhere. None: everywhere.
     """
@@ -50,12 +53,52 @@ class DetectionResult:
     pixel_threshold: float | None
     box: Box | None
     image_size: tuple[int, int]
+    pixels: NDArray[np.uint8] = field(repr=False)
     region: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property
     def mask(self) -> NDArray[np.bool_] | None:
         """`(H, W)`, where the anomaly map exceeds the pixel threshold; None without one."""
         return None if self.pixel_threshold is None else self.anomaly_map > self.pixel_threshold
+
+    @property
+    def verdict(self) -> str:
+        """The decision, with score, threshold and p-value, as a line of text."""
+        if self.threshold is None:
+            return f"undecided: score {self.score:.4g}, without a threshold"
+        sign = ">" if self.is_defective else "<="
+        p = "" if self.p_value is None else f", p = {self.p_value:.2g}"
+        word = "defective" if self.is_defective else "good"
+        return f"{word}: score {self.score:.4g} {sign} threshold {self.threshold:.4g}{p}"
+
+    @property
+    def picture(self) -> Image.Image:
+        """The image, its heat map, the outline of `mask` on both, and the `verdict`."""
+        from fre_lightning.pictures.verdicts import draw_verdict  # matplotlib takes a while
+
+        return draw_verdict(
+            self.pixels,
+            self.anomaly_map,
+            self.pixel_threshold,
+            self.region,
+            self.image_size,
+            self.verdict,
+        )
+
+    def _repr_png_(self) -> bytes:
+        """What a notebook shows of a result."""
+        from fre_lightning.pictures.overlays import encode
+
+        return encode(self.picture, "PNG")
+
+    def show(self) -> None:
+        """Show the picture, in a notebook below the cell, else in the system's viewer."""
+        if in_notebook():
+            from IPython.display import display
+
+            display(self)
+        else:
+            self.picture.show(self.verdict)
 
     def map_at_image_size(self) -> NDArray[np.float32]:
         """The anomaly map, resized bilinearly to `image_size`, float32."""

@@ -10,7 +10,6 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
 from torch import Tensor
-from tqdm import tqdm
 
 from fre_lightning.config import build
 from fre_lightning.datasets.groups import name_groups
@@ -41,6 +40,7 @@ from fre_lightning.images.region import read_region, read_regions
 from fre_lightning.images.sensor import find_intensity
 from fre_lightning.metrics.by_type import metrics_by_type
 from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
+from fre_lightning.progress import progress
 from fre_lightning.report import write_report
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
@@ -94,13 +94,13 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
     with watch("fit"):
         if not checkpoint:
-            steps = tqdm(module.fit_steps(), "Training", disable=None)
+            steps = progress(module.fit_steps(), "Training")
             trainer.fit(module, train_dataloaders=steps)
             with replacing(output_dir / FILE_NAME) as temporary:
                 trainer.save_checkpoint(temporary, weights_only=True)
     with watch("test"):
         if batches:
-            trainer.test(module, tqdm(batches, "Scoring", disable=None), verbose=False)
+            trainer.test(module, progress(batches, "Scoring"), verbose=False)
     if batches:
         health["masks"] = batches.mask_flaws()
     if rows and test_rows:

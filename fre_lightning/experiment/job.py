@@ -9,6 +9,7 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
 from fre_lightning.config import build
@@ -52,11 +53,13 @@ log = logging.getLogger(__name__)
 _METRIC_SIZES = ("image", "mask")
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Extract features, fit, test, write.
+@isolate_rng()
+def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
+    """Extract features, fit, test, write. Random numbers go on as if it had not been called.
 
     Args:
         cfg: As composed from `configs/`. Outside Hydra's own runs, set `paths.output_dir`.
+        quiet: Whether the table of metrics is not printed.
 
     Returns:
         The content of `metrics.json`.
@@ -110,10 +113,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         log_twins(health["near_copies"], int(module.labels.sum()))
     with watch("write"):
         _write(cfg, output_dir, module, batches, root)
-    summary = summarize(cfg, category, module, batches) | watch.seconds()
-    summary["dataset_health"] = health
+    summary = summarize(cfg, category, module, batches, health) | watch.seconds()
     write_json(output_dir / run_folder.METRICS, summary)
-    print_metrics(summary, output_dir)
+    if not quiet:
+        print_metrics(summary, output_dir)
     _illustrate(cfg, output_dir, module, batches, datamodule, summary)
     cache.log_size()
     return summary

@@ -14,6 +14,7 @@ from fre_lightning.version import __version__
 
 if TYPE_CHECKING:
     from fre_lightning.detector import DetectionResult, Detector, load
+    from fre_lightning.estimator import FREDetector
     from fre_lightning.interface.composition import compose
     from fre_lightning.interface.runs import evaluate, fit
 
@@ -31,13 +32,23 @@ if _is_module or os.path.basename("".join(sys.argv[:1])) == "fre-lightning":  # 
 _ROOMS = {
     "DetectionResult": "detector",
     "Detector": "detector",
+    "FREDetector": "estimator",
     "load": "detector",
     "compose": "interface.composition",
     "evaluate": "interface.runs",
     "fit": "interface.runs",
 }
 
-__all__ = ["DetectionResult", "Detector", "__version__", "compose", "evaluate", "fit", "load"]
+__all__ = [
+    "DetectionResult",
+    "Detector",
+    "FREDetector",
+    "__version__",
+    "compose",
+    "evaluate",
+    "fit",
+    "load",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -26,7 +26,7 @@ if not {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"} & os.environ.keys():
 # A command of this package begins: a stop during its imports shall end it without a traceback. A
 # program that only uses the package keeps its own handlers.
 _is_module = sys.argv[:1] == ["-m"] and sys.orig_argv[-len(sys.argv)].startswith(__name__)
-if _is_module or os.path.basename("".join(sys.argv[:1])) == "fre-lightning":  # noqa: PTH119
+if _is_module or os.path.basename("".join(sys.argv[:1])).startswith("fre-lightning"):  # noqa: PTH119
     Stops(in_order=False).__enter__()
 
 _ROOMS = {

@@ -27,6 +27,7 @@ from fre_lightning.experiment.batches import FeatureBatches, load_test_batches
 from fre_lightning.experiment.blind_spots import write_blind_spots
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
+from fre_lightning.experiment.loggers import attach, ended, hyperparameters
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
@@ -53,6 +54,7 @@ log = logging.getLogger(__name__)
 _METRIC_SIZES = ("image", "mask")
 
 
+@ended()
 @isolate_rng()
 def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     """Extract features, fit, test, write. Random numbers go on as if it had not been called.
@@ -233,6 +235,7 @@ def _illustrate(
     if cfg.report:
         write_report(folder / run_folder.REPORT, [folder])
         log.info("Report: %s", folder / run_folder.REPORT)
+    attach(module.loggers, folder, hyperparameters(cfg, summary))
 
 
 def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:

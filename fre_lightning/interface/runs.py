@@ -98,13 +98,14 @@ def evaluate(
 @contextmanager
 def _composed(images: Images | None, *layers: Mapping[str, Any]) -> Iterator[DictConfig]:
     """The configuration of a run on images, with a folder that may last no longer than the body."""
-    cfg, kept = compose_settings(*layers), dict[str, Any]()
+    chosen = ({k: v for k, v in layer.items() if k.startswith("paths")} for layer in layers)
+    paths, kept = compose_settings(*chosen).paths, dict[str, Any]()
     with TemporaryDirectory(prefix="fre_lightning-") as folder:
-        if OmegaConf.is_interpolation(cfg.paths, "output_dir"):  # Hydra's, which isn't there
-            cfg.paths.output_dir = folder
+        if OmegaConf.is_interpolation(paths, "output_dir"):  # Hydra's, which isn't there
+            paths.output_dir = folder
             kept = {"paths.output_dir": folder, "report": False, "logger": "none"}
-        output_dir = make_output_dir(cfg.paths.output_dir)
-        cache_dir = Path(cfg.paths.cache_dir).expanduser()
+        output_dir = make_output_dir(paths.output_dir)
+        cache_dir = Path(paths.cache_dir).expanduser()
         dataset = {} if images is None else dataset_of(images, output_dir, cache_dir)
         yield compose_settings(kept, dataset, *layers)
 

@@ -124,6 +124,12 @@ def test_metrics_of_a_folder_and_a_report_if_asked_for(fitted_run, paths, tmp_pa
     assert (tmp_path / "out/report.html").is_file()
 
 
+def test_settings_of_the_dataset_hold_for_any_images(good, paths):
+    for images in (good, sorted(good.iterdir())):
+        settings = TINY | paths | {"dataset": {"test_fraction": 0}}
+        assert len(fre_lightning.fit(images, **settings).normal_scores) == 16
+
+
 def test_a_dataset_is_named_by_settings_alone(paths, tmp_path):
     sizes = {"image_size": 32, "n_train": 4, "n_test_good": 1, "n_test_defective": 1}
     settings = {"dataset": "synthetic", "dataset.category": "gear"} | paths

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,8 +99,7 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
     with watch("fit"):
         if not checkpoint:
-            steps = progress(module.fit_steps(), "Training")
-            trainer.fit(module, train_dataloaders=steps)
+            trainer.fit(module, train_dataloaders=_with_bar(module.fit_steps()))
             with replacing(output_dir / FILE_NAME) as temporary:
                 trainer.save_checkpoint(temporary, weights_only=True)
     with watch("test"):
@@ -194,6 +193,11 @@ def _regions(
         region = read_region(roi, train[rows[0].indices[0]].path, model.image_size)
         return None if region.all() else region[None]
     return read_regions([train[index] for index in rows[0].indices], model.image_size)
+
+
+def _with_bar(steps: Sequence[Any]) -> Iterable[Any]:
+    """Steps of training with a bar; a closed form skips its only step, and would leave it empty."""
+    return progress(steps, "Training") if len(steps) > 1 else steps
 
 
 def _write(

@@ -1,5 +1,7 @@
 """The result for one image."""
 
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -92,18 +94,29 @@ class DetectionResult:
         return encode(self.picture, "JPEG")
 
     def show(self) -> None:
-        """Show the picture, in a notebook below the cell, else in the system's viewer."""
+        """Show the picture, in a notebook below the cell, else in the system's viewer.
+
+        Without a screen the verdict is printed; `picture` can be saved.
+        """
         if in_notebook():
             from IPython.display import display
 
             display(self)
-        else:
+        elif _has_screen():
             self.picture.show(self.verdict)
+        else:
+            sys.stdout.write(f"{self.verdict}\n")
 
     def map_at_image_size(self) -> NDArray[np.float32]:
         """The anomaly map, resized bilinearly to `image_size`, float32."""
         resized = resize_map(torch.from_numpy(self.anomaly_map)[None], self.image_size)
         return np.asarray(resized[0])
+
+
+def _has_screen() -> bool:
+    """Whether the system can open a window; Linux says so in the environment."""
+    is_linux = sys.platform.startswith("linux")
+    return not is_linux or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
 def hottest_box(

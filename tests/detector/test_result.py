@@ -35,9 +35,15 @@ def test_a_notebook_shows_the_picture_by_itself():
     assert np.abs(shown - np.asarray(result.picture)).mean() < 2
 
 
-def test_show_opens_a_viewer_or_writes_below_the_cell(monkeypatch):
+def test_show_opens_a_viewer_or_writes_below_the_cell(monkeypatch, capsys):
     result, shown = make_result(), []
     monkeypatch.setattr(Image.Image, "show", lambda _, title: shown.append(title))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    result.show()
+    assert (capsys.readouterr().out, shown) == (f"{result.verdict}\n", [])
+    monkeypatch.setenv("DISPLAY", ":0")
     result.show()
     assert shown == [result.verdict]
     display = SimpleNamespace(display=shown.append)

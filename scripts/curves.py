@@ -23,7 +23,6 @@ from hydra import compose, initialize_config_dir
 from matplotlib.figure import Figure
 from omegaconf import DictConfig
 from torch import Tensor
-from tqdm import tqdm
 
 from fre_lightning.config import CONFIG_DIR, build
 from fre_lightning.detector.builder import build_model
@@ -33,6 +32,7 @@ from fre_lightning.experiment.extraction import load_features
 from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.metrics.curves import auroc, count
+from fre_lightning.progress import progress
 
 SHARES = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.97, 0.99, 0.995, 0.999)
 N_IMAGES = (1, 2, 5, 10, 20, 50, 100, 200)
@@ -119,7 +119,7 @@ def rank_curve(overrides: Sequence[str], features: Features) -> list[Point]:
     """Over shares of the variance, on all training images."""
     everything = np.arange(len(features.train[0]))
     points = []
-    for share in tqdm(SHARES, "Fits"):
+    for share in progress(SHARES, "Fits"):
         cfg = configure([*overrides, f"reducer.n_components={share}"])
         points.append(Point(share, 0, *evaluate(cfg, features, everything)))
     return points
@@ -131,7 +131,7 @@ def image_curve(overrides: Sequence[str], features: Features, n_draws: int) -> l
     numbers = [n for n in N_IMAGES if n < n_train] + [n_train]
     cfg, points = configure(overrides), []
     draws = [(n, draw) for n in numbers for draw in range(n_draws if n < n_train else 1)]
-    for number, draw in tqdm(draws, "Fits"):
+    for number, draw in progress(draws, "Fits"):
         chosen = np.sort(np.random.default_rng(draw).choice(n_train, number, replace=False))
         with contextlib.suppress(FeatureError):  # one image, and no shifted copies of it
             points.append(Point(number, draw, *evaluate(cfg, features, chosen)))

@@ -2,13 +2,16 @@
 
 import contextlib
 import csv
+import importlib
 import logging
 import re
 import signal
 import subprocess
 import sys
 import time
+import tomllib
 from datetime import datetime
+from pathlib import Path
 from types import SimpleNamespace
 from typing import NamedTuple
 
@@ -16,10 +19,14 @@ import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
+from fre_lightning import cli
 from fre_lightning.cli import main, run_command
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.report.__main__ import main as report_main
 from tests.conftest import TINY_MODEL
+
+PACKAGE = Path(cli.__file__).parent
+SCRIPTS = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["scripts"]
 
 
 class Result(NamedTuple):
@@ -69,6 +76,26 @@ def test_help_explains_every_group(call):
     text = call("--help").stdout
     for group in ("model", "reducer", "dataset", "scoring", "trainer", "experiment", "debug"):
         assert f"\n  {group} " in text
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+def test_every_installed_command_has_help(name, monkeypatch, capsys):
+    module, _, function = SCRIPTS[name].partition(":")
+    monkeypatch.setattr(sys, "argv", [name, "--help"])
+    code = 0
+    try:
+        getattr(importlib.import_module(module), function)()
+    except SystemExit as stop:
+        code = stop.code or 0
+    assert code == 0
+    command = module.removesuffix(".__main__").replace("fre_lightning.cli", "fre_lightning")
+    assert f"python -m {command} " in capsys.readouterr().out
+
+
+def test_every_command_is_installed():
+    modules = [f"{path.parent.name}.__main__" for path in PACKAGE.glob("*/__main__.py")]
+    expected = {"cli:main", "download:main", *(f"{module}:main" for module in modules)}
+    assert {target.removeprefix("fre_lightning.") for target in SCRIPTS.values()} == expected
 
 
 @pytest.mark.parametrize("name", ["calibrate", "export", "predict", "serve", "update"])

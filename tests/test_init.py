@@ -34,13 +34,30 @@ def test_openmp_threads_spin_shortly_unless_the_user_decides(variables, expected
     assert run_python(code, **variables) == expected
 
 
+def test_names_are_looked_up_when_they_are_asked_for():
+    code = (
+        "import sys, fre_lightning; names = dir(fre_lightning);"
+        "print([name for name in fre_lightning.__all__ if name not in names]);"
+        "print('torch' in sys.modules, 'hydra' in sys.modules);"
+        "fre_lightning.compose('model=scattering'); print('torch' in sys.modules)"
+    )
+    assert run_python(code).splitlines() == ["[]", "False False", "False"]
+
+
 @pytest.mark.parametrize(
     "module",
     [
         "predict.job",
         *(
             pytest.param(name, marks=pytest.mark.slow)
-            for name in ("detector", "serve.job", "export.job", "calibrate.job", "update.job")
+            for name in (
+                "detector",
+                "interface.runs",
+                "serve.job",
+                "export.job",
+                "calibrate.job",
+                "update.job",
+            )
         ),
     ],
 )

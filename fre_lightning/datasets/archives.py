@@ -15,6 +15,7 @@ from tqdm import tqdm
 from fre_lightning.datasets.listing import sub_folders
 from fre_lightning.datasets.sources import Source
 from fre_lightning.errors import DatasetError
+from fre_lightning.progress import progress
 
 _TIMEOUT = (15, 60)
 """Seconds to wait for a connection, and for the next bytes."""
@@ -128,10 +129,10 @@ def _unpack(source: Source, archive: Path, folder: Path) -> None:
                 if not target.resolve().is_relative_to(folder.resolve()):
                     msg = f"its member {name} would be written outside of the folder"
                     raise ValueError(msg)
-            zipped.extractall(folder, tqdm(names, title, unit=" files", disable=None))
+            zipped.extractall(folder, progress(names, title, unit=" files"))
     elif tarfile.is_tarfile(archive):
         with tarfile.open(archive) as tar:
-            tar.extractall(folder, tqdm(tar, title, unit=" files", disable=None), filter="data")
+            tar.extractall(folder, progress(tar, title, unit=" files"), filter="data")
     else:
         msg = "it is neither a zip nor a tar archive"
         raise ValueError(msg)

@@ -1,4 +1,4 @@
-"""Download a published dataset: `python -m fre_lightning.datasets.download mvtec --root DIR`."""
+"""Download a published dataset: `python -m fre_lightning.download mvtec --root DIR`."""
 
 import argparse
 import sys
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
-        prog="download",
+        prog="python -m fre_lightning.download",
         description="Download a published dataset. An interrupted download goes on where it was.",
     )
     parser.add_argument("dataset", choices=sorted(SOURCES), help="which one")
@@ -115,5 +115,5 @@ def _explain(source: Source, root: Path, error: requests.RequestException) -> st
     )
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # its former name
     sys.exit(main())

@@ -32,7 +32,7 @@ class Published(AnomalyDataset):
         """How to get the dataset, as a sentence without its full stop."""
         if self.download is None:
             return f"Get {self.title} ({self.terms}) from {self.page}"
-        command = f"python -m fre_lightning.datasets.download {self.download} --root {self.root}"
+        command = f"python -m fre_lightning.download {self.download} --root {self.root}"
         return f"Download {self.title} with `{command}`"
 
     def incomplete(self, flaw: str) -> DatasetError:

@@ -1,14 +1,18 @@
 """The result for one image."""
 
+import os
+import sys
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 from scipy import ndimage  # type: ignore[import-untyped]
 
 from fre_lightning.images.resizing import resize_map
+from fre_lightning.progress import in_notebook
 
 _NEIGHBOURS = np.ones((3, 3), dtype=bool)  # pixels touch at edges and corners
 
@@ -38,6 +42,7 @@ class DetectionResult:
         box: Of the hottest region above the pixel threshold, in pixels of the image itself; None
             if no pixel lies above it.
         image_size: `(height, width)` of the image itself.
+        pixels: `(H, W, 3)` uint8, the image at the model's image size.
         region: `(H, W)` bool, where the image counts, at the model's image size; the anomaly map is
             0 elsewhere. None: everywhere.
     """
@@ -50,6 +55,7 @@ class DetectionResult:
     pixel_threshold: float | None
     box: Box | None
     image_size: tuple[int, int]
+    pixels: NDArray[np.uint8] = field(repr=False)
     region: NDArray[np.bool_] | None = field(default=None, repr=False)
 
     @property
@@ -57,10 +63,60 @@ class DetectionResult:
         """`(H, W)`, where the anomaly map exceeds the pixel threshold; None without one."""
         return None if self.pixel_threshold is None else self.anomaly_map > self.pixel_threshold
 
+    @property
+    def verdict(self) -> str:
+        """The decision, with score, threshold and p-value, as a line of text."""
+        if self.threshold is None:
+            return f"undecided: score {self.score:.4g}, without a threshold"
+        sign = ">" if self.is_defective else "<="
+        p = "" if self.p_value is None else f", p = {self.p_value:.2g}"
+        word = "defective" if self.is_defective else "good"
+        return f"{word}: score {self.score:.4g} {sign} threshold {self.threshold:.4g}{p}"
+
+    @property
+    def picture(self) -> Image.Image:
+        """The image, its heat map, the outline of `mask` on both, and the `verdict`."""
+        from fre_lightning.pictures.verdicts import draw_verdict  # matplotlib takes a while
+
+        return draw_verdict(
+            self.pixels,
+            self.anomaly_map,
+            self.pixel_threshold,
+            self.region,
+            self.image_size,
+            self.verdict,
+        )
+
+    def _repr_jpeg_(self) -> bytes:
+        """What a notebook shows of a result; PNG would be eight times as large in its file."""
+        from fre_lightning.pictures.overlays import encode
+
+        return encode(self.picture, "JPEG")
+
+    def show(self) -> None:
+        """Show the picture, in a notebook below the cell, else in the system's viewer.
+
+        Without a screen the verdict is printed; `picture` can be saved.
+        """
+        if in_notebook():
+            from IPython.display import display
+
+            display(self)
+        elif _has_screen():
+            self.picture.show(self.verdict)
+        else:
+            sys.stdout.write(f"{self.verdict}\n")
+
     def map_at_image_size(self) -> NDArray[np.float32]:
         """The anomaly map, resized bilinearly to `image_size`, float32."""
         resized = resize_map(torch.from_numpy(self.anomaly_map)[None], self.image_size)
         return np.asarray(resized[0])
+
+
+def _has_screen() -> bool:
+    """Whether the system can open a window; Linux says so in the environment."""
+    is_linux = sys.platform.startswith("linux")
+    return not is_linux or bool({"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys())
 
 
 def hottest_box(

@@ -9,8 +9,8 @@ import fre_lightning.config  # noqa: F401 - registers what configurations are re
 __all__ = ["run"]
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
+def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     """Call `experiment.job.run`, imported only now: Lightning takes seconds."""
     from fre_lightning.experiment import job
 
-    return job.run(cfg)
+    return job.run(cfg, quiet=quiet)

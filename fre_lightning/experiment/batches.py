@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fre_lightning.datasets import Sample
 from fre_lightning.experiment.datamodule import AnomalyDataModule
@@ -19,6 +18,7 @@ from fre_lightning.files import file_key
 from fre_lightning.images.header import read_header
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.region import read_regions
+from fre_lightning.progress import progress
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
@@ -180,7 +180,7 @@ def _load_masks(
         writer = writers[0]
         with thread_pool(datamodule.n_threads) as pool:
             masks = pool.map(lambda pair: read_mask(pair[0], pair[1], mask_size), pairs)
-            for index, mask in enumerate(tqdm(masks, "Masks", len(pairs), disable=None)):
+            for index, mask in enumerate(progress(masks, "Masks", len(pairs))):
                 if index >= writer.first:
                     writer.append(mask.numpy()[None], [index])
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from fre_lightning.datasets import Sample
 from fre_lightning.detector.model import FREModel
@@ -16,6 +15,7 @@ from fre_lightning.files import write_json
 from fre_lightning.images.reading import read_image
 from fre_lightning.metrics.blind_spots import SPOT, find_blind_spots
 from fre_lightning.pictures.thumbnails import draw_thumbnail
+from fre_lightning.progress import progress
 from fre_lightning.results import run_folder
 from fre_lightning.threads import intra_op_threads
 
@@ -58,7 +58,7 @@ def write_blind_spots(
     with torch.inference_mode(), intra_op_threads(n_threads):
         maps = [
             find_blind_spots(score, read(samples[i].path).to(model.device), threshold)
-            for i in tqdm(chosen, "Blind spots", disable=None)
+            for i in progress(chosen, "Blind spots")
         ]
     model.release()
     found = torch.stack(maps).median(dim=0).values  # the lower one of two

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from pytorch_lightning import LightningModule, Trainer
-from tqdm import tqdm
 
 from fre_lightning.backbones import Backbone
 from fre_lightning.datasets import Sample
@@ -19,6 +18,7 @@ from fre_lightning.files import file_key
 from fre_lightning.images.loader import ImageBatch
 from fre_lightning.images.reading import read_image
 from fre_lightning.images.resizing import PREPROCESSING
+from fre_lightning.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -130,7 +130,7 @@ def load_features(
         )
         module = FeatureExtraction(model, layers, list(writers.values()), samples, cache.cache_dir)
         try:
-            bar = tqdm(loader, "Extracting features", disable=None)
+            bar = progress(loader, "Extracting features")
             trainer.predict(module, bar, return_predictions=False)
         finally:
             model.release()

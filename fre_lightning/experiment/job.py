@@ -2,15 +2,15 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf, open_dict
+from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
-from tqdm import tqdm
 
 from fre_lightning.config import build
 from fre_lightning.datasets.groups import name_groups
@@ -27,6 +27,7 @@ from fre_lightning.experiment.batches import FeatureBatches, load_test_batches
 from fre_lightning.experiment.blind_spots import write_blind_spots
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
+from fre_lightning.experiment.loggers import attach, ended, hyperparameters
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
@@ -41,6 +42,7 @@ from fre_lightning.images.region import read_region, read_regions
 from fre_lightning.images.sensor import find_intensity
 from fre_lightning.metrics.by_type import metrics_by_type
 from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
+from fre_lightning.progress import progress
 from fre_lightning.report import write_report
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
@@ -52,11 +54,14 @@ log = logging.getLogger(__name__)
 _METRIC_SIZES = ("image", "mask")
 
 
-def run(cfg: DictConfig) -> dict[str, Any]:
-    """Extract features, fit, test, write.
+@ended()
+@isolate_rng()
+def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
+    """Extract features, fit, test, write. Random numbers go on as if it had not been called.
 
     Args:
         cfg: As composed from `configs/`. Outside Hydra's own runs, set `paths.output_dir`.
+        quiet: Whether the table of metrics is not printed.
 
     Returns:
         The content of `metrics.json`.
@@ -94,13 +99,12 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
     with watch("fit"):
         if not checkpoint:
-            steps = tqdm(module.fit_steps(), "Training", disable=None)
-            trainer.fit(module, train_dataloaders=steps)
+            trainer.fit(module, train_dataloaders=_with_bar(module.fit_steps()))
             with replacing(output_dir / FILE_NAME) as temporary:
                 trainer.save_checkpoint(temporary, weights_only=True)
     with watch("test"):
         if batches:
-            trainer.test(module, tqdm(batches, "Scoring", disable=None), verbose=False)
+            trainer.test(module, progress(batches, "Scoring"), verbose=False)
     if batches:
         health["masks"] = batches.mask_flaws()
     if rows and test_rows:
@@ -110,10 +114,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         log_twins(health["near_copies"], int(module.labels.sum()))
     with watch("write"):
         _write(cfg, output_dir, module, batches, root)
-    summary = summarize(cfg, category, module, batches) | watch.seconds()
-    summary["dataset_health"] = health
+    summary = summarize(cfg, category, module, batches, health) | watch.seconds()
     write_json(output_dir / run_folder.METRICS, summary)
-    print_metrics(summary, output_dir)
+    if not quiet:
+        print_metrics(summary, output_dir)
     _illustrate(cfg, output_dir, module, batches, datamodule, summary)
     cache.log_size()
     return summary
@@ -191,6 +195,11 @@ def _regions(
     return read_regions([train[index] for index in rows[0].indices], model.image_size)
 
 
+def _with_bar(steps: Sequence[Any]) -> Iterable[Any]:
+    """Steps of training with a bar; a closed form skips its only step, and would leave it empty."""
+    return progress(steps, "Training") if len(steps) > 1 else steps
+
+
 def _write(
     cfg: DictConfig,
     folder: Path,
@@ -230,6 +239,7 @@ def _illustrate(
     if cfg.report:
         write_report(folder / run_folder.REPORT, [folder])
         log.info("Report: %s", folder / run_folder.REPORT)
+    attach(module.loggers, folder, hyperparameters(cfg, summary))
 
 
 def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:

@@ -172,5 +172,7 @@ class FREModule(LightningModule):
         undefined = [name for name in METRICS if math.isnan(values[name])]
         if undefined:
             names = ", ".join(undefined)
-            log.warning("Left out, for want of good or defective test data: %s", names)
+            # Who has good images alone knows.
+            level = logging.WARNING if self.labels.any() else logging.INFO
+            log.log(level, "Left out, for want of good or defective test data: %s", names)
         self.log_dict({f"test/{name}": value for name, value in self.metrics.items()})

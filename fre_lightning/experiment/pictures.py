@@ -11,8 +11,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from fre_lightning.datasets import Sample
 from fre_lightning.experiment import tensorboard
 from fre_lightning.experiment.datamodule import AnomalyDataModule
+from fre_lightning.experiment.loggers import hyperparameters
 from fre_lightning.experiment.module import FREModule
-from fre_lightning.files import visible
 from fre_lightning.metrics.curves import count
 from fre_lightning.pictures.panels import PanelArtist, write_heatmaps
 from fre_lightning.pictures.thumbnails import gallery_order, write_thumbnails
@@ -47,7 +47,7 @@ def draw_pictures(
         if isinstance(logger, TensorBoardLogger):
             # Once and with the final metrics: only so has the HParams tab columns.
             final = {f"final/{name}": value for name, value in module.metrics.items()}
-            logger.log_hyperparams(_hyperparameters(cfg, summary), final)
+            logger.log_hyperparams(hyperparameters(cfg, summary), final)
             tensorboard.log_curves(logger, counts)
             tensorboard.log_panels(logger, scores, artist)
             logger.finalize("success")
@@ -59,11 +59,3 @@ def draw_pictures(
         labels = module.labels.tolist()
         order = gallery_order(labels, scores.tolist(), summary.get("threshold"))
         write_thumbnails(thumbnails, order, artist)
-
-
-def _hyperparameters(cfg: DictConfig, summary: dict[str, Any]) -> dict[str, Any]:
-    """The scalar settings of a run, for the HParams tab."""
-    reducer = {f"reducer/{k}": v for k, v in cfg.reducer.items() if k != "_target_"}
-    described = {k: v for k, v in summary.items() if isinstance(v, str | int) or k == "image_size"}
-    described |= {k: visible(v) for k, v in described.items() if isinstance(v, str)}
-    return described | reducer

@@ -1,7 +1,7 @@
 """The summary of a run in flat keys: settings, data, metrics and times."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,9 +14,13 @@ from fre_lightning.scoring.threshold import decision_metrics
 
 
 def summarize(
-    cfg: DictConfig, category: str, module: FREModule, batches: FeatureBatches | None
+    cfg: DictConfig,
+    category: str,
+    module: FREModule,
+    batches: FeatureBatches | None,
+    health: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Summarize a run; `batches` is None if there are no test images."""
+    """Summarize a run; `batches` is None if there are no test images, `health` is the dataset's."""
     model, backbone = module.model, module.model.backbone
     ranks = [reducer.n_components for reducer in model.reducers]
     return {
@@ -40,6 +44,7 @@ def summarize(
         "tags": list(cfg.tags),
         **module.metrics,
         **_decisions(cfg.false_alarm_rate, module),
+        "dataset_health": health,
     }
 
 

@@ -6,7 +6,7 @@ import warnings
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
 from omegaconf import DictConfig
-from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.loggers import Logger, TensorBoardLogger
 
 from fre_lightning.config import build
 from fre_lightning.errors import ConfigError
@@ -35,7 +35,7 @@ def make_trainer(cfg: DictConfig) -> pl.Trainer:
     Raises:
         ConfigError: If it cannot be made, or would use several devices.
     """
-    loggers, callbacks = (list(build(cfg[group]).values()) for group in ("logger", "callbacks"))
+    loggers, callbacks = _build_loggers(cfg.logger), list(build(cfg.callbacks).values())
     if visible(folder := str(cfg.paths.output_dir)) != folder:
         loggers = [logger for logger in loggers if not isinstance(logger, TensorBoardLogger)]
         log.warning("Without TensorBoard, which cannot write to a folder named %s.", folder)
@@ -54,3 +54,14 @@ def make_trainer(cfg: DictConfig) -> pl.Trainer:
         )
         raise ConfigError(msg)
     return trainer
+
+
+def _build_loggers(node: DictConfig) -> list[Logger]:
+    try:
+        return list(build(node).values())
+    except InstantiationException as error:
+        if not isinstance(error.__cause__, ModuleNotFoundError):
+            raise
+        names = ",".join(map(str, node))
+        msg = f'logger={names} needs a package: `pip install "fre-lightning[{names}]"`.'
+        raise ConfigError(msg) from error

@@ -10,7 +10,13 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.decoding import decode, flatten_channels, opaque
+from fre_lightning.images.decoding import (
+    DECODING_ERRORS,
+    decode,
+    decode_file,
+    flatten_channels,
+    opaque,
+)
 from fre_lightning.images.header import read_header
 from fre_lightning.images.intensity import Intensity, to_levels
 from fre_lightning.images.notices import name_of, warn_once
@@ -67,6 +73,22 @@ def prepare_image(
         msg = f"The image cannot be decoded ({error or type(error).__name__})."
         raise UnreadableImageError(msg) from error
     return PreparedImage(pixels.expand(3, -1, -1), (levels.shape[0], levels.shape[1]))
+
+
+def values_of(image: ImageLike) -> NDArray[Any]:
+    """The values of an image as a file would hold them: `(h, w)`, or `(h, w, 3 or 4)`.
+
+    Raises:
+        UnreadableImageError: If a file cannot be decoded, or an array has the shape of no image.
+        TypeError: If it has another type.
+    """
+    try:
+        if isinstance(image, str | os.PathLike):
+            return decode_file(Path(image))
+        return decode(image) if isinstance(image, Image.Image) else _to_array(image)
+    except DECODING_ERRORS as error:
+        msg = f"The image {image} cannot be decoded ({reason_of(error)})."
+        raise UnreadableImageError(msg) from error
 
 
 def _prepare_file(

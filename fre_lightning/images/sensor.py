@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from tqdm import tqdm
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.files import file_key, write_json
 from fre_lightning.images.decoding import DECODING_ERRORS, decode_file
 from fre_lightning.images.header import Header
 from fre_lightning.images.intensity import Intensity
+from fre_lightning.progress import progress
 from fre_lightning.threads import map_ahead, thread_pool
 
 log = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def _read_levels(paths: Sequence[Path], n_threads: int) -> list[_Levels]:
 
     with thread_pool(n_threads, "levels") as pool:
         levels = map_ahead(pool, read, paths, 4 * n_threads)
-        found = [part for part in tqdm(levels, "Levels", len(paths), disable=None) if part]
+        found = [part for part in progress(levels, "Levels", len(paths)) if part]
     if not found:
         msg = "No training image can be read, so that dataset.intensity cannot be found."
         raise ConfigError(msg)

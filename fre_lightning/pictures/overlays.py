@@ -1,4 +1,4 @@
-"""Heat maps of single results, to be laid over the image by a viewer."""
+"""Heat maps of single images, to be laid over the image by a viewer."""
 
 import io
 from typing import NamedTuple
@@ -7,7 +7,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from fre_lightning.detector.result import DetectionResult
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.reading import to_8_bit
 from fre_lightning.pictures.colors import colorize, dim, find_color_scale
@@ -34,17 +33,21 @@ class Pictures(NamedTuple):
 
 
 def draw_pictures(
-    image: Image.Image, result: DetectionResult, intensity: Intensity | None = None
+    image: Image.Image,
+    anomaly_map: np.ndarray,
+    pixel_threshold: float | None,
+    region: np.ndarray | None = None,
+    intensity: Intensity | None = None,
 ) -> Pictures:
-    """An image and its heat map for a screen."""
+    """An image and its heat map for a screen; map and region `(H, W)` have the model's size."""
     small = to_8_bit(image, intensity).convert("RGB")
     small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
-    if result.region is not None:
-        small = Image.fromarray(dim(np.asarray(small), torch.from_numpy(result.region)))
-    anomaly_map = torch.from_numpy(result.anomaly_map)
-    scale = find_color_scale(result.pixel_threshold, anomaly_map)
-    alpha = (255 * _OPACITY * scale.level(anomaly_map)).round().to(torch.uint8).numpy()
-    colors = np.dstack([colorize(anomaly_map, scale), alpha])
+    if region is not None:
+        small = Image.fromarray(dim(np.asarray(small), torch.from_numpy(region)))
+    heat = torch.from_numpy(anomaly_map)
+    scale = find_color_scale(pixel_threshold, heat)
+    alpha = (255 * _OPACITY * scale.level(heat)).round().to(torch.uint8).numpy()
+    colors = np.dstack([colorize(heat, scale), alpha])
     return Pictures(small, Image.fromarray(colors).resize(small.size, Image.Resampling.BILINEAR))
 
 

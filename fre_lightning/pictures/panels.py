@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 from torch import Tensor
-from tqdm import tqdm
 
 from fre_lightning.datasets import Sample
 from fre_lightning.datasets.listing import is_image_name
@@ -16,6 +15,7 @@ from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import read_image
 from fre_lightning.images.region import read_regions
 from fre_lightning.pictures.colors import ColorScale, blend, colorize, dim, find_color_scale
+from fre_lightning.progress import progress
 from fre_lightning.threads import thread_pool
 
 _OPACITY = 0.55
@@ -132,4 +132,4 @@ def write_heatmaps(folder: Path, root: Path, artist: PanelArtist) -> None:
             artist.draw(index).save(temporary, format="png", compress_level=1)
 
     with thread_pool(artist.n_threads) as pool:
-        list(tqdm(pool.map(write, range(n_images)), "Heat maps", n_images, disable=None))
+        list(progress(pool.map(write, range(n_images)), "Heat maps", n_images))

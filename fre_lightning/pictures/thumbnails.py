@@ -10,7 +10,6 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
-from tqdm import tqdm
 
 from fre_lightning.config import build_stored
 from fre_lightning.datasets import AnomalyDataset, Sample
@@ -21,9 +20,11 @@ from fre_lightning.images.header import read_header
 from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.masks import read_mask
 from fre_lightning.images.reading import read_levels, to_8_bit
-from fre_lightning.pictures.colors import ColorScale, blend, colorize, dim
+from fre_lightning.pictures.colors import ColorScale
 from fre_lightning.pictures.overlays import encode
+from fre_lightning.pictures.pairs import draw_pair
 from fre_lightning.pictures.panels import PanelArtist
+from fre_lightning.progress import progress
 from fre_lightning.threads import thread_pool
 
 log = logging.getLogger(__name__)
@@ -33,9 +34,6 @@ SIDE = 160
 MAX_PICTURES = 2000
 """The most pictures on a page, so that it opens quickly."""
 
-_GAP = 4
-_OPACITY = 0.7
-_COLORS = "inferno"  # its lightness ascends, so that it can be read without seeing colours
 _OVERSAMPLING = 2  # of masks, so that a defect smaller than a pixel keeps its outline
 
 
@@ -86,7 +84,7 @@ def write_thumbnails(folder: Path, order: Sequence[int], artist: PanelArtist) ->
                 temporary.write_bytes(encoded)
 
     with thread_pool(artist.n_threads) as pool:
-        list(tqdm(pool.map(write, chosen), "Thumbnails", len(chosen), disable=None))
+        list(progress(pool.map(write, chosen), "Thumbnails", len(chosen)))
 
 
 def draw_thumbnail(
@@ -110,21 +108,11 @@ def draw_thumbnail(
     """
     try:
         pixels = _read(sample.path, intensity)
-        lines = _outline(sample, pixels.shape[:2])
+        mask = _read_mask(sample, pixels.shape[:2])
     except (*DECODING_ERRORS, FREError) as error:
         log.warning("%s is missing from the report: %s", sample.path, error)
         return None
-    parts, (height, width) = [pixels], pixels.shape[:2]
-    if anomaly_map is not None and scale is not None:
-        maps = anomaly_map[None, None]
-        small = F.interpolate(maps, (height, width), mode="bilinear", antialias=True)[0, 0]
-        parts.append(blend(pixels, colorize(small, scale, _COLORS), _OPACITY))
-    picture = Image.new("RGBA", (len(parts) * (width + _GAP) - _GAP, height))
-    for i, part in enumerate(dim(part, region) for part in parts):
-        for where, level in lines:
-            part[where] = level
-        picture.paste(Image.fromarray(part), (i * (width + _GAP), 0))
-    return encode(picture, "WEBP")
+    return encode(draw_pair(pixels, anomaly_map, scale, mask, region), "WEBP")
 
 
 def draw_from_dataset(
@@ -172,13 +160,10 @@ def _read(path: Path, intensity: Intensity | None) -> np.ndarray:
     return np.array(small.convert("RGB"))
 
 
-def _outline(sample: Sample, size: Sequence[int]) -> list[tuple[np.ndarray, int]]:
-    """The pixels `(h, w)` and levels of a black and, within it, a white line around the mask."""
+def _read_mask(sample: Sample, size: Sequence[int]) -> Tensor | None:
+    """The mask `(h, w)` bool, at least a pixel of each defect; None if there is none."""
     if not sample.mask_paths:
-        return []
+        return None
     fine_size = (_OVERSAMPLING * size[0], _OVERSAMPLING * size[1])
     mask = read_mask(sample.mask_paths, sample.path, fine_size)
-    inside = F.max_pool2d(mask.float()[None], _OVERSAMPLING)
-    once = F.max_pool2d(inside, 3, 1, 1)
-    twice = F.max_pool2d(once, 3, 1, 1)
-    return [((twice > once)[0].numpy(), 0), ((once > inside)[0].numpy(), 255)]
+    return F.max_pool2d(mask.float()[None], _OVERSAMPLING)[0] > 0

@@ -10,7 +10,6 @@ from typing import NamedTuple
 
 from omegaconf import DictConfig
 from rich.console import Console
-from tqdm import tqdm
 
 from fre_lightning.detector.detector import Detector, Outcome
 from fre_lightning.detector.loading import load
@@ -21,6 +20,7 @@ from fre_lightning.predict.heatmaps import draw_heatmaps, with_heatmaps
 from fre_lightning.predict.inputs import Inputs, find_inputs
 from fre_lightning.predict.record import Recorder, claim
 from fre_lightning.predict.watch import FolderWatcher, make_watcher
+from fre_lightning.progress import progress
 
 log = logging.getLogger(__name__)
 
@@ -105,7 +105,7 @@ def judge(
             stack.enter_context(closing(watcher))
         recorder = stack.enter_context(closing(Recorder(output_dir, detector, watcher)))
         stream = stack.enter_context(closing(detector.stream(inputs.paths())))
-        bar = tqdm(stream, "Judging", inputs.n_images, unit=" images", disable=None)
+        bar = progress(stream, "Judging", inputs.n_images, unit=" images")
         outcomes: Iterable[Outcome] = stack.enter_context(bar)
         folder = output_dir / "heatmaps"
         if heatmaps and watcher:  # what has a row is not judged again, so its heat map comes first

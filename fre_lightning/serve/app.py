@@ -159,11 +159,15 @@ class _Handlers:
             result = self._detector(image)
             self._detector.note(result.p_value)
             self._metrics.add(result)
-            drawn = (
-                draw_pictures(image, result, self._detector.intensity)
-                if as_png or with_pictures
-                else None
-            )
+            drawn = None
+            if as_png or with_pictures:
+                drawn = draw_pictures(
+                    image,
+                    result.anomaly_map,
+                    result.pixel_threshold,
+                    result.region,
+                    self._detector.intensity,
+                )
         except UnreadableImageError as error:
             raise HTTPException(400, str(error)) from error
         if drawn and as_png:

@@ -293,7 +293,10 @@ def test_root_that_cannot_be_written(tmp_path, server, capsys):
     assert "cannot be written" in complaint(capsys)
 
 
-@pytest.mark.parametrize("program", [["-m", "fre_lightning.datasets.download"], ["script"]])
+@pytest.mark.parametrize(
+    "program",
+    [["-m", "fre_lightning.download"], ["-m", "fre_lightning.datasets.download"], ["script"]],
+)
 def test_command_line(tmp_path, program):
     script = Path(__file__).parents[2] / "scripts/download.py"
     arguments = [str(script) if word == "script" else word for word in program]

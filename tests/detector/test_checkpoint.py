@@ -157,6 +157,11 @@ def test_older_formats_load_and_score_as_then(
     assert result.anomaly_map.sum(dtype=np.float64) == pytest.approx(map_sum, rel=1e-5)
 
 
+def test_of_every_older_format_one_is_stored():
+    stored = {path.stem for path in (Path(__file__).parents[1] / "data").glob("*.ckpt")}
+    assert stored == {f"format-{number}" for number in range(2, FORMAT)}
+
+
 def test_axes_take_half_precision_on_disk_and_lose_nothing(path):
     stored = torch.load(path, weights_only=True)["state_dict"]
     read = read_checkpoint(path).state_dict

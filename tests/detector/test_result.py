@@ -1,6 +1,56 @@
-import numpy as np
+import io
+import sys
+from types import SimpleNamespace
 
-from fre_lightning.detector.result import Box, hottest_box
+import numpy as np
+import pytest
+from PIL import Image
+
+from fre_lightning.detector.result import Box, DetectionResult, hottest_box
+
+
+def make_result(**changes):
+    anomaly_map, pixels = np.ones((4, 4), np.float32), np.zeros((4, 4, 3), np.uint8)
+    values = {"score": 12.0, "p_value": 0.01, "threshold": 3.0, "is_defective": True}
+    values |= {"anomaly_map": anomaly_map, "pixel_threshold": 0.5, "box": None}
+    return DetectionResult(**values | changes, image_size=(8, 8), pixels=pixels)
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "defective: score 12 > threshold 3, p = 0.01"),
+        ({"score": 2.5, "is_defective": False}, "good: score 2.5 <= threshold 3, p = 0.01"),
+        ({"p_value": None}, "defective: score 12 > threshold 3"),
+        ({"threshold": None, "is_defective": None}, "undecided: score 12, without a threshold"),
+    ],
+)
+def test_the_verdict_says_what_was_decided_and_why(changes, verdict):
+    assert make_result(**changes).verdict == verdict
+
+
+def test_a_notebook_shows_the_picture_by_itself():
+    result = make_result()
+    shown = np.asarray(Image.open(io.BytesIO(result._repr_jpeg_())), dtype=float)
+    assert np.abs(shown - np.asarray(result.picture)).mean() < 2
+
+
+def test_show_opens_a_viewer_or_writes_below_the_cell(monkeypatch, capsys):
+    result, shown = make_result(), []
+    monkeypatch.setattr(Image.Image, "show", lambda _, title: shown.append(title))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
+    monkeypatch.delenv("DISPLAY", raising=False)
+    result.show()
+    assert (capsys.readouterr().out, shown) == (f"{result.verdict}\n", [])
+    monkeypatch.setenv("DISPLAY", ":0")
+    result.show()
+    assert shown == [result.verdict]
+    display = SimpleNamespace(display=shown.append)
+    for name, module in (("ipykernel", None), ("IPython", None), ("IPython.display", display)):
+        monkeypatch.setitem(sys.modules, name, module or SimpleNamespace())
+    result.show()
+    assert shown[1:] == [result]
 
 
 def test_the_box_of_the_hottest_region():

@@ -13,7 +13,8 @@ from fre_lightning.predict.table import PredictionTable
 def make_result(**changes):
     values = {"score": 1 / 3, "p_value": 0.25, "threshold": 0.3, "is_defective": True}
     values |= {"pixel_threshold": 0.1, "box": Box(1, 2, 3, 4), "image_size": (8, 9)}
-    return DetectionResult(**values | changes, anomaly_map=np.zeros((2, 2), np.float32))
+    values |= {"anomaly_map": np.zeros((2, 2), np.float32), "pixels": np.zeros((2, 2, 3), np.uint8)}
+    return DetectionResult(**values | changes)
 
 
 def read(path):

@@ -1,0 +1,31 @@
+"""Progress bars that suit a terminal and a notebook, and stay away from files and pipes."""
+
+import sys
+from collections.abc import Iterable
+from typing import TypeVar
+
+from tqdm import tqdm
+
+Item = TypeVar("Item")
+
+
+def in_notebook() -> bool:
+    """Whether this is a notebook's kernel, whose output a browser shows."""
+    return "ipykernel" in sys.modules  # a kernel cannot run without it, nothing else imports it
+
+
+def progress(
+    items: Iterable[Item], title: str, total: int | None = None, *, unit: str = "it"
+) -> "tqdm[Item]":
+    """A bar over some items, to be iterated instead of them.
+
+    Args:
+        items: What is worked on.
+        title: What is done with them.
+        total: Their number, if `len(items)` does not say.
+        unit: What one of them is called.
+    """
+    if not in_notebook():
+        return tqdm(items, title, total, unit=unit, disable=None)  # None: unless it is a terminal
+    # Text, as in a terminal: widgets need a package that few have, and saved notebooks lose them.
+    return tqdm(items, title, total, unit=unit, file=sys.stdout, ncols=80, leave=False)

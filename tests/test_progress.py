@@ -1,0 +1,14 @@
+import sys
+from types import SimpleNamespace
+
+from fre_lightning.progress import progress
+
+
+def test_a_bar_for_a_notebook_and_none_for_a_file(monkeypatch, capsys):
+    assert list(progress(range(3), "Judging")) == [0, 1, 2]
+    assert capsys.readouterr() == ("", "")
+    monkeypatch.setitem(sys.modules, "ipykernel", SimpleNamespace())
+    assert list(progress(iter("ab"), "Judging", 2)) == ["a", "b"]
+    text = capsys.readouterr()
+    assert text.err == ""  # which notebooks show on red
+    assert "Judging" in text.out

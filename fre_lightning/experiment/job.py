@@ -66,9 +66,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     _check_settings(cfg)
     watch = Stopwatch()
-    start_run()
-    pl.seed_everything(cfg.seed, verbose=False)
-    torch.set_num_threads(cfg.datamodule.n_threads or within_quota(torch.get_num_threads()))
+    start(cfg)
     checkpoint = read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)
@@ -82,20 +80,19 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     health = examine(splits, headers, root)
     log_health(health)
     cache = FeatureCache(cfg.paths.cache_dir)
-    model = restore_model(checkpoint) if checkpoint else _new_model(cfg, datamodule, headers, cache)
+    model = restore_model(checkpoint) if checkpoint else new_model(cfg, datamodule, headers, cache)
     trainer = make_trainer(cfg)
     category, device = datamodule.dataset.category, trainer.strategy.root_device
     log.info("%s: %s, %s", category, model.description, device)
     with watch("extract"):
         rows, test_rows, batches = _extract(cfg, model, datamodule, cache, trainer)
     shifts, config = build(cfg.augmentation), detector_config(cfg)
-    groups = None if checkpoint else _named_groups(model, datamodule, rows)
-    regions = _regions(model, datamodule, rows)
+    groups = None if checkpoint else named_groups(model, datamodule, rows)
+    regions = counting_regions(model, datamodule, rows)
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
     with watch("fit"):
         if not checkpoint:
-            steps = tqdm(module.fit_steps(), "Training", disable=None)
-            trainer.fit(module, train_dataloaders=steps)
+            fit(module, trainer)
             with replacing(output_dir / FILE_NAME) as temporary:
                 trainer.save_checkpoint(temporary, weights_only=True)
     with watch("test"):
@@ -119,7 +116,20 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     return summary
 
 
-def _new_model(
+def start(cfg: DictConfig) -> None:
+    """Prepare the program for a run: its warnings, random numbers and threads."""
+    start_run()
+    pl.seed_everything(cfg.seed, verbose=False)
+    torch.set_num_threads(cfg.datamodule.n_threads or within_quota(torch.get_num_threads()))
+
+
+def fit(module: FREModule, trainer: pl.Trainer) -> None:
+    """Fit a module, with a trainer that has fitted no other."""
+    steps = tqdm(module.fit_steps(), "Training", disable=None)  # Lightning takes a list apart
+    trainer.fit(module, train_dataloaders=steps)
+
+
+def new_model(
     cfg: DictConfig,
     datamodule: AnomalyDataModule,
     headers: Sequence[Header | None],
@@ -159,7 +169,7 @@ def _extract(
     )
 
 
-def _named_groups(
+def named_groups(
     model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
 ) -> Tensor | None:
     """The group `(N,)` of each training image that was read, if the user names groups."""
@@ -171,7 +181,7 @@ def _named_groups(
     return torch.tensor([numbers[name] for name in names])
 
 
-def _regions(
+def counting_regions(
     model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
 ) -> Tensor | None:
     """Where training images count, `(N, H, W)` or `(1, H, W)` bool; None: everywhere."""

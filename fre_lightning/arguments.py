@@ -20,7 +20,9 @@ _PATHS = re.compile(
     r"|good|defective"
     r"|model\.(.+\.)?weights|paths\..+|hydra\.(run|sweep)\.dir)"
 )
-_WORDS = re.compile(r"\+*(dataset\.(category|path|label|good_labels|split|mask)|tags)")
+_WORDS = re.compile(
+    r"\+*(dataset\.(category|path|label|good_labels|split|mask)|tags|tune\.candidates)"
+)
 _NEVER_NULL = re.compile(r"\+*(dataset\.root|input|good|paths\..+)")
 _MAKE_SWEEPS = re.compile(r"\+*(experiment|hydra[./](mode|sweeper).*)=")
 _ITEMS = re.compile(r"""('(\\.|[^'\\])*'|"(\\.|[^"\\])*"|(\\,|[^,])*)(,|$)""")

@@ -267,7 +267,9 @@ def test_a_folder_may_have_any_name(call, settings, tmp_path, mvtec, monkeypatch
     assert list((tmp_path / "cwd").iterdir()) == [tmp_path / "cwd/outputs"]
 
 
-@pytest.mark.parametrize("name", ["config", "calibrate", "export", "predict", "serve", "update"])
+@pytest.mark.parametrize(
+    "name", ["config", "calibrate", "export", "predict", "serve", "tune", "update"]
+)
 def test_an_argument_that_hydra_cannot_read_is_answered_in_a_sentence(name, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [name, "seed=ä"])
     with pytest.raises(SystemExit) as stop:

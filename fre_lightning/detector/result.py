@@ -1,5 +1,6 @@
 """The result for one image."""
 
+import importlib
 import os
 import sys
 from dataclasses import dataclass, field
@@ -99,9 +100,7 @@ class DetectionResult:
         Without a screen the verdict is printed; `picture` can be saved.
         """
         if in_notebook():
-            from IPython.display import display
-
-            display(self)
+            importlib.import_module("IPython.display").display(self)
         elif _has_screen():
             self.picture.show(self.verdict)
         else:

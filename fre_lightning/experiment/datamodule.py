@@ -9,7 +9,8 @@ from fre_lightning.datasets import AnomalyDataset, Sample, Splits
 from fre_lightning.datasets.regions import attach_regions
 from fre_lightning.errors import ConfigError
 from fre_lightning.images.intensity import Intensity
-from fre_lightning.images.loader import ImageLoader
+from fre_lightning.images.loader import ImageLoader, ImageReader
+from fre_lightning.images.reading import read_image
 from fre_lightning.threads import default_n_threads
 
 
@@ -67,6 +68,7 @@ class AnomalyDataModule(LightningDataModule):
         first: int = 0,
         n_tiles: int = 1,
         pin_memory: bool = False,
+        read: ImageReader = read_image,
     ) -> ImageLoader:
         """Images of a split from sample `first` on, fewer at a time if each is many tiles."""
         return ImageLoader(
@@ -78,6 +80,7 @@ class AnomalyDataModule(LightningDataModule):
             intensity=intensity,
             skip_unreadable=self.dataset.skip_unreadable,
             pin_memory=pin_memory,
+            read=read,
         )
 
     def _limit(self, samples: list[Sample]) -> list[Sample]:

@@ -16,6 +16,7 @@ from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.shards import ShardWriter
 from fre_lightning.files import file_key
 from fre_lightning.images.loader import ImageBatch
+from fre_lightning.images.pasted_defects import PastedDefects
 from fre_lightning.images.reading import read_image
 from fre_lightning.images.resizing import PREPROCESSING
 from fre_lightning.progress import progress
@@ -79,6 +80,7 @@ def load_features(
     datamodule: AnomalyDataModule,
     cache: FeatureCache,
     trainer: Trainer,
+    defects: PastedDefects | None = None,
 ) -> list[CachedRows]:
     """Pooled features `(T, C, h, w)` of a split, read from the cache or computed into it.
 
@@ -88,6 +90,7 @@ def load_features(
         datamodule: Holds the samples.
         cache: Where features are kept, those of each layer in an entry of their own.
         trainer: Runs the backbones; not called if nothing is missing.
+        defects: Draws a defect on each image; None: they stay as they are.
 
     Returns:
         The rows of each layer, as `model.backbone_layers` lists them.
@@ -103,6 +106,7 @@ def load_features(
     common = (
         model.tiling.fingerprint()
         | intensity
+        | (defects.fingerprint() if defects else {})
         | {
             "preprocessing": PREPROCESSING,
             "precision": str(trainer.precision),
@@ -127,6 +131,7 @@ def load_features(
             first=min(writer.first for writer in writers.values()),
             n_tiles=model.tiling.n_tiles,
             pin_memory=device == "cuda",
+            read=defects or read_image,
         )
         module = FeatureExtraction(model, layers, list(writers.values()), samples, cache.cache_dir)
         try:

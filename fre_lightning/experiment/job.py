@@ -71,9 +71,7 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     """
     _check_settings(cfg)
     watch = Stopwatch()
-    start_run()
-    pl.seed_everything(cfg.seed, verbose=False)
-    torch.set_num_threads(cfg.datamodule.n_threads or within_quota(torch.get_num_threads()))
+    start(cfg)
     checkpoint = read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)
@@ -87,19 +85,19 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     health = examine(splits, headers, root)
     log_health(health)
     cache = FeatureCache(cfg.paths.cache_dir)
-    model = restore_model(checkpoint) if checkpoint else _new_model(cfg, datamodule, headers, cache)
+    model = restore_model(checkpoint) if checkpoint else new_model(cfg, datamodule, headers, cache)
     trainer = make_trainer(cfg)
     category, device = datamodule.dataset.category, trainer.strategy.root_device
     log.info("%s: %s, %s", category, model.description, device)
     with watch("extract"):
         rows, test_rows, batches = _extract(cfg, model, datamodule, cache, trainer)
     shifts, config = build(cfg.augmentation), detector_config(cfg)
-    groups = None if checkpoint else _named_groups(model, datamodule, rows)
-    regions = _regions(model, datamodule, rows)
+    groups = None if checkpoint else named_groups(model, datamodule, rows)
+    regions = counting_regions(model, datamodule, rows)
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
     with watch("fit"):
         if not checkpoint:
-            trainer.fit(module, train_dataloaders=_with_bar(module.fit_steps()))
+            fit(module, trainer)
             with replacing(output_dir / FILE_NAME) as temporary:
                 trainer.save_checkpoint(temporary, weights_only=True)
     with watch("test"):
@@ -123,7 +121,23 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     return summary
 
 
-def _new_model(
+def start(cfg: DictConfig) -> None:
+    """Prepare the program for a run: its warnings, random numbers and threads."""
+    start_run()
+    pl.seed_everything(cfg.seed, verbose=False)
+    torch.set_num_threads(cfg.datamodule.n_threads or within_quota(torch.get_num_threads()))
+
+
+def fit(module: FREModule, trainer: pl.Trainer) -> None:
+    """Fit a module, with a trainer that has fitted no other."""
+    steps: Sequence[Any] = module.fit_steps()
+    # A closed form skips its only step, and would leave a bar empty. Lightning takes lists apart.
+    has_epochs = any(last for _, _, last in steps)
+    bar: Iterable[Any] = progress(steps, "Training") if has_epochs else steps
+    trainer.fit(module, train_dataloaders=bar)
+
+
+def new_model(
     cfg: DictConfig,
     datamodule: AnomalyDataModule,
     headers: Sequence[Header | None],
@@ -163,7 +177,7 @@ def _extract(
     )
 
 
-def _named_groups(
+def named_groups(
     model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
 ) -> Tensor | None:
     """The group `(N,)` of each training image that was read, if the user names groups."""
@@ -175,7 +189,7 @@ def _named_groups(
     return torch.tensor([numbers[name] for name in names])
 
 
-def _regions(
+def counting_regions(
     model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
 ) -> Tensor | None:
     """Where training images count, `(N, H, W)` or `(1, H, W)` bool; None: everywhere."""
@@ -193,11 +207,6 @@ def _regions(
         region = read_region(roi, train[rows[0].indices[0]].path, model.image_size)
         return None if region.all() else region[None]
     return read_regions([train[index] for index in rows[0].indices], model.image_size)
-
-
-def _with_bar(steps: Sequence[Any]) -> Iterable[Any]:
-    """Steps of training with a bar; a closed form skips its only step, and would leave it empty."""
-    return progress(steps, "Training") if len(steps) > 1 else steps
 
 
 def _write(

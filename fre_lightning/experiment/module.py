@@ -139,13 +139,23 @@ class FREModule(LightningModule):
         self._batches: list[tuple[Tensor, Tensor, Tensor]] = []
         self.pixel_metrics = PixelMetricsByType()
 
-    def test_step(self, batch: FeatureBatch) -> None:
-        """Score some test images."""
+    def score(self, batch: FeatureBatch) -> tuple[Tensor | None, Tensor, Tensor]:
+        """Score some images.
+
+        Returns:
+            Where each counts, `(N, H, W)` bool or None; scores `(N,)`; normalised and fused error
+            maps `(N, h, w)`.
+        """
         regions, model = batch.regions, self.model
         if regions is not None and model.region is not None:
             regions = regions.to(model.device) & model.region
         error_maps = model.error_maps_of(batch.features, regions)
-        scores = model.scores_of(error_maps, regions)
+        return regions, model.scores_of(error_maps, regions), error_maps
+
+    def test_step(self, batch: FeatureBatch) -> None:
+        """Score some test images."""
+        model = self.model
+        regions, scores, error_maps = self.score(batch)
         if batch.masks is not None:
             for start in range(0, len(scores), _MAPS_AT_A_TIME):
                 some = slice(start, start + _MAPS_AT_A_TIME)

@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +24,9 @@ if (_max_pixels := os.environ.get("FRE_MAX_PIXELS", "")).isdecimal():
     Image.MAX_IMAGE_PIXELS = (int(_max_pixels) + 1) // 2  # Pillow raises from twice as many on
 
 
+Levels = NDArray[np.uint8]
+
+
 def reason_of(error: BaseException) -> str:
     """What is wrong with a file, to stand in brackets."""
     reason = str(error) or type(error).__name__
@@ -32,7 +36,10 @@ def reason_of(error: BaseException) -> str:
 
 
 def read_image(
-    path: Path, image_size: tuple[int, int], intensity: Intensity | None = None
+    path: Path,
+    image_size: tuple[int, int],
+    intensity: Intensity | None = None,
+    change: Callable[[Levels], Levels] | None = None,
 ) -> Tensor:
     """Decode an image file and resize it with Lanczos.
 
@@ -45,6 +52,7 @@ def read_image(
             to some 179 million pixels, or the number in the environment variable `FRE_MAX_PIXELS`.
         image_size: `(H, W)` of the result.
         intensity: The range of its levels; None as `to_levels` says.
+        change: What becomes of its levels before the resize.
 
     Returns:
         `(3, H, W)` uint8, RGB; greyscale is repeated.
@@ -53,8 +61,9 @@ def read_image(
         UnreadableImageError: If the file is missing, truncated or no image.
     """
     try:
+        levels = read_levels(path, intensity)
         # Grey is repeated after the resize, to resize a third of the data.
-        resized = resize(read_levels(path, intensity), image_size)
+        resized = resize(change(levels) if change else levels, image_size)
     except DECODING_ERRORS as error:
         msg = (
             f"{path} cannot be read as an image ({reason_of(error)}). Repair or remove the file, "
@@ -64,7 +73,7 @@ def read_image(
     return resized.expand(3, -1, -1)
 
 
-def read_levels(path: Path, intensity: Intensity | None = None) -> NDArray[np.uint8]:
+def read_levels(path: Path, intensity: Intensity | None = None) -> Levels:
     """Decode an image file to 8 bits: `(h, w)`, or `(h, w, 3)` RGB.
 
     Raises:

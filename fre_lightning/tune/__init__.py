@@ -1,0 +1,1 @@
+"""The command that chooses settings without defective images."""

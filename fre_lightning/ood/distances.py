@@ -89,7 +89,7 @@ class NearestNeighbours(Method):
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:  # noqa: ARG002
         """|z - z_(k)|, z = x / |x|."""
-        parts = F.normalize(features).split(max(1, _BLOCK // len(self.bank)))
+        parts = torch.split(F.normalize(features), max(1, _BLOCK // len(self.bank)))
         # Of unit vectors the nearest has the greatest product; its distance is 2 - 2 products.
         products = [(part @ self.bank.T).topk(self.k, dim=1).values[:, -1] for part in parts]
         return (2 - 2 * torch.cat(products)).clamp(min=0).sqrt()
@@ -145,7 +145,7 @@ class ViM(Method):
         self.keep(scale=known.logits.amax(dim=1).sum().to(lengths) / lengths.sum())
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:
-        """Scaled length outside of the subspace minus energy, which orders as the virtual softmax."""
+        """Scaled length outside the subspace minus logsumexp, which orders as the softmax does."""
         return self.scale * self._lengths(features) - logits.logsumexp(dim=1)
 
     def _lengths(self, features: Tensor) -> Tensor:
@@ -160,7 +160,8 @@ def default_rank(n_features: int) -> int:
 
 def find_origin(head: Head) -> Tensor:
     """The point `(D,)` float64 whose logits are least, o = -(W^T)^+ b."""
-    return -torch.linalg.pinv(head.weight.double()) @ head.bias.double()
+    origin: Tensor = -torch.linalg.pinv(head.weight.double()) @ head.bias.double()
+    return origin
 
 
 def class_means(known: Known, device: torch.device | None) -> Tensor:

@@ -1,0 +1,105 @@
+"""Classifiers: any of torchvision's, and a small one to train on small images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.models import get_model_weights, list_models
+
+from fre_lightning.backbones.torchvision import TorchvisionBackbone
+from fre_lightning.errors import BackboneError
+from fre_lightning.ood.classifier import Classifier
+
+
+class TorchvisionClassifier(Classifier, TorchvisionBackbone):
+    """A torchvision network with its head; see `Classifier`."""
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The number of classes."""
+        return {"num_classes": self.n_classes}
+
+    def build_whole(self) -> nn.Module:
+        """The network without weights."""
+        if self.name in set(list_models()) - {*list_models(module=models)}:
+            msg = f"torchvision's {self.name} is no classifier, it has no head. Choose another."
+            raise BackboneError(msg)
+        return super().build_whole()
+
+    def classes_of_weights(self) -> int | None:
+        """The number of classes that torchvision lists for its weights."""
+        known = get_model_weights(self.name).__members__
+        return len(known[self.weights].meta["categories"]) if self.weights in known else None
+
+
+class SmallClassifier(Classifier):
+    """Three convolutions with batch normalisation, an average and a linear layer.
+
+    Args:
+        layers: As of `Classifier`; there are `blocks.0`, `blocks.1` and `blocks.2` below the head.
+        image_size: As of `Classifier`; at least 4.
+        weights: A file, `train` or `random`.
+        width: Channels of the first convolution; the second has twice, the third four times that.
+        seed: As of `Classifier`.
+        n_classes: As of `Classifier`.
+    """
+
+    def __init__(
+        self,
+        layers: str | Sequence[str],
+        image_size: int | Sequence[int],
+        weights: str,
+        width: int,
+        seed: int,
+        n_classes: int,
+    ) -> None:
+        self.width = width
+        super().__init__("small", layers, image_size, weights, seed, n_classes)
+
+    @property
+    def weights_names(self) -> Sequence[str]:
+        """There are none to download."""
+        return ()
+
+    def classes_of_weights(self) -> int | None:
+        """There are none."""
+        return None
+
+    def build_whole(self) -> nn.Module:
+        """The network without weights."""
+        return _Small(self.width, self.n_classes).eval()
+
+    def pixel_statistics(self) -> tuple[Tensor, Tensor]:
+        """The middle of the levels, and half of their range."""
+        return torch.full((3,), 127.5), torch.full((3,), 127.5)
+
+    def find_weights(self, stored: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
+        """A file's."""
+        if stored is None:
+            msg = f"There are no weights {self.weights} of the small classifier: give a file."
+            raise BackboneError(msg)
+        return stored
+
+
+class _Small(nn.Module):
+    def __init__(self, width: int, n_classes: int) -> None:
+        super().__init__()
+        channels = [3, width, 2 * width, 4 * width]
+        self.blocks = nn.Sequential(
+            *(
+                nn.Sequential(
+                    nn.Conv2d(channels[i], channels[i + 1], 3, 1 if i == 0 else 2, 1, bias=False),
+                    nn.BatchNorm2d(channels[i + 1]),
+                    nn.ReLU(),
+                )
+                for i in range(3)
+            )
+        )
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.head = nn.Linear(channels[3], n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits: Tensor = self.head(self.pool(self.blocks(images)).flatten(1))
+        return logits

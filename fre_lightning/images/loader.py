@@ -4,14 +4,18 @@ import logging
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import KW_ONLY, dataclass
+from functools import partial
 from typing import NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from fre_lightning.datasets import Sample
 from fre_lightning.errors import UnreadableImageError
 from fre_lightning.images.intensity import Intensity
+from fre_lightning.images.perturbations import CORRUPTIONS
 from fre_lightning.images.reading import read_image
 from fre_lightning.threads import map_ahead, thread_pool
 
@@ -45,6 +49,7 @@ class ImageLoader:
         first: Position of the first sample.
         intensity: The range of the images' levels, as of `read_image`.
         skip_unreadable: Whether images that cannot be decoded are left out with a warning.
+        change: The name of what spoils each image, one of `CORRUPTIONS`; None: nothing.
         pin_memory: Whether batches lie in pinned memory, from which a GPU copies faster.
     """
 
@@ -57,6 +62,7 @@ class ImageLoader:
     intensity: Intensity | None = None
     skip_unreadable: bool = False
     pin_memory: bool = False
+    change: str | None = None
 
     def __len__(self) -> int:
         """The number of batches; one without any readable image is left out."""
@@ -81,9 +87,15 @@ class ImageLoader:
 
     def _read(self, index: int) -> Tensor | None:
         try:
-            return read_image(self.samples[index].path, self.image_size, self.intensity)
+            change = None if self.change is None else partial(self._spoil, index)
+            return read_image(self.samples[index].path, self.image_size, self.intensity, change)
         except UnreadableImageError as error:
             if not self.skip_unreadable:
                 raise
             log.warning("Left out: %s", error.summary)
             return None
+
+    def _spoil(self, index: int, levels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Spoil an image, the same way in any batch."""
+        assert self.change is not None
+        return CORRUPTIONS[self.change](levels, np.random.default_rng(index))

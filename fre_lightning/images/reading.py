@@ -2,6 +2,7 @@
 
 import os
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,10 @@ def reason_of(error: BaseException) -> str:
 
 
 def read_image(
-    path: Path, image_size: tuple[int, int], intensity: Intensity | None = None
+    path: Path,
+    image_size: tuple[int, int],
+    intensity: Intensity | None = None,
+    change: Callable[[NDArray[np.uint8]], NDArray[np.uint8]] | None = None,
 ) -> Tensor:
     """Decode an image file and resize it with Lanczos.
 
@@ -45,6 +49,7 @@ def read_image(
             to some 179 million pixels, or the number in the environment variable `FRE_MAX_PIXELS`.
         image_size: `(H, W)` of the result.
         intensity: The range of its levels; None as `to_levels` says.
+        change: What is done to its levels `(h, w)` or `(h, w, 3)` before the resize.
 
     Returns:
         `(3, H, W)` uint8, RGB; greyscale is repeated.
@@ -54,7 +59,8 @@ def read_image(
     """
     try:
         # Grey is repeated after the resize, to resize a third of the data.
-        resized = resize(read_levels(path, intensity), image_size)
+        levels = read_levels(path, intensity)
+        resized = resize(levels if change is None else change(levels), image_size)
     except DECODING_ERRORS as error:
         msg = (
             f"{path} cannot be read as an image ({reason_of(error)}). Repair or remove the file, "

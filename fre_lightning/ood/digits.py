@@ -24,7 +24,7 @@ class Digits(ClassFolder):
     Written into files at first use::
 
         <root>/{train,test}/{0,...,7}/*.png   the known digits
-        <root>/unknown/*.png                  8 and 9
+        <root>/8_and_9/*.png                  the others
         <root>/noise/*.png                    uniform noise, as many as test images
         <root>/inverted/*.png                 the test images, black for white
 
@@ -60,7 +60,7 @@ class Digits(ClassFolder):
                     if split == TEST:
                         _save(255 - images[index], folder / "inverted", index)
         for index in np.flatnonzero(labels >= _N_KNOWN):
-            _save(images[index], folder / "unknown", index)
+            _save(images[index], folder / "8_and_9", index)
         for index in range(n_test):
             _save(rng.integers(0, 256, (8, 8), np.uint8), folder / "noise", index)
 
@@ -69,7 +69,7 @@ def _load() -> tuple[NDArray[np.uint8], NDArray[Any]]:
     try:
         digits = importlib.import_module("sklearn.datasets").load_digits()
     except ImportError as error:
-        msg = 'known=digits takes them from scikit-learn: `pip install "fre-lightning[ood]"`.'
+        msg = 'known=digits takes them from scikit-learn: `pip install "fre-lightning[sklearn]"`.'
         raise DatasetError(msg) from error
     return np.rint(digits.images * (255 / _N_LEVELS)).astype(np.uint8), digits.target
 

@@ -4,9 +4,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+from numpy.typing import NDArray
+
 from fre_lightning.datasets.base import Sample
 from fre_lightning.datasets.listing import list_images_below, sub_folders
-from fre_lightning.errors import DatasetError
+from fre_lightning.errors import ConfigError, DatasetError
 
 TRAIN, TEST = "train", "test"
 
@@ -96,3 +99,30 @@ class ClassFolder:
 def _label(paths: dict[str, list[Path]]) -> Labelled:
     pairs = [(Sample(path), label) for label, name in enumerate(paths) for path in paths[name]]
     return Labelled([sample for sample, _ in pairs], [label for _, label in pairs])
+
+
+def hold_out(images: Labelled, share: float, seed: int) -> tuple[Labelled, Labelled]:
+    """Deal images of each class to two parts at random.
+
+    Args:
+        images: The images.
+        share: Of each class, for the second part; at least two images stay in the first.
+        seed: Of the draw.
+
+    Raises:
+        ConfigError: If the share is out of range.
+    """
+    if not 0 <= share < 1:
+        msg = f"held_out={share} must be at least 0 and below 1."
+        raise ConfigError(msg)
+    labels, rng = np.array(images.labels), np.random.default_rng(seed)
+    is_second = np.zeros(len(labels), dtype=bool)
+    for label in np.unique(labels):
+        indices = rng.permutation(np.flatnonzero(labels == label))
+        is_second[indices[: min(round(share * len(indices)), len(indices) - 2)]] = True
+    return _choose(images, ~is_second), _choose(images, is_second)
+
+
+def _choose(images: Labelled, chosen: NDArray[np.bool_]) -> Labelled:
+    indices = np.flatnonzero(chosen)
+    return Labelled([images.samples[i] for i in indices], [images.labels[i] for i in indices])

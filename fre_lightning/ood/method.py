@@ -55,6 +55,9 @@ class Method(FittedBuffers, ABC):
     title: ClassVar[str]
     uses: ClassVar[str]
 
+    def __init__(self) -> None:
+        super().__init__()  # a method without parameters takes none
+
     def fit(self, known: Known, device: torch.device | None = None) -> None:
         """Learn from known images; methods of logits alone have nothing to learn.
 

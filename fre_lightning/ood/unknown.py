@@ -12,19 +12,21 @@ from fre_lightning.images.copies import find_copies
 from fre_lightning.images.perturbations import CORRUPTIONS
 from fre_lightning.ood.known import ClassSplits
 
+KNOWN, NEAR, FAR = "known", "near", "far"
 
-class UnknownSet(NamedTuple):
-    """Images that are to be told from the known ones.
+
+class NamedSet(NamedTuple):
+    """Images of one kind.
 
     Attributes:
         name: In tables.
-        is_near: Whether they are like the known ones, so that telling them apart is hard.
+        kind: `known`; or `near` or `far`, whether unknown ones are like the known ones or not.
         samples: The images.
         change: The name of what spoils them, one of `CORRUPTIONS`; None: they are as they are.
     """
 
     name: str
-    is_near: bool
+    kind: str
     samples: list[Sample]
     change: str | None = None
 
@@ -52,11 +54,11 @@ class UnknownSets:
         if not (near or far or corruptions):
             msg = "Nothing to test on: give folders as unknown.near=[DIR] or unknown.far=[DIR]."
             raise ConfigError(msg)
-        self._folders = [(Path(path).expanduser(), True) for path in near]
-        self._folders += [(Path(path).expanduser(), False) for path in far]
+        self._folders = [(Path(path).expanduser(), NEAR) for path in near]
+        self._folders += [(Path(path).expanduser(), FAR) for path in far]
         self._corruptions = list(corruptions)
 
-    def scan(self, known: ClassSplits) -> list[UnknownSet]:
+    def scan(self, known: ClassSplits) -> list[NamedSet]:
         """List the sets' images.
 
         Raises:
@@ -64,23 +66,23 @@ class UnknownSets:
         """
         names = Counter(path.name for path, _ in self._folders)
         sets = [
-            UnknownSet(
+            NamedSet(
                 path.name if names[path.name] == 1 else str(path),
-                is_near,
+                kind,
                 [Sample(image) for image in list_images_below(path)],
             )
-            for path, is_near in self._folders
+            for path, kind in self._folders
         ]
         for (path, _), one in zip(self._folders, sets, strict=True):
             if not one.samples:
                 msg = f"{path.absolute()} has no images: correct unknown.near or unknown.far."
                 raise DatasetError(msg)
         _refuse_known(sets, [*known.train.samples, *known.test.samples])
-        spoilt = [UnknownSet(name, True, known.test.samples, name) for name in self._corruptions]
+        spoilt = [NamedSet(name, NEAR, known.test.samples, name) for name in self._corruptions]
         return [*sets, *spoilt]
 
 
-def _refuse_known(sets: Sequence[UnknownSet], known: Sequence[Sample]) -> None:
+def _refuse_known(sets: Sequence[NamedSet], known: Sequence[Sample]) -> None:
     known_paths = {sample.path for sample in known}
     owners = {sample.path: one.name for one in sets for sample in one.samples}
     groups = find_copies([*known_paths, *owners])

@@ -48,9 +48,20 @@ def test_it_reads_ahead_but_not_everything(samples, monkeypatch):
     read = []
     monkeypatch.setattr(
         "fre_lightning.images.loader.read_image",
-        lambda path, size, _: read.append(path) or torch.zeros(3, *size, dtype=torch.uint8),
+        lambda path, size, *_: read.append(path) or torch.zeros(3, *size, dtype=torch.uint8),
     )
     batches = iter(load(samples, batch_size=2))
     next(batches)
     batches.close()
     assert 2 <= len(read) <= 6
+
+
+def test_images_are_spoilt_the_same_way_in_any_batch(samples):
+    plain, spoilt, again = (
+        torch.cat([batch.images for batch in load(samples, change=change, batch_size=size)])
+        for change, size in ((None, 4), ("noise 20", 4), ("noise 20", 3))
+    )
+    assert torch.equal(spoilt, again)
+    assert not torch.equal(plain, spoilt)
+    inverted = next(iter(load(samples, change="inverted"))).images
+    assert (inverted.int() + plain[:4].int() - 255).abs().max() <= 1  # within rounding

@@ -34,7 +34,7 @@ def test_digits_are_scikit_learns(tmp_path):
     n_known = int((source.target < 8).sum())
     assert len(splits.train.samples) + len(splits.test.samples) == n_known
     assert len(splits.test.samples) == pytest.approx(n_known / 4, abs=8)
-    unknown = sorted((tmp_path / "digits/unknown").iterdir())
+    unknown = sorted((tmp_path / "digits/8_and_9").iterdir())
     assert len(unknown) == (source.target >= 8).sum()
     for path in [unknown[0], splits.test.samples[5].path]:
         levels = np.asarray(Image.open(path)) / 255 * 16
@@ -60,7 +60,7 @@ def test_unknown_sets(root, tmp_path):
     near = [str(tmp_path / "near"), str(tmp_path / "other/near")]
     sets = UnknownSets(near, [str(tmp_path / "far")], ["blur 1"]).scan(ClassFolder(root).scan())
     assert [one.name for one in sets] == [*near, "far", "blur 1"]
-    assert [one.is_near for one in sets] == [True, True, False, True]
+    assert [one.kind for one in sets] == ["near", "near", "far", "near"]
     assert [len(one.samples) for one in sets] == [4, 4, 4, 4]
     assert [one.change for one in sets] == [None, None, None, "blur 1"]
 

@@ -2,9 +2,8 @@
 
 import logging
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, OmegaConf
 from torch import Tensor
@@ -14,7 +13,7 @@ from fre_lightning.detector.checkpoint import FILE_NAME
 from fre_lightning.errors import DatasetError
 from fre_lightning.experiment.extraction import ImageSet, load_set
 from fre_lightning.experiment.summary import Stopwatch
-from fre_lightning.experiment.trainer import make_trainer
+from fre_lightning.experiment.trainer import make_trainer, seed_everything
 from fre_lightning.features.cache import FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.files import make_output_dir, replacing, write_json, write_text
@@ -36,6 +35,9 @@ from fre_lightning.ood.unknown import KNOWN, NamedSet
 from fre_lightning.results import run_folder
 from fre_lightning.scoring.threshold import check_rate
 from fre_lightning.threads import default_n_threads, within_quota
+
+if TYPE_CHECKING:
+    from pytorch_lightning import Trainer
 
 log = logging.getLogger(__name__)
 
@@ -67,7 +69,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     check_rate(cfg.false_alarm_rate)
     watch = Stopwatch()
     start_run()
-    pl.seed_everything(cfg.seed, verbose=False)
+    seed_everything(cfg.seed)
     torch.set_num_threads(cfg.n_threads or within_quota(torch.get_num_threads()))
     output_dir = make_output_dir(cfg.paths.output_dir)
     images = _list_images(cfg)
@@ -133,7 +135,7 @@ def _image_set(cfg: DictConfig, images: _Images, one: NamedSet) -> ImageSet:
 
 
 def _train(
-    cfg: DictConfig, model: OODModel, images: _Images, output_dir: Path, trainer: pl.Trainer
+    cfg: DictConfig, model: OODModel, images: _Images, output_dir: Path, trainer: "Trainer"
 ) -> None:
     """Train the classifier on known images, and store its weights."""
     classifier, (samples, labels) = model.backbone, images.fitted_on
@@ -166,7 +168,7 @@ def _check_classes(classifier: Classifier, known: ClassSplits) -> None:
 
 
 def _extract(
-    cfg: DictConfig, model: OODModel, images: _Images, trainer: pl.Trainer
+    cfg: DictConfig, model: OODModel, images: _Images, trainer: "Trainer"
 ) -> list[list[FeatureMatrix]]:
     """Features of each layer: of images to learn from, held-out, test and unknown ones."""
     cache, known = FeatureCache(cfg.paths.cache_dir), images.known.test.samples

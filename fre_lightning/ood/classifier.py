@@ -98,7 +98,9 @@ class Classifier(TracedBackbone):
         except (ValueError, TypeError, AttributeError, RuntimeError, fx.proxy.TraceError) as error:
             msg = f"{self.name} is no classifier that torch.fx can record: {error}"
             raise BackboneError(msg) from error
-        nodes = {self._head_name: _HEAD} | {names[-1]: LOGITS}  # which may be the same
+        nodes = {names[-1]: LOGITS}
+        if not f"{names[-1]}.".startswith(f"{self._head_name}."):
+            nodes[self._head_name] = _HEAD  # which is not where the network ends
         graph = cut_at(network, modules, nodes).graph
         output = next(node for node in graph.nodes if node.op == "output")
         found = dict(output.args[0])

@@ -1,4 +1,4 @@
-"""Classifiers: any of torchvision's, and a small one to train on small images."""
+"""Classifiers: those of torchvision and of timm, and a small one to train on small images."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.models import get_model_weights, list_models
 
+from fre_lightning.backbones.timm import check_name, import_timm
 from fre_lightning.backbones.torchvision import TorchvisionBackbone
 from fre_lightning.errors import BackboneError
 from fre_lightning.ood.classifier import Classifier
@@ -32,6 +33,50 @@ class TorchvisionClassifier(Classifier, TorchvisionBackbone):
         """The number of classes that torchvision lists for its weights."""
         known = get_model_weights(self.name).__members__
         return len(known[self.weights].meta["categories"]) if self.weights in known else None
+
+
+class TimmClassifier(Classifier):
+    """A timm network with its head, if torch.fx can record it; see `Classifier`.
+
+    Weights `pretrained` are those of the name's tag, downloaded at first use.
+    """
+
+    def build_whole(self) -> nn.Module:
+        """The network without weights."""
+        check_name(self.name)
+        return self._create()
+
+    def pixel_statistics(self) -> tuple[Tensor, Tensor]:
+        """Those that timm's configuration gives for the weights."""
+        config = import_timm().models.get_pretrained_cfg(self.name)
+        return 255 * torch.tensor(config.mean), 255 * torch.tensor(config.std)
+
+    def classes_of_weights(self) -> int | None:
+        """The number of classes of the name's tag."""
+        n_classes: int = import_timm().models.get_pretrained_cfg(self.name).num_classes
+        return n_classes
+
+    def find_weights(self, stored: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
+        """A file's weights, or timm's."""
+        if stored is not None:
+            return stored
+        try:
+            state: Mapping[str, Tensor] = self._create(pretrained=True).state_dict()
+        except (OSError, RuntimeError) as error:
+            reason = str(error).partition("\n")[0].rstrip(".")
+            msg = (
+                f"timm cannot download the weights of {self.name} ({reason}). Set "
+                "classifier.weights=FILE, or a name with a tag that timm.list_pretrained() has."
+            )
+            raise BackboneError(msg) from error
+        return state
+
+    def _create(self, **options: Any) -> nn.Module:
+        timm = import_timm()
+        if timm.models.get_pretrained_cfg(self.name).fixed_input_size:
+            options["img_size"] = self.image_size
+        network: nn.Module = timm.create_model(self.name, num_classes=self.n_classes, **options)
+        return network.eval()
 
 
 class SmallClassifier(Classifier):

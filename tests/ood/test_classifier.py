@@ -1,10 +1,11 @@
 import pytest
+import timm
 import torch
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
 from fre_lightning.errors import BackboneError
-from fre_lightning.ood.networks import SmallClassifier, TorchvisionClassifier
+from fre_lightning.ood.networks import SmallClassifier, TimmClassifier, TorchvisionClassifier
 
 
 def make(name="resnet18", layers="penultimate", size=64, weights="random", n_classes=5):
@@ -73,6 +74,22 @@ def test_accelerated_it_gives_the_same(images):
             torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
 
 
+@pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "mobilenetv3_small_100"])
+def test_networks_of_timm(name, images):
+    classifier = TimmClassifier(name, "penultimate", 64, "random", 0, 5)
+    with torch.inference_mode():
+        features, logits = classifier.features(images)
+        torch.manual_seed(0)
+        size = {"img_size": 64} if name.startswith("vit") else {}
+        network = timm.create_model(name, num_classes=5, **size).eval()
+        network.load_state_dict(classifier.network.state_dict(), strict=False)
+        pixels = (images - classifier.pixel_mean) / classifier.pixel_std
+        expected = network.forward_head(network.forward_features(pixels), pre_logits=True)
+    torch.testing.assert_close(features, expected, rtol=1e-4, atol=1e-4)
+    weight, bias = classifier.head
+    torch.testing.assert_close(features @ weight.T + bias, logits, rtol=1e-4, atol=1e-4)
+
+
 def test_tokens_are_averaged(images):
     classifier = make("vit_b_32", "encoder.layers.encoder_layer_0", 224)
     assert [v.shape for v in classifier.features(images.repeat(1, 1, 4, 4)[..., :224, :224])] == [
@@ -90,6 +107,8 @@ def test_mistakes(tmp_path):
         make(layers="layr3")
     with pytest.raises(BackboneError, match=r"Correct classifier\.weights"):
         make(weights=str(tmp_path / "none.pth"))
+    with pytest.raises(BackboneError, match="timm has no network called resnet19"):
+        TimmClassifier("resnet19", "penultimate", 64, "random", 0, 5)
     other = get_model("squeezenet1_0", weights=None).state_dict()
     torch.save(other, tmp_path / "other.pth")
     with pytest.raises(BackboneError, match=r"classifier\.weights=.* does not fit resnet18"):

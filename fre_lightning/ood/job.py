@@ -2,7 +2,7 @@
 
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
@@ -11,15 +11,13 @@ from torch import Tensor
 from fre_lightning.config import build
 from fre_lightning.detector.checkpoint import FILE_NAME
 from fre_lightning.errors import DatasetError
-from fre_lightning.experiment.extraction import ImageSet, load_set
 from fre_lightning.experiment.summary import Stopwatch
 from fre_lightning.experiment.trainer import make_trainer, seed_everything
-from fre_lightning.features.cache import FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.files import make_output_dir, replacing, write_json, write_text
 from fre_lightning.images.notices import start_run
 from fre_lightning.ood.classifier import Classifier
-from fre_lightning.ood.known import ClassSplits, Labelled, hold_out
+from fre_lightning.ood.known import ClassSplits
 from fre_lightning.ood.loading import GROUPS, save_ood
 from fre_lightning.ood.model import OODModel
 from fre_lightning.ood.page import write_page
@@ -31,10 +29,11 @@ from fre_lightning.ood.results import (
     write_image_scores,
     write_rows,
 )
+from fre_lightning.ood.run_images import RunImages, extract, image_set, list_images
 from fre_lightning.ood.unknown import KNOWN, NamedSet
 from fre_lightning.results import run_folder
 from fre_lightning.scoring.threshold import check_rate
-from fre_lightning.threads import default_n_threads, within_quota
+from fre_lightning.threads import within_quota
 
 if TYPE_CHECKING:
     from pytorch_lightning import Trainer
@@ -42,16 +41,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 WEIGHTS = "classifier.pth"
-
-
-class _Images(NamedTuple):
-    """The images of a run, and what their paths are relative to."""
-
-    known: ClassSplits
-    fitted_on: Labelled
-    held_out: Labelled
-    unknown: list[NamedSet]
-    root: Path
 
 
 def run(cfg: DictConfig) -> dict[str, Any]:
@@ -72,7 +61,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     seed_everything(cfg.seed)
     torch.set_num_threads(cfg.n_threads or within_quota(torch.get_num_threads()))
     output_dir = make_output_dir(cfg.paths.output_dir)
-    images = _list_images(cfg)
+    images = list_images(cfg)
     classifier: Classifier = build(cfg.classifier, n_classes=len(images.known.classes))
     model, trainer = OODModel(classifier, cfg.methods), make_trainer(cfg)
     method = model.index_of(cfg.decide_by)
@@ -85,7 +74,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
             classifier.load_weights()
     log.info("%s, on %s", model.description, trainer.strategy.root_device)
     with watch("extract"):
-        layers, *other_layers = _extract(cfg, model, images, trainer)
+        layers, *other_layers = extract(cfg, model, images, trainer)
     with watch("fit"):
         labels = torch.tensor(images.fitted_on.labels)
         model.fit(layers, labels, trainer.strategy.root_device)
@@ -110,39 +99,16 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     return summary
 
 
-def _list_images(cfg: DictConfig) -> _Images:
-    known: ClassSplits = build(cfg.known).scan()
-    unknown: list[NamedSet] = build(cfg.unknown).scan(known)
-    fitted_on, held_out = hold_out(known.train, cfg.held_out, cfg.seed)
-    log.info(
-        "%d classes: %d images to learn from, %d held out, %d to test on. Unknown: %s",
-        len(known.classes),
-        len(fitted_on.labels),
-        len(held_out.labels),
-        len(known.test.labels),
-        ", ".join(f"{len(one.samples)} {one.name}" for one in unknown),
-    )
-    return _Images(known, fitted_on, held_out, unknown, Path(str(cfg.known.root)).expanduser())
-
-
-def _image_set(cfg: DictConfig, images: _Images, one: NamedSet) -> ImageSet:
-    """Images of any kind, to extract features of."""
-    name, n_threads = f"ood-{one.name.replace(' ', '-')}", cfg.n_threads or default_n_threads()
-    title = f"images, {one.name}"
-    return ImageSet(
-        name, title, one.samples, images.root, cfg.batch_size, n_threads, change=one.change
-    )
-
-
 def _train(
-    cfg: DictConfig, model: OODModel, images: _Images, output_dir: Path, trainer: "Trainer"
+    cfg: DictConfig, model: OODModel, images: RunImages, output_dir: Path, trainer: "Trainer"
 ) -> None:
     """Train the classifier on known images, and store its weights."""
     classifier, (samples, labels) = model.backbone, images.fitted_on
-    loader = _image_set(cfg, images, NamedSet(KNOWN, KNOWN, samples))
+    loader = image_set(cfg, images, NamedSet(KNOWN, KNOWN, samples))
     pixels = torch.cat([batch.images for batch in loader.loader(model)]).float()
     pixels = pixels.sub_(classifier.pixel_mean).div_(classifier.pixel_std)
     network = classifier.build_whole()
+    network.load_state_dict(classifier.network.state_dict(), strict=False)  # as its seed gave them
     build(cfg.training).run(network, pixels, torch.tensor(labels), trainer)
     state = network.state_dict()
     kept = {key: state[key] for key in classifier.network.state_dict()}
@@ -167,20 +133,7 @@ def _check_classes(classifier: Classifier, known: ClassSplits) -> None:
         raise DatasetError(msg)
 
 
-def _extract(
-    cfg: DictConfig, model: OODModel, images: _Images, trainer: "Trainer"
-) -> list[list[FeatureMatrix]]:
-    """Features of each layer: of images to learn from, held-out, test and unknown ones."""
-    cache, known = FeatureCache(cfg.paths.cache_dir), images.known.test.samples
-    sets = [NamedSet("to learn from", KNOWN, images.fitted_on.samples)]
-    if images.held_out.samples:
-        sets.append(NamedSet("held out", KNOWN, images.held_out.samples))
-    sets += [NamedSet(KNOWN, KNOWN, known), *images.unknown]
-    rows = [load_set(_image_set(cfg, images, one), model, cache, trainer) for one in sets]
-    return [[FeatureMatrix(layer.shards) for layer in layers] for layers in rows]
-
-
-def _judge(model: OODModel, images: _Images, sets: list[list[FeatureMatrix]]) -> list[Judged]:
+def _judge(model: OODModel, images: RunImages, sets: list[list[FeatureMatrix]]) -> list[Judged]:
     """What the model says of known test images, then of each unknown set."""
     known = NamedSet(KNOWN, KNOWN, images.known.test.samples)
     return [
@@ -189,7 +142,9 @@ def _judge(model: OODModel, images: _Images, sets: list[list[FeatureMatrix]]) ->
     ]
 
 
-def _summarize(cfg: DictConfig, model: OODModel, images: _Images, logits: Tensor) -> dict[str, Any]:
+def _summarize(
+    cfg: DictConfig, model: OODModel, images: RunImages, logits: Tensor
+) -> dict[str, Any]:
     """Settings, numbers of images, and how often the classifier is right, in flat keys."""
     classifier, known = model.backbone, images.known
     summary = {

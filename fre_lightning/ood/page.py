@@ -105,26 +105,24 @@ def _galleries(
     title: str, known: Judged, unknown: Sequence[Judged], method: int
 ) -> list[tuple[str, list[_Picture]]]:
     """Titles and pictures; those that were spoilt when they were read have none."""
-    odd = _pictures([known], method)
-    usual = _pictures([one for one in unknown if one.images.change is None], method)
+    as_files = [one for one in unknown if one.images.change is None]
     return [
-        (f"Known images that {title} finds the least like the others", odd[::-1][:_N_PICTURES]),
-        (f"Unknown images that {title} finds the most like known ones", usual[:_N_PICTURES]),
+        (f"Known images that {title} finds the least like the others", _top([known], method, -1)),
+        (f"Unknown images that {title} finds the most like known ones", _top(as_files, method, 1)),
     ]
 
 
-def _pictures(sets: Sequence[Judged], method: int) -> list[_Picture]:
-    """The lowest and the highest scoring images of some sets, by ascending score."""
+def _top(sets: Sequence[Judged], method: int, sign: int) -> list[_Picture]:
+    """The images of the lowest scores times a sign."""
     images = [
         (score, one.images.name, sample)
         for one in sets
         for sample, score in zip(one.images.samples, one.scores[:, method].tolist(), strict=True)
     ]
-    images.sort(key=lambda image: image[0])
-    ends = images[:_N_PICTURES] + images[max(_N_PICTURES, len(images) - _N_PICTURES) :]
+    images.sort(key=lambda image: sign * image[0])
     return [
         _Picture(_encode(sample), name, svg.format_number(score), visible(str(sample.path)))
-        for score, name, sample in ends
+        for score, name, sample in images[:_N_PICTURES]
     ]
 
 

@@ -1,4 +1,4 @@
-"""A Hydra callback that writes the mean and the spread of a sweep, for example over seeds."""
+"""A Hydra callback that writes the means and the spread of a sweep over seeds."""
 
 from pathlib import Path
 from typing import Any
@@ -10,24 +10,34 @@ from omegaconf import DictConfig
 
 
 class SweepMeans(Callback):
-    """Writes `results.csv` of a multirun: means over its jobs and their standard deviations."""
+    """Writes `results.csv` of a multirun: means over seeds and their standard deviations.
+
+    Jobs that differ in more than their seed are different methods.
+    """
 
     def __init__(self) -> None:
-        self._folders: list[Path] = []
+        self._jobs: list[tuple[Path, list[str]]] = []
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **_: Any) -> None:
         """Remember the folder of a finished job."""
         finished = job_return.status == JobStatus.COMPLETED
         if finished and "error" not in job_return.return_value:
-            self._folders.append(Path(config.hydra.runtime.output_dir))
+            folder, settings = Path(config.hydra.runtime.output_dir), job_return.overrides or []
+            self._jobs.append((folder, [s for s in settings if not s.startswith("seed=")]))
 
     def on_multirun_end(self, config: DictConfig, **_: Any) -> None:
         """Write and print the table."""
-        if config.hydra.mode != RunMode.MULTIRUN or not self._folders:
+        if config.hydra.mode != RunMode.MULTIRUN or not self._jobs:
             return
         from fre_lightning.ood.results import print_rows, read_rows, spread, write_rows
 
-        folder, runs = Path(config.hydra.sweep.dir), [read_rows(path) for path in self._folders]
+        folder, settings_of_all = Path(config.hydra.sweep.dir), [job[1] for job in self._jobs]
+        runs = []
+        for job, settings in self._jobs:
+            own = [s for s in settings if not all(s in others for others in settings_of_all)]
+            runs.append(
+                [row | {"method": ", ".join([row["method"], *own])} for row in read_rows(job)]
+            )
         rows = spread(runs)
         write_rows(folder, rows)
-        print_rows(rows, f"mean and standard deviation of {len(runs)} runs", folder)
+        print_rows(rows, f"mean and standard deviation over {len(runs)} runs", folder)

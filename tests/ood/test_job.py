@@ -7,14 +7,19 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
+from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import fre_lightning
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
+from fre_lightning.metrics.ood import OOD_METRICS
 from fre_lightning.ood.job import run
-from fre_lightning.ood.results import read_rows, spread
+from fre_lightning.ood.results import read_rows, spread, write_rows
+from fre_lightning.ood.sweep import SweepMeans
 
 KEYS = ["fre", "fre_by_class", "msp", "max_logit", "energy", "react", "mahalanobis", "knn", "vim"]
 
@@ -175,6 +180,26 @@ def test_a_sweep_is_mean_and_standard_deviation():
     assert row["auroc"] == pytest.approx(0.6)
     assert row["auroc_sd"] == pytest.approx(np.std([0.5, 0.7], ddof=1))
     assert (row["fpr95_sd"], row["n_runs"]) == (0, 2)
+
+
+def test_a_sweep_averages_over_seeds_alone(tmp_path):
+    row = {"method": "m", "set": "s", "kind": "near", "n_unknown": 3}
+    sweep, mode = SweepMeans(), {"mode": RunMode.MULTIRUN, "sweep": {"dir": str(tmp_path)}}
+    for seed, reducer, auroc in ((0, "pca", 0.5), (1, "pca", 0.7), (0, "ae", 0.9)):
+        folder = tmp_path / f"{seed}{reducer}"
+        folder.mkdir()
+        write_rows(folder, [row | dict.fromkeys(OOD_METRICS, auroc)])
+        overrides = ["trainer=cpu", f"seed={seed}", f"reducer={reducer}"]
+        config = OmegaConf.create({"hydra": mode | {"runtime": {"output_dir": str(folder)}}})
+        job = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+        job.return_value = {}
+        sweep.on_job_end(config, job)
+    sweep.on_multirun_end(config)
+    rows = {row["method"]: row for row in read_rows(tmp_path)}
+    assert list(rows) == ["m, reducer=pca", "m, reducer=ae"]
+    pca, ae = rows.values()
+    assert (float(pca["auroc"]), float(ae["auroc"])) == pytest.approx((0.6, 0.9))
+    assert (pca["n_runs"], ae["n_runs"]) == ("2", "1")
 
 
 def test_mistakes(call, finished, tmp_path):

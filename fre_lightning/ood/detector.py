@@ -1,7 +1,7 @@
 """A fitted classifier as a program uses it: what an image shows, and whether it is known."""
 
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from fre_lightning.detector.read_ahead import read_ahead
+from fre_lightning.errors import UnreadableImageError
 from fre_lightning.images.prepare import ImageLike, prepare_image
 from fre_lightning.ood.model import OODModel
 from fre_lightning.scoring.threshold import check_rate, n_images_needed, p_values
@@ -82,16 +83,37 @@ class OODDetector:
         """Judge images, decoding some while others are computed.
 
         Raises:
-            UnreadableImageError: If one of them cannot be decoded.
+            UnreadableImageError: If one of them cannot be decoded; `stream` goes on.
         """
-        batches = read_ahead(self._read, images, _BATCH_SIZE, self.n_threads)
-        pixels = ([future.result() for _, future in batch] for batch in batches)
-        return [result for batch in pixels for result in self._judge(batch)]
+        results = []
+        for _, result in self.stream(images):
+            if isinstance(result, UnreadableImageError):
+                raise result
+            results.append(result)
+        return results
+
+    def stream(
+        self, images: Iterable[ImageLike]
+    ) -> Iterator[tuple[ImageLike, OODResult | UnreadableImageError]]:
+        """Judge any number of images in order and in constant memory; an error may be a result."""
+        for batch in read_ahead(self._try_to_read, images, _BATCH_SIZE, self.n_threads):
+            found = [(image, future.result()) for image, future in batch]
+            results = iter(self._judge([p for _, p in found if isinstance(p, Tensor)]))
+            for image, pixels in found:
+                yield image, next(results) if isinstance(pixels, Tensor) else pixels
 
     def _read(self, image: ImageLike) -> Tensor:
         return prepare_image(image, self.model.image_size, self.model.intensity).pixels
 
+    def _try_to_read(self, image: ImageLike) -> Tensor | UnreadableImageError:
+        try:
+            return self._read(image)
+        except UnreadableImageError as error:
+            return error
+
     def _judge(self, images: list[Tensor]) -> list[OODResult]:
+        if not images:
+            return []
         pixels = torch.stack(images).to(self.model.device)
         with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
             logits, scores = self.model(pixels)

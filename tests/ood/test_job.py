@@ -18,6 +18,7 @@ from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
 from fre_lightning.metrics.ood import OOD_METRICS
 from fre_lightning.ood.job import run
+from fre_lightning.ood.predict import main as predict
 from fre_lightning.ood.results import read_rows, spread, write_rows
 from fre_lightning.ood.sweep import SweepMeans
 
@@ -126,6 +127,30 @@ def test_the_detector_says_what_the_table_says(finished, data):
     other = fre_lightning.load(folder, device="cpu", method="msp", false_alarm_rate=0.3)
     assert other(paths[0]).score == pytest.approx(float(rows[0]["msp"]), rel=1e-3, abs=1e-6)
     assert "MSP" in other.description
+
+
+def test_predictions_are_the_detectors(finished, data, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, path in enumerate(sorted((data / "noise").iterdir())[:3]):
+        (folder / f"{i}.png").write_bytes(path.read_bytes())
+    (folder / "1b.png").write_text("no image")
+    table = tmp_path / "new/predictions.csv"
+    arguments = [str(finished[0]), str(folder), "--output", str(table), "--device", "cpu"]
+    assert predict([*arguments, "--false-alarm-rate", "0.1"]) == 0
+    rows = read(table)
+    assert [row["path"] for row in rows] == [str(p) for p in sorted(folder.iterdir())]
+    detector = fre_lightning.load(finished[0], device="cpu", false_alarm_rate=0.1)
+    for row in (row for row in rows if not row["error"]):
+        result = detector(row["path"])
+        assert row["class"] == result.label
+        assert float(row["score"]) == pytest.approx(result.score, rel=1e-4)
+        assert float(row["p_value"]) == pytest.approx(result.p_value, rel=1e-4)
+        assert row["is_unknown"] == str(result.is_unknown).lower()
+    assert "1b.png" in rows[2]["error"]
+    assert "1 unreadable" in capsys.readouterr().out
+    assert predict([str(finished[0]), str(tmp_path / "nowhere")]) == 2
+    assert "There are no images" in capsys.readouterr().err
 
 
 def test_p_values_are_of_the_predicted_class(finished, data):

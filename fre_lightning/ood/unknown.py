@@ -1,5 +1,6 @@
 """What a classifier does not know: folders of other images, and known images that are spoilt."""
 
+import logging
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,8 @@ from fre_lightning.errors import ConfigError, DatasetError, did_you_mean
 from fre_lightning.images.copies import find_copies
 from fre_lightning.images.perturbations import CORRUPTIONS
 from fre_lightning.ood.known import ClassSplits
+
+log = logging.getLogger(__name__)
 
 KNOWN, NEAR, FAR = "known", "near", "far"
 
@@ -77,19 +80,21 @@ class UnknownSets:
             if not one.samples:
                 msg = f"{path.absolute()} has no images: correct unknown.near or unknown.far."
                 raise DatasetError(msg)
-        _refuse_known(sets, [*known.train.samples, *known.test.samples])
+        _check_copies(sets, known)
         spoilt = [NamedSet(name, NEAR, known.test.samples, name) for name in self._corruptions]
         return [*sets, *spoilt]
 
 
-def _refuse_known(sets: Sequence[NamedSet], known: Sequence[Sample]) -> None:
-    known_paths = {sample.path for sample in known}
+def _check_copies(sets: Sequence[NamedSet], known: ClassSplits) -> None:
+    """Refuse known images among the unknown, and warn of test images that are learnt from."""
+    learnt, tested = ({s.path for s in part.samples} for part in (known.train, known.test))
     owners = {sample.path: one.name for one in sets for sample in one.samples}
-    groups = find_copies([*known_paths, *owners])
+    groups = find_copies([*learnt, *tested, *owners])
+    groups += [[path] for path in (learnt | tested) & owners.keys()]  # the very same files
     copies = [
-        (path, next(other for other in group if other in known_paths))
-        for group in [*groups, *([path] for path in known_paths & owners.keys())]
-        if known_paths.intersection(group)
+        (path, next(other for other in group if other in learnt | tested))
+        for group in groups
+        if (learnt | tested).intersection(group)
         for path in group
         if path in owners
     ]
@@ -100,3 +105,12 @@ def _refuse_known(sets: Sequence[NamedSet], known: Sequence[Sample]) -> None:
             f"{owners[path]} is {other}: no metric would mean anything. Remove them from the sets."
         )
         raise DatasetError(msg)
+    leaked = [path for g in groups if learnt.intersection(g) for path in g if path in tested]
+    if leaked:
+        log.warning(
+            "%d of the %d known test images are copies of images to learn from, for example %s: "
+            "metrics are better than on new images.",
+            len(leaked),
+            len(tested),
+            leaked[0],
+        )

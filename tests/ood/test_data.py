@@ -65,6 +65,16 @@ def test_unknown_sets(root, tmp_path):
     assert [one.change for one in sets] == [None, None, None, "blur 1"]
 
 
+def test_known_test_images_that_are_learnt_from_are_told(root, tmp_path, caplog):
+    draw(tmp_path / "other", 2)
+    sets = UnknownSets([], [str(tmp_path / "other")], [])
+    sets.scan(ClassFolder(root).scan())
+    assert not caplog.text
+    (root / "test/cat/copy.png").write_bytes((root / "train/cat/0.png").read_bytes())
+    sets.scan(ClassFolder(root).scan())
+    assert "1 of the 5 known test images are copies" in caplog.text
+
+
 def test_mistakes(root, tmp_path):
     known = ClassFolder(root).scan()
     with pytest.raises(DatasetError, match=r"has 0 sub-folders .* known\.root"):

@@ -13,10 +13,11 @@ from fre_lightning.errors import Stops
 from fre_lightning.version import __version__
 
 if TYPE_CHECKING:
-    from fre_lightning.detector import DetectionResult, Detector, load
+    from fre_lightning.detector import DetectionResult, Detector
     from fre_lightning.estimator import FREDetector
     from fre_lightning.interface.composition import compose
     from fre_lightning.interface.runs import evaluate, fit
+    from fre_lightning.ood.loading import load
 
 # Threads of OpenMP spin while they wait, on cores that another program could use: two jobs on the
 # same cores then take four times as long as one. libgomp reads this once, when torch is imported.
@@ -33,7 +34,7 @@ _ROOMS = {
     "DetectionResult": "detector",
     "Detector": "detector",
     "FREDetector": "estimator",
-    "load": "detector",
+    "load": "ood.loading",
     "compose": "interface.composition",
     "evaluate": "interface.runs",
     "fit": "interface.runs",

@@ -11,18 +11,17 @@ import logging
 import platform
 import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import psutil
 import published
 import torch
 from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
+from peak_memory import PeakMemory
 from rich.console import Console
 from rich.table import Table
 
@@ -43,29 +42,6 @@ from fre_lightning.threads import default_n_threads
 REDUCERS = ("pca", "tae", "ae")
 STAGES = (*published.STAGES, "total")
 console = Console()
-
-
-class PeakMemory:
-    """The process's largest resident memory while the body runs, sampled every 20 ms."""
-
-    def __enter__(self) -> "PeakMemory":
-        """Start to look."""
-        self.megabytes = 0.0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-        self._thread.start()
-        return self
-
-    def _look(self) -> None:
-        process = psutil.Process()
-        while not self._stop.is_set():
-            self.megabytes = max(self.megabytes, process.memory_info().rss / 2**20)
-            self._stop.wait(0.02)
-
-    def __exit__(self, *_: object) -> None:
-        """Stop looking."""
-        self._stop.set()
-        self._thread.join()
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -11,7 +11,7 @@ def names(group: str) -> list[str]:
     return [path.stem for path in sorted((CONFIG_DIR / group).glob("*.yaml"))]
 
 
-def compose_config(*overrides: str) -> DictConfig:
+def compose_config(*overrides: str, primary: str = "config") -> DictConfig:
     """The configuration of a run."""
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-        return compose("config", [*overrides])
+        return compose(primary, [*overrides])

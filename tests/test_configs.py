@@ -1,6 +1,7 @@
 """Configuration and code are one to one."""
 
 import inspect
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,10 +21,15 @@ from tests.configs import compose_config, names
 OWN_GROUPS = ("model", "reducer", "dataset", "scoring")
 GROUPS = (*OWN_GROUPS, "trainer", "logger", "callbacks")
 CHOICES = [(group, name) for group in GROUPS for name in names(group)]
-FILES = [("", "config"), *CHOICES, *(("hydra", name) for name in names("hydra"))]
+OOD_GROUPS = ("classifier", "known", "unknown")  # of configs/ood.yaml
+OOD_CHOICES = [(group, name) for group in OOD_GROUPS for name in names(group)]
+FILES = [
+    *(("", "config"), ("", "ood"), *CHOICES, *OOD_CHOICES),
+    *(("hydra", name) for name in names("hydra")),
+]
 PATHS = sorted(path for group in OWN_GROUPS for path in (CONFIG_DIR / group).glob("*.yaml"))
 BASES = {backbones: Backbone, datasets: AnomalyDataset, reducers: Reducer, scoring: Scoring}
-INJECTED = {"datamodule": {"dataset"}}  # what code gives a node beside its keys
+INJECTED = {"datamodule": {"dataset"}, "classifier": {"n_classes"}}  # by code, beside a node's keys
 
 
 def find_nodes(content: Any, place: str) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -41,10 +47,12 @@ def nodes_of(group: str, name: str) -> dict[str, dict[str, Any]]:
         content = OmegaConf.to_container(OmegaConf.load(CONFIG_DIR / group / f"{name}.yaml"))
         return dict(find_nodes(content, group))
     override = [f"{group}={name}"] if group else []
-    content = OmegaConf.to_container(compose_config(*override))
+    primary = "ood" if "ood" in (group, name) or group in OOD_GROUPS else "config"
+    content = OmegaConf.to_container(compose_config(*override, primary=primary))
     found = dict(find_nodes(content, ""))
     if not group:
-        return {place: node for place, node in found.items() if place not in GROUPS}
+        groups = {*GROUPS, *OOD_GROUPS}
+        return {place: node for place, node in found.items() if place not in groups}
     return {place: node for place, node in found.items() if place.split(".")[0] == group}
 
 
@@ -67,7 +75,7 @@ def test_every_node_of_every_file_is_covered():
     """Each `_target_` that stands in a file is a node of the test above."""
     covered = {node["_target_"] for group, name in FILES for node in nodes_of(group, name).values()}
     stand = {
-        line.split("_target_:")[1].split("#")[0].strip()
+        re.match(r"[\w.]+", line.split("_target_:")[1].strip())[0]
         for path in CONFIG_DIR.rglob("*.yaml")
         for line in path.read_text().splitlines()
         if "_target_:" in line
@@ -98,6 +106,11 @@ def test_every_class_has_a_yaml(package):
     }
     assert concrete
     assert concrete - targets == set()
+
+
+@pytest.mark.parametrize(("group", "name"), OOD_CHOICES)
+def test_every_choice_of_classifiers_composes(group, name):
+    assert compose_config(f"{group}={name}", primary="ood").decide_by == "fre_by_class"
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
+from typing import ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -25,12 +26,15 @@ class Backbone(nn.Module, ABC):
     - `configs/model/<name>.yaml` gives each constructor parameter.
 
     Attributes:
+        group: The configuration group that it is chosen from, for messages.
         name: Its name in tables and folders, for example `resnet18`.
         layers: The layers whose outputs are the feature maps.
         pools: Kernel and stride of the average pooling of each layer's feature map.
         image_size: `(H, W)` of its images.
         compression: The compression of its features, see `ChannelStandardizer`.
     """
+
+    group: ClassVar[str] = "model"
 
     def __init__(
         self,

@@ -57,7 +57,7 @@ class EfficientNetLite(TracedBackbone):
 
     def find_weights(self, stored: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
         """A file's weights, or the installed package's."""
-        found = read_state(self._package_file()) if stored is None else stored
+        found = read_state(self._package_file(), self.group) if stored is None else stored
         return {key.replace("._", ".").removeprefix("_"): value for key, value in found.items()}
 
     def _package_file(self) -> Path:

@@ -118,7 +118,7 @@ class NetworkBackbone(Backbone):
         if self.weights != RANDOM:
             needed = self.network.state_dict()
             state = load_state(
-                self.name, self.weights, self.weights_names, self.find_weights, needed
+                self.name, self.weights, self.weights_names, self.find_weights, needed, self.group
             )
             self.network.load_state_dict(state)
             self._engines = {}
@@ -167,14 +167,7 @@ class NetworkBackbone(Backbone):
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
         """Feature maps `(N, C, h, w)` of some layers of `(N, 3, H, W)` uint8 images."""
         chosen = self.layers if layers is None else tuple(layers)
-        normalized = images.float().sub_(self.pixel_mean).div_(self.pixel_std)
-        flags = torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32)
-        with flags if images.is_cuda else nullcontext():
-            if chosen in self._engines:
-                feature_maps = self._engines[chosen](normalized)
-            else:
-                outputs = self.network(normalized)
-                feature_maps = [outputs[layer] for layer in chosen]
+        feature_maps = self.outputs(images, chosen)
         for layer, feature_map in zip(chosen, feature_maps, strict=True):
             if feature_map.ndim != 4:
                 msg = (
@@ -183,3 +176,13 @@ class NetworkBackbone(Backbone):
                 )
                 raise BackboneError(msg)
         return feature_maps
+
+    def outputs(self, images: Tensor, layers: tuple[str, ...]) -> list[Tensor]:
+        """What some layers give, of any shape, for `(N, 3, H, W)` uint8 images."""
+        normalized = images.float().sub_(self.pixel_mean).div_(self.pixel_std)
+        flags = torch.backends.cudnn.flags(benchmark=True, allow_tf32=self.tf32)
+        with flags if images.is_cuda else nullcontext():
+            if layers in self._engines:
+                return self._engines[layers](normalized)
+            found = self.network(normalized)
+            return [found[layer] for layer in layers]

@@ -25,11 +25,7 @@ class TimmBackbone(NetworkBackbone):
 
     def build_network(self) -> "_Intermediates":
         """The part of the network that the layers need."""
-        timm = _import_timm()
-        known = [*timm.list_models(), *timm.list_models(pretrained=True)]
-        if self.name not in known:
-            msg = f"timm has no network called {self.name}.{did_you_mean(self.name, known)}"
-            raise BackboneError(msg)
+        check_name(self.name)
         try:
             model = self._create()
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
@@ -78,7 +74,7 @@ class TimmBackbone(NetworkBackbone):
 
     def _create(self, **options: Any) -> Any:
         """The whole network, for the image size if it is made for one."""
-        timm = _import_timm()
+        timm = import_timm()
         if timm.models.get_pretrained_cfg(self.name).fixed_input_size:
             options["img_size"] = self.image_size
         return timm.create_model(self.name, **options)
@@ -123,9 +119,27 @@ class _TupleOfIntermediates(_Intermediates):
         return tuple(super().forward(images).values())
 
 
-def _import_timm() -> Any:
+def check_name(name: str) -> None:
+    """See whether timm has a network.
+
+    Raises:
+        BackboneError: If it has none of this name, or is not installed.
+    """
+    timm = import_timm()
+    known = [*timm.list_models(), *timm.list_models(pretrained=True)]
+    if name not in known:
+        msg = f"timm has no network called {name}.{did_you_mean(name, known)}"
+        raise BackboneError(msg)
+
+
+def import_timm() -> Any:
+    """The module timm.
+
+    Raises:
+        BackboneError: If it is not installed.
+    """
     try:
         return importlib.import_module("timm")
     except ImportError as error:
-        msg = 'model=timm needs timm: `pip install "fre-lightning[timm]"`.'
+        msg = 'This network is one of timm: `pip install "fre-lightning[timm]"`.'
         raise BackboneError(msg) from error

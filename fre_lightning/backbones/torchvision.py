@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +22,11 @@ class TorchvisionBackbone(TracedBackbone):
     torchvision's, for example IMAGENET1K_V1, and downloaded at first use. See `NetworkBackbone`.
     """
 
+    @property
+    def options(self) -> dict[str, Any]:
+        """Further arguments of torchvision's constructor."""
+        return {}
+
     def build_whole(self) -> nn.Module:
         """A torchvision classifier without weights."""
         if self.name not in list_models():
@@ -31,7 +37,7 @@ class TorchvisionBackbone(TracedBackbone):
             raise BackboneError(msg)
         # Without this, GoogLeNet and Inception warn about their slow default initialisation.
         options = {"init_weights": False} if self.name in {"googlenet", "inception_v3"} else {}
-        network: nn.Module = get_model(self.name, weights=None, **options)
+        network: nn.Module = get_model(self.name, weights=None, **options, **self.options)
         return network.eval()
 
     def pixel_statistics(self) -> tuple[Tensor, Tensor]:

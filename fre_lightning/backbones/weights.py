@@ -22,6 +22,7 @@ def load_state(
     known: Sequence[str],
     find: Callable[[Mapping[str, Tensor] | None], Mapping[str, Tensor]],
     needed: Mapping[str, Tensor],
+    group: str,
 ) -> dict[str, Tensor]:
     """Read or find the weights of a network, or of its first layers.
 
@@ -31,6 +32,7 @@ def load_state(
         known: The names that `find` finds.
         find: Gives the weights of `weights`, from the content of the file if it is one, else None.
         needed: The state dict that is to be filled.
+        group: The configuration group with the setting `weights`, for messages.
 
     Returns:
         A state dict with the names and shapes of `needed`.
@@ -38,28 +40,41 @@ def load_state(
     Raises:
         BackboneError: If the weights cannot be found or read, or belong to another network.
     """
-    is_file = weights.endswith((".pth", ".pt", ".safetensors"))
-    if not is_file and weights not in known:
+    if not is_weights_file(weights) and weights not in known:
         msg = (
             f"There are no weights {weights} of {name}; there are {', '.join(known)}. "
-            "model.weights also takes a .pth or .safetensors file, or random."
+            f"{group}.weights also takes a .pth or .safetensors file, or random."
         )
         raise BackboneError(msg)
-    state = find(read_state(Path(weights).expanduser()) if is_file else None)
+    state = find(read_state(Path(weights), group) if is_weights_file(weights) else None)
     misfit = _find_misfit(needed, state)
     if misfit:
         msg = (
-            f"model.weights={weights} does not fit {name}: {misfit}. "
+            f"{group}.weights={weights} does not fit {name}: {misfit}. "
             f"It looks like weights of another network; give a file of {name}."
         )
         raise BackboneError(msg)
     return {key: state.get(key, value) for key, value in needed.items()}
 
 
-def read_state(path: Path) -> Mapping[str, Tensor]:
-    """A state dict from a file, without running any code that the file may hold."""
+def is_weights_file(weights: str) -> bool:
+    """Whether weights are meant as a file."""
+    return weights.endswith((".pth", ".pt", ".safetensors"))
+
+
+def read_state(path: Path, group: str) -> Mapping[str, Tensor]:
+    """A state dict from a file, without running any code that the file may hold.
+
+    Args:
+        path: The file.
+        group: As of `load_state`.
+
+    Raises:
+        BackboneError: If it is missing or holds no weights.
+    """
+    path = path.expanduser()
     if not path.is_file():
-        msg = f"There is no weights file {path}. Correct model.weights, or see the README's list."
+        msg = f"There is no weights file {path}. Correct {group}.weights, or see the README's list."
         raise BackboneError(msg)
     try:
         if path.suffix == ".safetensors":

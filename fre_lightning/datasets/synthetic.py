@@ -1,21 +1,19 @@
 """A dataset of drawn images, for trials, demonstrations and tests without a download."""
 
-import shutil
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from numpy.typing import NDArray
 from PIL import Image
 
 from fre_lightning.datasets.base import GOOD, AnomalyDataset, Splits
+from fre_lightning.datasets.making import make_once
 from fre_lightning.datasets.mvtec import MVTec
 from fre_lightning.datasets.synthetic_defects import DEFECTS, to_mask
 from fre_lightning.datasets.synthetic_parts import PARTS, photograph
 from fre_lightning.errors import ConfigError, DatasetError
-from fre_lightning.files import write_json
 
 GENERATOR = 1
 """Version of the drawings; raise it whenever their pixels change."""
@@ -67,19 +65,11 @@ class Synthetic(AnomalyDataset):
     def scan(self) -> Splits:
         """Make the images if need be, and list the samples of both splits."""
         self._check()
-        variant_dir = self.files_root
-        try:
-            variant_dir.mkdir(parents=True, exist_ok=True)
-            with FileLock(variant_dir / f".{self.category}.lock"):
-                self._generate_once(variant_dir / self.category)
-        except OSError as error:
-            msg = (
-                f"The synthetic images cannot be written to {variant_dir.absolute()} ({error}). "
-                "Set dataset.root to a folder that can be written to."
-            )
-            raise DatasetError(msg) from error
+        parameters = {"generator": GENERATOR} | {name: getattr(self, name) for name in _LEAST}
+        folder = self.files_root / self.category
+        make_once(folder, parameters, self._generate, "dataset.root")
         settings = self.skip_unreadable, self.intensity, self.roi
-        return MVTec(variant_dir, self.category, *settings).scan()
+        return MVTec(self.files_root, self.category, *settings).scan()
 
     def _check(self) -> None:
         if self.category not in PARTS:
@@ -93,21 +83,6 @@ class Synthetic(AnomalyDataset):
                 msg = f"dataset.{name} must be at least {bound}; got {getattr(self, name)}."
                 raise ConfigError(msg)
 
-    def _generate_once(self, folder: Path) -> None:
-        """Make the category's folder unless it is there; the caller holds the lock."""
-        if (folder / "parameters.json").is_file():
-            return
-        if folder.exists():
-            msg = f"{folder} exists but was not made by this program. Move it, or set dataset.root."
-            raise DatasetError(msg)
-        partial = folder.with_name(f".{folder.name}.partial")
-        shutil.rmtree(partial, ignore_errors=True)  # what an interrupted process left
-        try:
-            self._generate(partial)
-            partial.rename(folder)
-        finally:
-            shutil.rmtree(partial, ignore_errors=True)
-
     def _generate(self, folder: Path) -> None:
         for split, n_images in (("train", self.n_train), ("test", self.n_test_good)):
             for index in range(n_images):
@@ -119,8 +94,6 @@ class Synthetic(AnomalyDataset):
             image, mask = self.draw("test", defect_type, index)
             _save(image, folder / "test" / defect_type / f"{index:03d}.png")
             _save(mask, folder / "ground_truth" / defect_type / f"{index:03d}_mask.png")
-        parameters = {"generator": GENERATOR} | {name: getattr(self, name) for name in _LEAST}
-        write_json(folder / "parameters.json", parameters)
 
     def draw(
         self, split: str, defect_type: str, index: int

@@ -1,7 +1,8 @@
 """A fitted detector on disk: Lightning's checkpoint, with the configuration that rebuilds it."""
 
+import contextlib
 import importlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -80,9 +81,18 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     Raises:
         OutputError: If it cannot be written.
     """
+    write_payload(path, pack(checkpoint))
+
+
+def write_payload(path: Path, content: Mapping[str, Any]) -> None:
+    """Write what a file holds: a state dict, and our part under `PAYLOAD_KEY`.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
     try:
         with replacing(path) as temporary:
-            torch.save(pack(checkpoint), temporary)
+            torch.save(content, temporary)
     except (OSError, RuntimeError) as error:  # torch raises the second if a folder is missing
         msg = f"{path} cannot be written ({error}). Choose another place."
         raise OutputError(msg) from error
@@ -97,26 +107,37 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     Raises:
         CheckpointError: If it is missing, damaged, of another format or of another program.
     """
-    path = Path(path).expanduser()
-    path = path / FILE_NAME if path.is_dir() else path
-    if not path.is_file():
-        msg = f"There is no checkpoint {path}. Give a run's folder or its {FILE_NAME}."
-        raise CheckpointError(msg)
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-        about, state_dict = content[PAYLOAD_KEY], content["state_dict"]
-        _check_format(path, about)
-        config = {group: _checked(path, about["config"][group]) for group in DETECTOR_GROUPS}
-        if state_digest(state_dict) != about["weights_sha256"]:
-            msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
-            raise CheckpointError(msg)
+    with explaining(path):
+        about, state_dict = read_payload(path, DETECTOR_GROUPS)
         return Checkpoint(
-            config,
+            about["config"],
             about["n_train"],
             unhalved(state_dict),
             about["false_alarm_rate"],
             Intensity.from_dict(about.get("intensity")),
         )
+
+
+def task_of(path: str | Path) -> str | None:
+    """The task of a checkpoint, as of `read_payload`; None also of what is no checkpoint."""
+    with contextlib.suppress(Exception):  # whoever reads it will tell
+        content = torch.load(_find(path), map_location="meta", weights_only=True, mmap=True)
+        task: str | None = content[PAYLOAD_KEY].get("task")
+        return task
+    return None
+
+
+def _find(path: str | Path) -> Path:
+    """The file, if the path is its run's folder."""
+    path = Path(path).expanduser()
+    return path / FILE_NAME if path.is_dir() else path
+
+
+@contextlib.contextmanager
+def explaining(path: str | Path) -> Iterator[None]:
+    """Turn whatever damaged files raise into a `CheckpointError`."""
+    try:
+        yield
     except CheckpointError:
         raise
     except Exception as error:  # torch raises all kinds on damaged files
@@ -125,6 +146,39 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             f"({type(error).__name__}). Give the {FILE_NAME} of a finished run."
         )
         raise CheckpointError(msg) from error
+
+
+def read_payload(
+    path: str | Path, groups: Sequence[str], task: str | None = None
+) -> tuple[dict[str, Any], Mapping[str, Tensor]]:
+    """Our part of a checkpoint, and its state dict, both checked.
+
+    Args:
+        path: The file, or the folder of the run that wrote it.
+        groups: The configuration groups that it must have.
+        task: That it is of; None: of a detector of defects.
+
+    Raises:
+        CheckpointError: As `read_checkpoint`; other errors of damaged files as they are.
+    """
+    path = _find(path)
+    if not path.is_file():
+        msg = f"There is no checkpoint {path}. Give a run's folder or its {FILE_NAME}."
+        raise CheckpointError(msg)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    about, state_dict = content[PAYLOAD_KEY], content["state_dict"]
+    if about.get("task") != task:
+        msg = (
+            f"{path} was written by a command for another task ({about.get('task') or 'defects'}). "
+            "fre_lightning.load reads checkpoints of all."
+        )
+        raise CheckpointError(msg)
+    _check_format(path, about)
+    config = {group: _checked(path, about["config"][group]) for group in groups}
+    if state_digest(state_dict) != about["weights_sha256"]:
+        msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
+        raise CheckpointError(msg)
+    return about | {"config": config}, state_dict
 
 
 def _check_format(path: Path, about: Mapping[str, Any]) -> None:

@@ -61,13 +61,18 @@ def load(
     if roi is not None and model.region is None:
         msg = f"roi={roi}: {path} was fitted without a region. Fit it with dataset.roi."
         raise ConfigError(msg)
-    model, n_threads = model.to(_find_device(device)), n_threads or default_n_threads()
+    model, n_threads = model.to(find_device(device)), n_threads or default_n_threads()
     root = None if roi_root is None else Path(roi_root)
     regions = None if roi is None else RegionFolder(Path(roi), root)
     return Detector(model, rate, threshold, n_threads, checkpoint.config, regions)
 
 
-def _find_device(name: str | None) -> torch.device:
+def find_device(name: str | None) -> torch.device:
+    """The device of a name; None: a GPU if there is one, else the CPU.
+
+    Raises:
+        ConfigError: If there is no such device.
+    """
     try:
         device = torch.device(name or ("cuda" if torch.cuda.is_available() else "cpu"))
         torch.empty(0, device=device)

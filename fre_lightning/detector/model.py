@@ -3,19 +3,16 @@
 import logging
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
 from fre_lightning.backbones import Backbone
-from fre_lightning.backbones.extractor import Extractor
+from fre_lightning.detector.image_model import ImageModel
 from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shifts import CellShifts
-from fre_lightning.fitted import FittedBuffers
-from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.region import cell_weights
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import Reducer
@@ -25,7 +22,7 @@ from fre_lightning.scoring.groups import find_groups
 log = logging.getLogger(__name__)
 
 
-class FREModel(FittedBuffers):
+class FREModel(ImageModel):
     """Maps images to image scores and anomaly maps; plain torch.
 
     Args:
@@ -37,10 +34,7 @@ class FREModel(FittedBuffers):
         n_train: The number of images that it was fitted on; 0 before `fit`.
 
     Attributes:
-        intensity: The range of levels of its images before they became 8 bits, which those who
-            decode images for it apply; None for images of 8 bits.
         region: `(H, W)` bool, where images count; None: everywhere.
-        backbone_layers: The backbone and layer of each branch.
     """
 
     region: Tensor | None
@@ -54,23 +48,13 @@ class FREModel(FittedBuffers):
         tiling: Tiling,
         n_train: int = 0,
     ) -> None:
-        super().__init__()
-        self.backbone = backbone
+        super().__init__(backbone, tiling)
         self.branches = nn.ModuleList(branches)
         self.scoring = scoring
         self.calibration = calibration
-        self.tiling = tiling
         self.n_train = n_train
-        self.intensity: Intensity | None = None
         self.add_optional_buffers("region")
-        self.backbone_layers = [(part, layer) for part in backbone.parts for layer in part.layers]
         scoring.owners = [i for i, part in enumerate(backbone.parts) for _ in part.layers]
-        self._extractors: list[Extractor] = []
-
-    @property
-    def image_size(self) -> tuple[int, int]:
-        """`(H, W)` of the images that `forward` takes."""
-        return self.tiling.image_size(self.backbone.image_size)
 
     @property
     def device(self) -> torch.device:
@@ -97,42 +81,6 @@ class FREModel(FittedBuffers):
         backbone, (height, width) = self.backbone, self.image_size
         source = f"{backbone.name} {'+'.join(backbone.layers)} ({backbone.weights_label})"
         return f"{source} at {height}x{width}, {self.reducers[0].name}"
-
-    def accelerate(
-        self,
-        n_threads: int,
-        precision: str = "32-true",
-        backbone_layers: Sequence[tuple[Backbone, str]] | None = None,
-        cache_dir: Path | None = None,
-    ) -> None:
-        """Build the backbones' engines and start their threads; `release` ends them.
-
-        Args:
-            n_threads: Number of CPU threads.
-            precision: Of the backbones, as the trainer's.
-            backbone_layers: The layers to extract; None for all.
-            cache_dir: Where engines that take long to build are kept; None for nowhere.
-        """
-        by_backbone: dict[Backbone, list[str]] = {}
-        for backbone, layer in backbone_layers or self.backbone_layers:
-            by_backbone.setdefault(backbone, []).append(layer)
-        self._extractors = [
-            Extractor(backbone, layers, self.device, n_threads, precision, cache_dir)
-            for backbone, layers in by_backbone.items()
-        ]
-
-    def release(self) -> None:
-        """End the threads."""
-        for extractor in self._extractors:
-            extractor.close()
-        self._extractors = []
-
-    def features_of(self, images: Tensor) -> list[Tensor]:
-        """Pooled features `(N, T, C, h, w)` of each layer, of `(N, 3, H, W)` uint8 images."""
-        tiles = self.tiling.cut(images, self.backbone.image_size)
-        plain = [part.features for part in self.backbone.parts]
-        features = [layer for extract in self._extractors or plain for layer in extract(tiles)]
-        return [layer.view(-1, self.tiling.n_tiles, *layer.shape[1:]) for layer in features]
 
     def standardized(self, rows: CachedRows) -> list[FeatureMatrix]:
         """The last layer's features `(T, C, h, w)` of images, standardised, of each tile."""

@@ -1,16 +1,12 @@
-"""The splits of a dataset and loaders of their images."""
+"""The splits of a dataset."""
 
 from collections import defaultdict
-from collections.abc import Sequence
 
 from pytorch_lightning import LightningDataModule
 
 from fre_lightning.datasets import AnomalyDataset, Sample, Splits
 from fre_lightning.datasets.regions import attach_regions
 from fre_lightning.errors import ConfigError
-from fre_lightning.images.intensity import Intensity
-from fre_lightning.images.loader import ImageLoader, ImageReader
-from fre_lightning.images.reading import read_image
 from fre_lightning.threads import default_n_threads
 
 
@@ -58,30 +54,6 @@ class AnomalyDataModule(LightningDataModule):
         splits = self.dataset.scan()
         splits = attach_regions(splits, self.dataset.roi, self.dataset.files_root)
         self.splits = Splits(self._limit(splits.train), self._limit(splits.test), splits.has_masks)
-
-    def image_loader(
-        self,
-        samples: Sequence[Sample],
-        image_size: tuple[int, int],
-        intensity: Intensity | None = None,
-        *,
-        first: int = 0,
-        n_tiles: int = 1,
-        pin_memory: bool = False,
-        read: ImageReader = read_image,
-    ) -> ImageLoader:
-        """Images of a split from sample `first` on, fewer at a time if each is many tiles."""
-        return ImageLoader(
-            samples,
-            image_size,
-            max(1, self.batch_size // n_tiles),
-            self.n_threads,
-            first=first,
-            intensity=intensity,
-            skip_unreadable=self.dataset.skip_unreadable,
-            pin_memory=pin_memory,
-            read=read,
-        )
 
     def _limit(self, samples: list[Sample]) -> list[Sample]:
         by_type: defaultdict[str, list[Sample]] = defaultdict(list)

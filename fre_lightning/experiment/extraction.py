@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -9,14 +10,14 @@ from pytorch_lightning import LightningModule, Trainer
 
 from fre_lightning.backbones import Backbone
 from fre_lightning.datasets import Sample
-from fre_lightning.detector.model import FREModel
+from fre_lightning.detector.image_model import ImageModel
 from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.shards import ShardWriter
 from fre_lightning.files import file_key
-from fre_lightning.images.loader import ImageBatch
-from fre_lightning.images.pasted_defects import PastedDefects
+from fre_lightning.images.changed import ChangedImages
+from fre_lightning.images.loader import ImageBatch, ImageLoader
 from fre_lightning.images.reading import read_image
 from fre_lightning.images.resizing import PREPROCESSING
 from fre_lightning.progress import progress
@@ -37,7 +38,7 @@ class FeatureExtraction(LightningModule):
 
     def __init__(
         self,
-        model: FREModel,
+        model: ImageModel,
         backbone_layers: Sequence[tuple[Backbone, str]],
         writers: Sequence[ShardWriter],
         samples: Sequence[Sample],
@@ -74,23 +75,83 @@ class FeatureExtraction(LightningModule):
             writer.append(features.float().cpu().numpy(), batch.indices)
 
 
+@dataclass(frozen=True)
+class ImageSet:
+    """Images whose features are kept together.
+
+    Attributes:
+        name: Names the entries of the cache.
+        title: What the images are, for the log.
+        samples: The images.
+        root: The folder that their names are relative to.
+        batch_size: The most images, or tiles, that the backbone gets at a time.
+        n_threads: CPU threads that decode.
+        skip_unreadable: Whether an image that cannot be decoded is left out, not an error.
+        changed: Reads them and changes them; None: they are as they are.
+    """
+
+    name: str
+    title: str
+    samples: Sequence[Sample]
+    root: Path
+    batch_size: int
+    n_threads: int
+    skip_unreadable: bool = False
+    changed: ChangedImages | None = None
+
+    def fingerprint(self) -> dict[str, object]:
+        """What determines the images, for the cache key."""
+        key: dict[str, object] = {"files": [file_key(s.path, self.root) for s in self.samples]}
+        return key if self.changed is None else key | self.changed.fingerprint()
+
+    def loader(self, model: ImageModel, first: int = 0, *, pin_memory: bool = False) -> ImageLoader:
+        """The images from sample `first` on, as a model takes them."""
+        return ImageLoader(
+            self.samples,
+            model.image_size,
+            max(1, self.batch_size // model.tiling.n_tiles),
+            self.n_threads,
+            first=first,
+            intensity=model.intensity,
+            skip_unreadable=self.skip_unreadable,
+            pin_memory=pin_memory,
+            read=self.changed or read_image,
+        )
+
+
 def load_features(
     split: str,
-    model: FREModel,
+    model: ImageModel,
     datamodule: AnomalyDataModule,
     cache: FeatureCache,
     trainer: Trainer,
-    defects: PastedDefects | None = None,
+    changed: ChangedImages | None = None,
 ) -> list[CachedRows]:
-    """Pooled features `(T, C, h, w)` of a split, read from the cache or computed into it.
+    """Pooled features `(T, C, h, w)` of a split, `train` or `test`; see `load_set`."""
+    dataset = datamodule.dataset
+    images = ImageSet(
+        f"{dataset.category}-{split}",
+        f"{split} images",
+        getattr(datamodule.splits, split),
+        dataset.files_root,
+        datamodule.batch_size,
+        datamodule.n_threads,
+        dataset.skip_unreadable,
+        changed,
+    )
+    return load_set(images, model, cache, trainer)
+
+
+def load_set(
+    images: ImageSet, model: ImageModel, cache: FeatureCache, trainer: Trainer
+) -> list[CachedRows]:
+    """Features of images, read from the cache or computed into it.
 
     Args:
-        split: `train` or `test`.
+        images: The images.
         model: Holds the backbones.
-        datamodule: Holds the samples.
         cache: Where features are kept, those of each layer in an entry of their own.
         trainer: Runs the backbones; not called if nothing is missing.
-        defects: Draws a defect on each image; None: they stay as they are.
 
     Returns:
         The rows of each layer, as `model.backbone_layers` lists them.
@@ -100,23 +161,21 @@ def load_features(
         FeatureError: If a feature is not a finite number.
         CacheError: If the cache cannot be written.
     """
-    samples, dataset = getattr(datamodule.splits, split), datamodule.dataset
     device = trainer.strategy.root_device.type
     intensity = {"intensity": model.intensity} if model.intensity else {}
     common = (
         model.tiling.fingerprint()
         | intensity
-        | (defects.fingerprint() if defects else {})
         | {
             "preprocessing": PREPROCESSING,
             "precision": str(trainer.precision),
             "device": device,
-            "files": [file_key(sample.path, dataset.files_root) for sample in samples],
         }
+        | images.fingerprint()
     )
     entries = [
         CacheEntry(
-            f"{dataset.category}-{split}-{backbone.name}-{layer}",
+            f"{images.name}-{backbone.name}-{layer}",
             backbone.fingerprint(layer) | {"engine": backbone.engine_on(device)} | common,
         )
         for backbone, layer in model.backbone_layers
@@ -124,29 +183,24 @@ def load_features(
 
     def compute(writers: Mapping[int, ShardWriter]) -> None:
         layers = [model.backbone_layers[index] for index in writers]
-        loader = datamodule.image_loader(
-            samples,
-            model.image_size,
-            model.intensity,
-            first=min(writer.first for writer in writers.values()),
-            n_tiles=model.tiling.n_tiles,
-            pin_memory=device == "cuda",
-            read=defects or read_image,
-        )
-        module = FeatureExtraction(model, layers, list(writers.values()), samples, cache.cache_dir)
+        first = min(writer.first for writer in writers.values())
+        loader = images.loader(model, first, pin_memory=device == "cuda")
+        writer_list = list(writers.values())
+        module = FeatureExtraction(model, layers, writer_list, images.samples, cache.cache_dir)
         try:
             bar = progress(loader, "Extracting features")
             trainer.predict(module, bar, return_predictions=False)
         finally:
             model.release()
 
-    layers = cache.load_or_compute(entries, len(samples), compute)
+    layers = cache.load_or_compute(entries, len(images.samples), compute)
     n_computed = sum(layer.was_computed for layer in layers)
     source = "computed" if n_computed else "read from the cache"
     if 0 < n_computed < len(layers):
         source = f"{n_computed} of {len(layers)} layers computed"
-    log.info("Features of %d %s images: %s", len(layers[0].indices), split, source)
-    if layers[0].skipped and not dataset.skip_unreadable:
+    log.info("Features of %d %s: %s", len(layers[0].indices), images.title, source)
+    if layers[0].skipped and not images.skip_unreadable:
         # An earlier run left out unreadable images; this one raises the first one's error.
-        read_image(samples[layers[0].skipped[0]].path, model.image_size, model.intensity)
+        path = images.samples[layers[0].skipped[0]].path
+        read_image(path, model.image_size, model.intensity)
     return layers

@@ -31,7 +31,7 @@ from fre_lightning.experiment.loggers import attach, ended, hyperparameters
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
-from fre_lightning.experiment.trainer import make_trainer
+from fre_lightning.experiment.trainer import make_trainer, seed_everything
 from fre_lightning.experiment.twins import find_twins, log_twins
 from fre_lightning.features.cache import CachedRows, FeatureCache
 from fre_lightning.files import make_output_dir, replacing, write_json, write_text
@@ -124,7 +124,7 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
 def start(cfg: DictConfig) -> None:
     """Prepare the program for a run: its warnings, random numbers and threads."""
     start_run()
-    pl.seed_everything(cfg.seed, verbose=False)
+    seed_everything(cfg.seed)
     torch.set_num_threads(cfg.datamodule.n_threads or within_quota(torch.get_num_threads()))
 
 

@@ -29,6 +29,11 @@ for _message in (
 logging.getLogger("pytorch_lightning").setLevel(logging.WARNING)
 
 
+def seed_everything(seed: int) -> None:
+    """Seed the generators of Python, NumPy and torch."""
+    pl.seed_everything(seed, verbose=False)
+
+
 def make_trainer(cfg: DictConfig) -> pl.Trainer:
     """The trainer of a run: it extracts, fits and tests, on one device.
 

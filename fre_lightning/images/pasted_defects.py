@@ -5,14 +5,14 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from torch import Tensor
 
 from fre_lightning.datasets.synthetic_defects import Where, blend, blob, line
 from fre_lightning.errors import ConfigError
 from fre_lightning.files import file_key
+from fre_lightning.images.changed import ChangedImages
 from fre_lightning.images.decoding import DECODING_ERRORS
 from fre_lightning.images.intensity import Intensity
-from fre_lightning.images.reading import Levels, read_image, read_levels
+from fre_lightning.images.reading import Levels, read_levels
 from fre_lightning.images.region import read_region
 
 KINDS = ("piece", "spot", "scratch")
@@ -22,8 +22,8 @@ _CANVAS = 512  # pixels a side at most: drawing on more takes longer, and shows 
 _VERSION = 1  # of the drawing, in cache keys
 
 
-class PastedDefects:
-    """Reads image files as `read_image` does, and draws a defect on each, always the same.
+class PastedDefects(ChangedImages):
+    """Images with a drawn defect on each.
 
     Sizes, contrasts and places are drawn at random, the kinds take turns.
 
@@ -49,39 +49,35 @@ class PastedDefects:
                 f"Kinds of drawn defects are {', '.join(KINDS)}; got {', '.join(kinds) or 'none'}."
             )
             raise ConfigError(msg)
+        super().__init__(paths)
         self._kinds = list(kinds)
-        self._paths = list(paths)
-        self._regions = dict(zip(paths, regions or [], strict=False))
-        self._numbers = {path: number for number, path in enumerate(paths)}
+        self._regions = list(regions or [None] * len(paths))
         self._turn = turn
 
     def fingerprint(self) -> dict[str, object]:
-        """What the drawing depends on beside the files, for the cache key."""
-        regions = [file and file_key(file, file.parent) for file in self._regions.values()]
+        """Kinds, turn, regions, and the version of the drawing."""
+        regions = [file and file_key(file, file.parent) for file in self._regions]
         drawn = {"kinds": self._kinds, "turn": self._turn, "regions": regions}
         return {"drawn_defects": drawn, "drawing": _VERSION}
 
     def kind(self, path: Path) -> str:
         """The kind of an image's defect."""
-        return self._kinds[(self._numbers[path] + self._turn) % len(self._kinds)]
+        return self._kind(self.number(path))
 
-    def __call__(
-        self, path: Path, image_size: tuple[int, int], intensity: Intensity | None = None
-    ) -> Tensor:
-        """An image with its defect; arguments, result and errors are those of `read_image`."""
+    def _kind(self, number: int) -> str:
+        return self._kinds[(number + self._turn) % len(self._kinds)]
 
-        def spoil(levels: Levels) -> Levels:
-            rng = np.random.default_rng([self._numbers[path], self._turn])
-            other = self._paths[self._numbers[path] - rng.integers(1, max(2, len(self._paths)))]
-            try:
-                donor = read_levels(other, intensity)
-            except DECODING_ERRORS:  # told of when its own turn comes
-                donor = levels
-            region, size = self._regions.get(path), (levels.shape[0], levels.shape[1])
-            inside = None if region is None else read_region(region, path, size).numpy()
-            return draw_defect(self.kind(path), levels, donor, rng, inside)
-
-        return read_image(path, image_size, intensity, spoil)
+    def change(self, number: int, intensity: Intensity | None, levels: Levels) -> Levels:
+        """Draw a defect on an image."""
+        rng = np.random.default_rng([number, self._turn])
+        other = self.paths[number - rng.integers(1, max(2, len(self.paths)))]
+        try:
+            donor = read_levels(other, intensity)
+        except DECODING_ERRORS:  # told of when its own turn comes
+            donor = levels
+        region, size = self._regions[number], (levels.shape[0], levels.shape[1])
+        inside = None if region is None else read_region(region, self.paths[number], size).numpy()
+        return draw_defect(self._kind(number), levels, donor, rng, inside)
 
 
 def draw_defect(

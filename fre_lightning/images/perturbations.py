@@ -1,4 +1,4 @@
-"""What codecs, cameras and fixtures do to images of good parts, which no detector should mind."""
+"""What is done to images: by codecs, cameras and fixtures, and what spoils them."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageFilter
 
-Levels = NDArray[np.uint8]
+from fre_lightning.images.reading import Levels
+
 Perturbation = Callable[[Levels, np.random.Generator], Levels]
 """From levels `(H, W)` or `(H, W, 3)` to levels of the same shape; a generator for what is random.
 """
@@ -84,4 +85,15 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "shift 4": partial(_shift, pixels=4),
     "turn 2": partial(_turn, degrees=2.0),
 }
-"""JPEG with chroma at half the resolution unless said, levels of 255, pixels, degrees."""
+"""What no detector should mind: JPEG with chroma at half the resolution unless said, levels of 255,
+pixels, degrees."""
+
+CORRUPTIONS: dict[str, Perturbation] = {
+    "noise 20": partial(_noise, deviation=20.0),
+    "noise 60": partial(_noise, deviation=60.0),
+    "blur 1": partial(_blur, radius=1.0),
+    "blur 3": partial(_blur, radius=3.0),
+    "contrast 0.3": partial(_gain, factor=0.3, offset=0.7 * 127.5),
+    "inverted": partial(_gain, factor=-1.0, offset=255.0),
+}
+"""What spoils images: levels of 255, pixels, the factor of contrast about the middle grey."""

@@ -166,6 +166,13 @@ def average_precision(positives: Tensor, negatives: Tensor) -> Tensor:
     return _where_defined(area, positives, negatives)
 
 
+def fpr_at_tpr(positives: Tensor, negatives: Tensor, tpr: float) -> Tensor:
+    """The least false positive rate `(...)` of scores that reach a true positive rate."""
+    false, true = roc_curve(positives, negatives)
+    reached = true >= tpr - 1e-12  # rates are quotients of counts
+    return _where_defined(torch.where(reached, false, 1.0).amin(-1), positives, negatives)
+
+
 def f1_max(positives: Tensor, negatives: Tensor) -> Tensor:
     """The highest F1 score over all thresholds, `(...)`."""
     true, false = _at_least(positives), _at_least(negatives)

@@ -1,15 +1,12 @@
 """The page of a calibration or an update: scores and thresholds before and after."""
 
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from fre_lightning.files import write_text
-from fre_lightning.pictures.embedding import content_policy
 from fre_lightning.report import svg
+from fre_lightning.report.simple_page import write_simple_page
 from fre_lightning.results.before_after import Judgement, compare
 
 
@@ -28,19 +25,14 @@ def write_before_after(
     Raises:
         OSError: If the file cannot be written.
     """
-    style = resources.files(__package__).joinpath("templates", "style.css").read_text("utf-8")
-    environment = Environment(
-        loader=PackageLoader("fre_lightning.report"), autoescape=True, undefined=StrictUndefined
-    )
-    page = environment.get_template("before_after.html").render(
+    write_simple_page(
+        path,
+        "before_after.html",
         title=title,
-        policy=content_policy(style, ""),
-        style=Markup(style),
         notes=notes,
         charts=[("Before", _chart(old)), ("After", _chart(new))],
         rows=compare(old, new),
     )
-    write_text(path, page)
 
 
 def _chart(judgement: Judgement) -> Markup:

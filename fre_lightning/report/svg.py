@@ -79,13 +79,19 @@ class Axis(NamedTuple):
         return within if len(within) > 1 else _round_steps(self.low, self.high, n)
 
 
-def histogram(good: Sequence[float], defective: Sequence[float], threshold: float | None) -> Markup:
+def histogram(
+    good: Sequence[float],
+    defective: Sequence[float],
+    threshold: float | None,
+    names: tuple[str, str] = ("good", "defective"),
+) -> Markup:
     """Scores of good images upwards and of defective ones downwards, with the threshold.
 
     Args:
         good: Scores.
         defective: Scores; the two together at least one.
         threshold: Above which an image is called defective.
+        names: What the two are called.
     """
     seen = [*good, *defective, *([] if threshold is None else [threshold])]
     axis = _score_axis(min(seen), max(seen))
@@ -109,7 +115,7 @@ def histogram(good: Sequence[float], defective: Sequence[float], threshold: floa
     named = [
         f"{len(scores)} {name} images score "
         f"{format_number(min(scores))} to {format_number(max(scores))}"
-        for name, scores in (("good", good), ("defective", defective))
+        for name, scores in zip(names, (good, defective), strict=True)
         if len(scores)
     ]
     if threshold is not None:
@@ -124,9 +130,10 @@ def histogram(good: Sequence[float], defective: Sequence[float], threshold: floa
         parts.append(f'<g data-scale="{kind}"{attributes}>{line}{label}</g>')
         named.append(f"the threshold is {number}")
     parts += _axis_titles("image score (logarithmic)" if axis.is_log else "image score", "images")
-    labels = (f"good ({len(good)}), upwards", f"defective ({len(defective)}), downwards")
+    labels = (f"{names[0]} ({len(good)}), upwards", f"{names[1]} ({len(defective)}), downwards")
     key = '<rect class="key {}" x="0" y="0" width="18" height="8"/>'
-    legend = [(key.format(label.partition(" ")[0]), label) for label in labels]
+    keys = map(key.format, ("good", "defective"))
+    legend = list(zip(keys, labels, strict=True))
     return _svg("Image scores", "; ".join(named), parts, legend)
 
 

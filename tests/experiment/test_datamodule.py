@@ -26,14 +26,6 @@ def test_the_limit_holds_for_training_and_for_each_defect_type():
     assert types == ["good"] * 3 + ["dent"] * 3
 
 
-def test_many_tiles_are_fewer_images_at_a_time():
-    datamodule = AnomalyDataModule(Listed(), 32, 1, None)
-    datamodule.setup()
-    samples = datamodule.splits.train
-    assert datamodule.image_loader(samples, (8, 8), n_tiles=4).batch_size == 8
-    assert datamodule.image_loader(samples, (8, 8), n_tiles=100).batch_size == 1
-
-
 @pytest.mark.parametrize(("batch_size", "limit"), [(0, None), (1, 0)])
 def test_numbers_must_be_positive(batch_size, limit):
     with pytest.raises(ConfigError, match="must be positive"):

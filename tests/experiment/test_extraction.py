@@ -1,5 +1,7 @@
 import logging
 import os
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from fre_lightning.backbones import Scattering
 from fre_lightning.detector.model import FREModel
 from fre_lightning.errors import DatasetError, FeatureError
 from fre_lightning.experiment import run
+from fre_lightning.experiment.extraction import ImageSet
 from tests.experiment.conftest import SEVERAL, read_scores
 
 
@@ -97,3 +100,11 @@ def test_unreadable_images_are_left_out_if_so_told(make_config, mvtec, output_di
     assert len(read_scores(output_dir)) == 10
     with pytest.raises(DatasetError, match=r"004\.png"):  # also when the others are cached
         run(make_config())
+
+
+def test_many_tiles_are_fewer_images_at_a_time():
+    images = ImageSet("name", "images", [], Path(), 32, 1)
+    for n_tiles, batch_size in ((1, 32), (4, 8), (100, 1)):
+        tiling = SimpleNamespace(n_tiles=n_tiles)
+        model = SimpleNamespace(image_size=(8, 8), tiling=tiling, intensity=None)
+        assert images.loader(model).batch_size == batch_size

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fre_lightning.images.perturbations import PERTURBATIONS
+from fre_lightning.images.perturbations import CORRUPTIONS, PERTURBATIONS
 
 Y, X = np.mgrid[:60, :80]
 SMOOTH = np.stack([100 + Y, 90 + X, 160 - Y], axis=-1).astype(np.uint8)
@@ -44,3 +44,11 @@ def test_chroma_is_stored_at_half_the_resolution_unless_said():
         for name in ("jpeg 85", "jpeg 85, 4:4:4")
     )
     assert lost > 3 * kept
+
+
+@pytest.mark.parametrize("name", CORRUPTIONS)
+def test_what_spoils_images_changes_them_much(name):
+    changed = CORRUPTIONS[name](ROUGH, np.random.default_rng(0))
+    assert (changed.shape, changed.dtype) == (ROUGH.shape, np.uint8)
+    assert np.abs(changed.astype(float) - ROUGH).mean() > 0.9
+    assert name != "inverted" or np.array_equal(changed, 255 - ROUGH)

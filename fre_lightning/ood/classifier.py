@@ -1,0 +1,161 @@
+"""The base class of classifiers: networks with their head, which give vectors and logits."""
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import torch
+from torch import Tensor, fx, nn
+from torchvision.models.feature_extraction import get_graph_node_names
+
+from fre_lightning.backbones.traced import TracedBackbone, cut_at
+from fre_lightning.backbones.weights import RANDOM, is_weights_file, read_state
+from fre_lightning.errors import BackboneError
+from fre_lightning.ood.method import Head
+
+PENULTIMATE = "penultimate"
+"""The layer that is the head's input."""
+LOGITS = "logits"
+TRAIN = "train"
+"""The weights of a classifier that a run trains itself."""
+
+_HEAD = "head"
+
+
+class Classifier(TracedBackbone):
+    """A network with its head, frozen: features of layers as vectors, and logits, in one pass.
+
+    The head is the network's last linear layer or convolution.
+
+    Args:
+        name: The network's name where it comes from.
+        layers: Names of modules, or `penultimate`; outputs are averaged over positions.
+        image_size: One number or `[height, width]`.
+        weights: As of `NetworkBackbone`; or `train`, which are random until `network` is trained.
+        seed: The seed of random weights.
+        n_classes: The number of classes of weights that are random or trained; others have theirs.
+
+    Attributes:
+        layers: Those of the constructor, then `logits`.
+        n_classes: The number of logits.
+    """
+
+    group: ClassVar[str] = "classifier"
+
+    def __init__(
+        self,
+        name: str,
+        layers: str | Sequence[str],
+        image_size: int | Sequence[int],
+        weights: str,
+        seed: int,
+        n_classes: int,
+    ) -> None:
+        self.is_trained_here = weights == TRAIN
+        self.n_classes = n_classes
+        chosen = (layers,) if isinstance(layers, str) else tuple(layers)
+        weights = RANDOM if weights == TRAIN else str(weights)
+        self._has_linear_head = False
+        super().__init__(name, (*chosen, LOGITS), 1, image_size, weights, seed, "eager", tf32=False)
+        self._try()
+
+    @abstractmethod
+    def classes_of_weights(self) -> int | None:
+        """The number of classes of weights that are called by a name; None if there are none."""
+
+    @property
+    def weights_label(self) -> str:
+        """The weights' name, file name, or how they were drawn."""
+        label = super().weights_label
+        return label.replace(RANDOM, "trained here") if self.is_trained_here else label
+
+    @property
+    def head(self) -> Head | None:
+        """The head, if it is one linear layer whose outputs are the logits."""
+        if not self._has_linear_head:
+            return None
+        layer = self.network.get_submodule(self._head_name)
+        bias = layer.bias if layer.bias is not None else layer.weight.new_zeros(len(layer.weight))
+        return Head(layer.weight, bias)  # type: ignore[arg-type]
+
+    def build_network(self) -> fx.GraphModule:
+        """The network, for as many classes as its weights have."""
+        with torch.device("meta"):
+            self._head_name = find_head(self.build_whole(), self.name)
+        if is_weights_file(self.weights):
+            stored = read_state(Path(self.weights), self.group).get(f"{self._head_name}.weight")
+            self.n_classes = self.n_classes if stored is None else len(stored)
+        elif self.weights != RANDOM:
+            self.n_classes = self.classes_of_weights() or self.n_classes
+        return super().build_network()
+
+    def cut(self, network: nn.Module) -> fx.GraphModule:
+        """The network, which returns the outputs of layers and its logits."""
+        modules = [layer for layer in self.layers if layer not in {PENULTIMATE, LOGITS}]
+        try:
+            _, names = get_graph_node_names(network, suppress_diff_warning=True)
+        except (ValueError, TypeError, AttributeError, RuntimeError, fx.proxy.TraceError) as error:
+            msg = f"{self.name} is no classifier that torch.fx can record: {error}"
+            raise BackboneError(msg) from error
+        nodes = {names[-1]: LOGITS}
+        if not f"{names[-1]}.".startswith(f"{self._head_name}."):
+            nodes[self._head_name] = _HEAD  # which is not where the network ends
+        graph = cut_at(network, modules, nodes).graph
+        output = next(node for node in graph.nodes if node.op == "output")
+        found = dict(output.args[0])
+        head = found.pop(_HEAD, found[LOGITS])
+        self._has_linear_head = head is found[LOGITS] and isinstance(
+            network.get_submodule(self._head_name), nn.Linear
+        )
+        found[PENULTIMATE] = head.args[0]
+        output.args = ({layer: found[layer] for layer in self.layers},)
+        return fx.GraphModule(network, graph).eval()
+
+    def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
+        """Vectors `(N, C)` of layers, logits `(N, K)` among them, of `(N, 3, H, W)` uint8."""
+        chosen = self.layers if layers is None else tuple(layers)
+        return [average(output) for output in self.outputs(images, chosen)]
+
+    def features(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
+        """The same as `forward`."""
+        return self.forward(images, layers)
+
+    @torch.no_grad()
+    def _try(self) -> None:
+        """See whether the network takes images of this size, and gives logits.
+
+        Raises:
+            BackboneError: If it does not.
+        """
+        size = "x".join(map(str, self.image_size))
+        try:
+            outputs: Mapping[str, Tensor] = self.network(torch.zeros(1, 3, *self.image_size))
+        except (RuntimeError, AssertionError) as error:
+            msg = f"{self.name} does not take images of {size} ({error}). Set another image_size."
+            raise BackboneError(msg) from error
+        logits = outputs[LOGITS]
+        if not isinstance(logits, Tensor) or logits.shape != (1, self.n_classes):
+            msg = f"{self.name} has no head that gives a logit for each class. Choose a classifier."
+            raise BackboneError(msg)
+
+
+def find_head(network: nn.Module, name: str) -> str:
+    """The name of the last linear layer or convolution of a network.
+
+    Raises:
+        BackboneError: If it has none.
+    """
+    kinds = (nn.Linear, nn.Conv2d)
+    found = [key for key, module in network.named_modules() if isinstance(module, kinds)]
+    if not found:
+        msg = f"{name} has no head, no linear layer at its end. Choose a classifier."
+        raise BackboneError(msg)
+    return str(found[-1])
+
+
+def average(output: Tensor) -> Tensor:
+    """Vectors `(N, C)` of maps `(N, C, h, w)`, of tokens `(N, L, C)`, or as they are."""
+    if output.ndim == 4:
+        return output.mean(dim=(2, 3))
+    return output.mean(dim=1) if output.ndim == 3 else output

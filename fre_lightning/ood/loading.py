@@ -1,0 +1,121 @@
+"""From a checkpoint of any command to a detector that is ready for use."""
+
+from collections.abc import Sequence
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from omegaconf import OmegaConf
+from torch import nn
+
+from fre_lightning import detector
+from fre_lightning.detector.checkpoint import (
+    FORMAT,
+    PAYLOAD_KEY,
+    explaining,
+    read_payload,
+    task_of,
+    write_payload,
+)
+from fre_lightning.detector.loading import find_device
+from fre_lightning.fitted import state_digest
+from fre_lightning.threads import default_n_threads
+from fre_lightning.version import __version__
+
+if TYPE_CHECKING:
+    from fre_lightning.ood.detector import OODDetector
+
+TASK = "ood"
+GROUPS = ("classifier", "methods")
+"""The configuration groups that a checkpoint contains."""
+
+
+def load(path: str | PathLike[str], **options: Any) -> Any:
+    """Load a fitted detector, without running any code that the file may hold.
+
+    Args:
+        path: A checkpoint, or the folder of the run that wrote it.
+        options: As of `fre_lightning.detector.load`, or of `load_ood`.
+
+    Returns:
+        A `Detector`; of a run of `fre_lightning.ood` an `OODDetector`.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or not one of this program's.
+        ConfigError: If an option is out of range.
+    """
+    find = load_ood if task_of(str(path)) == TASK else detector.load
+    return find(path, **options)
+
+
+def load_ood(
+    path: str | PathLike[str],
+    *,
+    device: str | None = None,
+    false_alarm_rate: float | None = None,
+    method: str | None = None,
+    n_threads: int | None = None,
+) -> "OODDetector":
+    """Load a classifier that knows what it knows.
+
+    Args:
+        path: A checkpoint, or the folder of the run that wrote it.
+        device: `cpu`, `cuda` or `cuda:1`; None for a GPU if there is one, else the CPU.
+        false_alarm_rate: The share of known images that may be called unknown; None: the run's.
+        method: The key of the method that decides; None: the run's.
+        n_threads: CPU threads; None for one per core.
+
+    Raises:
+        CheckpointError: If it is missing, damaged, or not of `fre_lightning.ood`.
+        ConfigError: If an option is out of range.
+    """
+    from fre_lightning.config import build
+    from fre_lightning.ood.detector import OODDetector
+    from fre_lightning.ood.model import OODModel
+
+    with explaining(str(path)):
+        about, state = read_payload(str(path), GROUPS, TASK)
+        config = OmegaConf.create(about["config"])
+        classifier = build(config.classifier, n_classes=len(about["logits"]))
+        model = OODModel(classifier, config.methods)
+        model.load_state_dict(state)
+    rate = about["false_alarm_rate"] if false_alarm_rate is None else false_alarm_rate
+    method, n_threads = method or about["decide_by"], n_threads or default_n_threads()
+    return OODDetector(model.to(find_device(device)), about["logits"], method, rate, n_threads)
+
+
+def save_ood(
+    path: Path,
+    model: nn.Module,
+    config: dict[str, Any],
+    classes: Sequence[str],
+    method: str,
+    false_alarm_rate: float,
+) -> None:
+    """Write a checkpoint that `load_ood` reads.
+
+    Args:
+        path: The file.
+        model: The fitted model.
+        config: The resolved configuration by group (`GROUPS`).
+        classes: The name of each logit.
+        method: The key of the method that decides.
+        false_alarm_rate: The run's.
+
+    Raises:
+        OutputError: If it cannot be written.
+    """
+    # A checkpoint has the weights: none are looked for when it is loaded.
+    classifier = config["classifier"] | {"weights": "train"}
+    state = model.state_dict()
+    about = {
+        "task": TASK,
+        "format": FORMAT,
+        "versions": {"fre_lightning": __version__},
+        "config": config | {"classifier": classifier},
+        "logits": list(classes),
+        "decide_by": method,
+        "false_alarm_rate": false_alarm_rate,
+        "weights_sha256": state_digest(state),
+    }
+    write_payload(path, {"state_dict": state, PAYLOAD_KEY: about})

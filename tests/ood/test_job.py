@@ -1,0 +1,247 @@
+"""A run from images to results, a detector and a report, on a small classifier."""
+
+import csv
+import json
+
+import numpy as np
+import pytest
+import torch
+from hydra import compose, initialize_config_dir
+from hydra.core.utils import JobReturn, JobStatus
+from hydra.types import RunMode
+from omegaconf import OmegaConf
+from PIL import Image
+from sklearn.metrics import roc_auc_score
+
+import fre_lightning
+from fre_lightning.config import CONFIG_DIR
+from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
+from fre_lightning.metrics.ood import OOD_METRICS
+from fre_lightning.ood.job import run
+from fre_lightning.ood.predict import main as predict
+from fre_lightning.ood.results import read_rows, spread, write_rows
+from fre_lightning.ood.sweep import SweepMeans
+
+KEYS = ["fre", "fre_by_class", "msp", "max_logit", "energy", "react", "mahalanobis", "knn", "vim"]
+
+
+def draw(folder, n, rng, slope):
+    """Ramps along one of the axes, with noise; slope None: noise alone."""
+    folder.mkdir(parents=True)
+    y, x = np.mgrid[:8, :8]
+    for i in range(n):
+        levels = rng.integers(0, 256, (8, 8))
+        if slope is not None:
+            levels = 60 + 16 * (slope[0] * x + slope[1] * y) + rng.normal(0, 12, (8, 8))
+        Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(folder / f"{i:02d}.png")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    root, rng = tmp_path_factory.mktemp("ood"), np.random.default_rng(0)
+    for name, slope in (("flat", (0, 0)), ("right", (1, 0)), ("up", (0, 1))):
+        draw(root / "known/train" / name, 40, rng, slope)
+        draw(root / "known/test" / name, 12, rng, slope)
+    draw(root / "steep", 20, rng, (0.8, 0.8))
+    draw(root / "noise", 20, rng, None)
+    return root
+
+
+@pytest.fixture(scope="module")
+def call(data):
+    def run_job(name, *overrides):
+        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+            settings = [
+                "known=folder",
+                f"known.root={data / 'known'}",
+                "unknown=folders",
+                f"unknown.near=[{data / 'steep'}]",
+                f"unknown.far=[{data / 'noise'}]",
+                "unknown.corruptions=[inverted]",
+                "classifier.image_size=8",
+                "training.epochs=12",
+                "training.batch_size=16",
+                "methods.knn.k=5",
+                "trainer=cpu",
+                "n_threads=1",
+                "held_out=0.5",
+                f"paths.cache_dir={data / 'cache'}",
+                f"paths.output_dir={data / name}",
+            ]
+            small = [] if "classifier=torchvision" in overrides else ["classifier.width=4"]
+            return run(compose("ood", [*small, *settings, *overrides]))
+
+    return run_job
+
+
+@pytest.fixture(scope="module")
+def finished(data, call):
+    return data / "run", call("run")
+
+
+def read(path):
+    with path.open() as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_results_are_those_of_the_scores(finished):
+    folder, summary = finished
+    assert summary["accuracy"] > 0.9
+    assert (summary["n_train"], summary["n_held_out"], summary["n_test"]) == (60, 60, 36)
+    scores, rows = read(folder / "scores.csv"), read(folder / "results.csv")
+    assert json.loads((folder / "metrics.json").read_text()) == summary
+    assert len(rows) == len(KEYS) * 4  # three sets, and the mean of the near ones
+    titles = list(dict.fromkeys(row["method"] for row in rows))
+    for title, key in zip(titles, KEYS, strict=True):
+        found = {}
+        for name in ("steep", "noise", "inverted"):
+            chosen = [row for row in scores if row["set"] in {"known", name}]
+            truth = [row["set"] == name for row in chosen]
+            found[name] = roc_auc_score(truth, [float(row[key]) for row in chosen])
+        found["near mean"] = (found["steep"] + found["inverted"]) / 2
+        for row in rows:
+            if row["method"] == title:
+                assert float(row["auroc"]) == pytest.approx(found[row["set"]], abs=1e-6)
+                assert row["kind"] == ("far" if row["set"] == "noise" else "near")
+
+
+def test_noise_is_told_by_the_subspaces(finished):
+    rows = {(row["method"], row["set"]): float(row["auroc"]) for row in read_rows(finished[0])}
+    assert rows["FRE", "noise"] > 0.95
+    assert rows["FRE per class", "noise"] > 0.95
+
+
+def test_the_detector_says_what_the_table_says(finished, data):
+    folder, _ = finished
+    detector = fre_lightning.load(folder, device="cpu", n_threads=1)
+    rows = [row for row in read(folder / "scores.csv") if row["set"] in {"known", "noise"}]
+    paths = [data / "known" / row["path"] for row in rows]
+    paths = [p if p.is_file() else data / "noise" / p.name for p in paths]
+    for row, result in zip(rows, detector.detect_batch(paths), strict=True):
+        assert result.label == row["class"]
+        assert result.score == pytest.approx(float(row["fre_by_class"]), rel=1e-3)
+        assert 0 < result.p_value <= 1
+        assert result.is_unknown == (result.p_value <= 0.05)
+    noise = detector(data / "noise/00.png")
+    assert noise == detector.detect_batch([np.asarray(Image.open(data / "noise/00.png"))])[0]
+    other = fre_lightning.load(folder, device="cpu", method="msp", false_alarm_rate=0.3)
+    assert other(paths[0]).score == pytest.approx(float(rows[0]["msp"]), rel=1e-3, abs=1e-6)
+    assert "MSP" in other.description
+
+
+def test_predictions_are_the_detectors(finished, data, tmp_path, capsys):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i, path in enumerate(sorted((data / "noise").iterdir())[:3]):
+        (folder / f"{i}.png").write_bytes(path.read_bytes())
+    (folder / "1b.png").write_text("no image")
+    table = tmp_path / "new/predictions.csv"
+    arguments = [str(finished[0]), str(folder), "--output", str(table), "--device", "cpu"]
+    assert predict([*arguments, "--false-alarm-rate", "0.1"]) == 0
+    rows = read(table)
+    assert [row["path"] for row in rows] == [str(p) for p in sorted(folder.iterdir())]
+    detector = fre_lightning.load(finished[0], device="cpu", false_alarm_rate=0.1)
+    for row in (row for row in rows if not row["error"]):
+        result = detector(row["path"])
+        assert row["class"] == result.label
+        assert float(row["score"]) == pytest.approx(result.score, rel=1e-4)
+        assert float(row["p_value"]) == pytest.approx(result.p_value, rel=1e-4)
+        assert row["is_unknown"] == str(result.is_unknown).lower()
+    assert "1b.png" in rows[2]["error"]
+    assert "1 unreadable" in capsys.readouterr().out
+    assert predict([str(finished[0]), str(tmp_path / "nowhere")]) == 2
+    assert "There are no images" in capsys.readouterr().err
+
+
+def test_p_values_are_of_the_predicted_class(finished, data):
+    # 20 held-out images of a class: enough for a rate of 5 %, too few for 1 %.
+    path = data / "noise/00.png"
+    assert fre_lightning.load(finished[0], device="cpu")(path).p_value >= 1 / 30
+    strict = fre_lightning.load(finished[0], device="cpu", false_alarm_rate=0.01)
+    assert strict(path).p_value >= 1 / 61 - 1e-9
+
+
+def test_a_trained_classifier_is_used_again(finished, data, call):
+    folder, summary = finished
+    again = call("again", f"classifier.weights={folder / 'classifier.pth'}", "report=false")
+    assert again["results"] == summary["results"]
+    assert again["weights"] == "classifier.pth"
+    assert not (data / "again/report.html").exists()
+
+
+@pytest.mark.parametrize("reducer", ["tae", "ae"])
+def test_other_reducers_and_several_layers(finished, call, reducer):
+    weights = f"classifier.weights={finished[0] / 'classifier.pth'}"
+    layers = "classifier.layers=[blocks.1,penultimate]"
+    settings = [weights, layers, f"reducer={reducer}", "reducer.epochs=5", "report=false"]
+    summary = call(reducer, *settings, "decide_by=fre.blocks.1")
+    methods = {row["method"] for row in summary["results"]}
+    assert {"FRE, blocks.1", "FRE, penultimate", "kNN, blocks.1", "MSP", "ViM"} <= methods
+    assert len(methods) == len(KEYS) + 4
+
+
+def test_methods_that_need_a_linear_head_are_left_out_without_one(call):
+    network = ["classifier=torchvision", "classifier.name=squeezenet1_0"]
+    settings = [*network, "classifier.weights=random", "classifier.image_size=32"]
+    summary = call("squeezenet", *settings, "report=false", "held_out=0")
+    methods = {row["method"] for row in summary["results"]}
+    assert len(methods) == len(KEYS) - 2
+    assert not {"ViM", "ReAct"} & methods
+
+
+def test_the_report_is_one_page_without_scripts(finished):
+    page = (finished[0] / "report.html").read_text()
+    assert page.count("<svg") == len(KEYS) * 3
+    assert page.count("<img") == 12 + 12
+    assert "<script" not in page
+    assert "AUPR-in" in page
+    assert "good (" not in page
+
+
+def test_a_sweep_is_mean_and_standard_deviation():
+    row = {"method": "m", "set": "s", "kind": "near", "n_unknown": 3}
+    row |= dict.fromkeys(("auroc", "aupr_in", "aupr_out", "fpr95"), 0.5)
+    (row,) = spread([[row], [row | {"auroc": 0.7}]])
+    assert row["auroc"] == pytest.approx(0.6)
+    assert row["auroc_sd"] == pytest.approx(np.std([0.5, 0.7], ddof=1))
+    assert (row["fpr95_sd"], row["n_runs"]) == (0, 2)
+
+
+def test_a_sweep_averages_over_seeds_alone(tmp_path):
+    row = {"method": "m", "set": "s", "kind": "near", "n_unknown": 3}
+    sweep, mode = SweepMeans(), {"mode": RunMode.MULTIRUN, "sweep": {"dir": str(tmp_path)}}
+    for seed, reducer, auroc in ((0, "pca", 0.5), (1, "pca", 0.7), (0, "ae", 0.9)):
+        folder = tmp_path / f"{seed}{reducer}"
+        folder.mkdir()
+        write_rows(folder, [row | dict.fromkeys(OOD_METRICS, auroc)])
+        overrides = ["trainer=cpu", f"seed={seed}", f"reducer={reducer}"]
+        config = OmegaConf.create({"hydra": mode | {"runtime": {"output_dir": str(folder)}}})
+        job = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
+        job.return_value = {}
+        sweep.on_job_end(config, job)
+    sweep.on_multirun_end(config)
+    rows = {row["method"]: row for row in read_rows(tmp_path)}
+    assert list(rows) == ["m, reducer=pca", "m, reducer=ae"]
+    pca, ae = rows.values()
+    assert (float(pca["auroc"]), float(ae["auroc"])) == pytest.approx((0.6, 0.9))
+    assert (pca["n_runs"], ae["n_runs"]) == ("2", "1")
+
+
+def test_mistakes(call, finished, tmp_path):
+    weights = tmp_path / "two.pth"
+    state = torch.load(finished[0] / "classifier.pth", weights_only=True)
+    state |= {"head.weight": state["head.weight"][:2], "head.bias": state["head.bias"][:2]}
+    torch.save(state, weights)
+    with pytest.raises(DatasetError, match="tells 2 classes apart, and the known images have 3"):
+        call("bad", f"classifier.weights={weights}")
+    with pytest.raises(ConfigError, match="decide_by=best is none of the methods fre, "):
+        call("bad", "decide_by=best")
+    with pytest.raises(ConfigError, match="held_out=1 must be"):
+        call("bad", "held_out=1")
+    with pytest.raises(CheckpointError, match=r"another task \(ood\)"):
+        fre_lightning.detector.load(finished[0])
+    content = torch.load(finished[0] / "model.ckpt", weights_only=True)
+    content["state_dict"]["held_out_scores"] += 1
+    torch.save(content, tmp_path / "damaged.ckpt")
+    with pytest.raises(CheckpointError, match="is damaged"):
+        fre_lightning.load(tmp_path / "damaged.ckpt")

@@ -79,6 +79,19 @@ def draw_mvtec(root: Path) -> Path:
     return root
 
 
+def draw_regions(root: Path, roi: Path) -> Path:
+    """A region for each image below a folder: all but a block at one of three places."""
+    rng = np.random.default_rng(0)
+    for path in sorted(root.rglob("*.png")):
+        levels = np.full((SIZE, SIZE), 255, np.uint8)
+        left = 8 * rng.integers(3)
+        levels[8:, left : left + 8] = 0
+        region = roi / path.relative_to(root)
+        region.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(levels).save(region)
+    return roi
+
+
 @pytest.fixture
 def settings(tmp_path: Path, mvtec: Path) -> list[str]:
     """Overrides for a run on `mvtec` that writes below tmp_path; of any model."""

@@ -1,6 +1,5 @@
 """One job of `fre_lightning.calibrate`, from a checkpoint to a calibrated one."""
 
-import logging
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +7,6 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from fre_lightning.detector.loading import load
 from fre_lightning.files import make_output_dir, write_json
 from fre_lightning.report.before_after import write_before_after
 from fre_lightning.results import run_folder
@@ -16,6 +14,7 @@ from fre_lightning.results.before_after import (
     Judgement,
     describe,
     find_images,
+    load_detector,
     print_before_after,
     save_detector,
     score_all,
@@ -28,8 +27,6 @@ from fre_lightning.scoring.operating_points import (
     choose_point,
     find_points,
 )
-
-log = logging.getLogger(__name__)
 
 REPORT = "calibration.json"
 
@@ -49,13 +46,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     good = find_images("good", cfg.good)
     defective = find_images("defective", cfg.defective) if cfg.defective else None
     output_dir = make_output_dir(cfg.paths.output_dir)
-    detector = load(
-        cfg.checkpoint,
-        device=cfg.device,
-        false_alarm_rate=cfg.false_alarm_rate,
-        n_threads=cfg.n_threads,
-    )
-    log.info("%s, on %s", detector.description, detector.device)
+    detector = load_detector(cfg)
     scores, p_values = score_all(detector, good)
     odd = warn_of_odd(good, scores, p_values)
     calibrated = detector.calibrate(good)

@@ -19,7 +19,7 @@ from torch import Tensor
 from fre_lightning.datasets.regions import RegionFolder
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import Checkpoint, write_checkpoint
-from fre_lightning.detector.later_parts import recalibrate, update
+from fre_lightning.detector.later_parts import Batch, recalibrate, update
 from fre_lightning.detector.model import FREModel
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
@@ -253,17 +253,19 @@ class Detector:
     def _copy_model(self) -> FREModel:
         return restore_model(self._checkpoint()).to(self.device)
 
-    def _features(self, images: Iterable[ImageLike]) -> Iterator[list[Tensor]]:
-        """Each layer's features `(n, T, C, h, w)` of batches of images, on the device."""
+    def _features(self, images: Iterable[ImageLike]) -> Iterator[Batch]:
+        """Batches of images, on the device."""
         for batch in self._batches(images):
-            pixels = []
+            found = []
             for _, future in batch:
                 if isinstance(prepared := future.result(), UnreadableImageError):
                     raise prepared
-                pixels.append(prepared.pixels)
+                found.append(prepared)
+            pixels = torch.stack([image.pixels for image in found])
             with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
-                layers = self._model.features_of(torch.stack(pixels).to(self.device))
-            yield [layer.float() for layer in layers]
+                layers = [f.float() for f in self._model.features_of(pixels.to(self.device))]
+                weights = self._model.weights_of(layers, self._regions_of(found))
+            yield layers, weights
 
     def _batches(
         self, images: Iterable[ImageLike]
@@ -330,8 +332,8 @@ class Detector:
         return None if region is None else region.cpu().numpy()
 
     def _regions_of(self, images: list[PreparedImage]) -> Tensor | None:
-        """Where images count, `(N, H, W)` bool; None if none has a region of its own."""
+        """Where images count, `(N, H, W)` bool; None if none can have a region of its own."""
         own, common = [image.region for image in images], self._model.region
-        if common is None or all(region is None for region in own):
+        if common is None or self._regions is None:
             return None
         return torch.stack([common if r is None else r.to(self.device) & common for r in own])

@@ -10,27 +10,33 @@ from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
 from fre_lightning.reducers import PCA
 from fre_lightning.scoring.calibration import MIN_IMAGES
 
+Batch = tuple[Sequence[Tensor], Sequence[Tensor] | None]
+"""Features `(n, T, C, h, w)` of each layer, and the weights `(n, T, h, w)` of their cells if images
+have regions of their own."""
 
-def recalibrate(model: FREModel, batches: Iterable[Sequence[Tensor]]) -> None:
+
+def recalibrate(model: FREModel, batches: Iterable[Batch]) -> None:
     """Calibrate a model anew; its subspaces stay as they are.
 
     Args:
         model: Is changed.
-        batches: Features `(n, T, C, h, w)` of each layer, of good images.
+        batches: Of good images.
 
     Raises:
         DatasetError: If there are too few images.
     """
-    maps = [model.layer_maps_of(layers) for layers in batches]
-    model.calibration.refit(_join(maps), model.scoring)
+    maps, weights = _join(
+        [(model.layer_maps_of(layers, cells), model.lay_out(cells)) for layers, cells in batches]
+    )
+    model.calibration.refit(maps, model.scoring, weights)
 
 
-def update(model: FREModel, batches: Iterable[Sequence[Tensor]], *, replace_scores: bool) -> None:
+def update(model: FREModel, batches: Iterable[Batch], *, replace_scores: bool) -> None:
     """Learn later good images as if they had been among the first, and calibrate anew.
 
     Args:
         model: Is changed.
-        batches: Features `(n, T, C, h, w)` of each layer, of good images.
+        batches: Of good images.
         replace_scores: Whether thresholds come from the later images alone, or from the held-out
             scores of all. Those of the earlier ones are as they were: their images are not there.
 
@@ -40,24 +46,17 @@ def update(model: FREModel, batches: Iterable[Sequence[Tensor]], *, replace_scor
         DatasetError: If there are fewer than three images.
     """
     _check_updatable(model)
-    layers = _join(list(batches))
+    layers, weights = _join(list(batches))
     if len(layers[0]) < MIN_IMAGES:
         msg = f"An update takes at least {MIN_IMAGES} good images; there are {len(layers[0])}."
         raise DatasetError(msg)
-    held_out = model.update(layers)
-    if replace_scores or not len(model.calibration.image_scores):
-        model.calibration.refit(held_out, model.scoring)
-    else:
-        model.calibration.extend(held_out, model.scoring)
+    held_out = model.update(layers, weights)
+    replace_scores |= not len(model.calibration.image_scores)
+    learn = model.calibration.refit if replace_scores else model.calibration.extend
+    learn(held_out, model.scoring, model.lay_out(weights))
 
 
 def _check_updatable(model: FREModel) -> None:
-    if model.region is not None:
-        msg = (
-            "A detector with a region (dataset.roi) cannot be updated. Calibrate it on the later "
-            "parts, or fit it again on all."
-        )
-        raise ConfigError(msg)
     for reducer in model.reducers:
         if not isinstance(reducer, PCA):
             msg = (
@@ -73,9 +72,13 @@ def _check_updatable(model: FREModel) -> None:
             raise CheckpointError(msg)
 
 
-def _join(batches: Sequence[Sequence[Tensor]]) -> list[Tensor]:
-    """The batches of each layer as one tensor."""
+def _join(batches: Sequence[Batch]) -> tuple[list[Tensor], list[Tensor] | None]:
+    """The batches of each layer as one tensor, and so their weights."""
     if not batches:
         msg = "There are no good images to learn from."
         raise DatasetError(msg)
-    return [torch.cat(layer) for layer in zip(*batches, strict=True)]
+    layers, weights = zip(*batches, strict=True)
+    joined = [torch.cat(layer) for layer in zip(*layers, strict=True)]
+    if weights[0] is None:
+        return joined, None
+    return joined, [torch.cat(layer) for layer in zip(*weights, strict=True)]

@@ -61,11 +61,10 @@ class Branch(nn.Module):
             weights: `(n, T, h, w)` from 0 to 1, of the cells in each of n training images; n = 1:
                 in all images.
         """
-        flat = weights.flatten(2)
-        parts = [flat] if self.tiling.shared else flat.chunk(flat.shape[1], dim=1)
-        for cells, part in zip(self.cells, parts, strict=True):
+        for cells, part in zip(self.cells, self._split_weights(weights), strict=True):
+            assert part is not None
             cells.use(part)
-        self._of_rows = flat.flatten(0, 1)
+        self._of_rows = weights.flatten(2).flatten(0, 1)
 
     def standardize(self, rows: CachedRows) -> list[FeatureMatrix]:
         """Fit the standardizer to training features, and return those of each tile, standardised.
@@ -134,11 +133,10 @@ class Branch(nn.Module):
             subspace = reducer.fit(features, device)
             if folds is not None:
                 requested, rank = reducer.n_components_requested, reducer.n_components
-                n_cells = features.shape[1] // n_channels
                 held_out = held_out_errors(
                     subspace,
                     rank_of_refits(requested, rank, n_copies),
-                    torch.arange(n_cells).repeat(n_channels),
+                    _positions(features, n_channels),
                     folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
                     n_maps,
                 )
@@ -146,10 +144,15 @@ class Branch(nn.Module):
                 maps.append(held_out.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1)) if folds is not None else None
 
-    def update(self, rows: CachedRows, folds: Tensor, device: torch.device, n_known: int) -> Tensor:
+    def update(
+        self,
+        rows: CachedRows,
+        folds: Tensor,
+        device: torch.device,
+        n_known: int,
+        weights: Tensor | None = None,
+    ) -> Tensor:
         """Learn further images, without those that it was fitted on; the standardizer stays.
-
-        Not with weights of cells.
 
         Args:
             rows: Of their features `(T, C, h, w)`.
@@ -157,6 +160,7 @@ class Branch(nn.Module):
             device: Where to compute.
             n_known: The number of images that it was fitted on. As many shifted copies of the
                 further ones are made as there were of these.
+            weights: As in `forward`.
 
         Returns:
             Their held-out error maps `(N, rows * h, columns * w)`: those of an image under what is
@@ -165,14 +169,21 @@ class Branch(nn.Module):
         n_tiles, n_channels, height, width = rows.row_shape
         tiles_per_subspace = n_tiles // self.tiling.n_subspaces
         n_maps = len(rows.indices) * tiles_per_subspace
-        positions = torch.arange(height * width).repeat(n_channels)
         maps = []
-        for reducer, cells, shards in self._subspaces(rows):
+        for (reducer, cells, shards), part in zip(
+            self._subspaces(rows), self._split_weights(weights), strict=True
+        ):
+            if cells.is_empty:
+                maps.append(torch.zeros(n_maps, 1, height, width))
+                continue
             assert isinstance(reducer, PCA)
+            cells.use_for_rows(part)
             n_copies = round(float(reducer.n_rows)) // (n_known * tiles_per_subspace)
-            merge = reducer.update(self._matrix(shards, rows, n_copies, cells), device)
+            features = self._matrix(shards, rows, n_copies, cells)
+            merge = reducer.update(features, device)
             row_folds = folds.repeat_interleave(tiles_per_subspace).repeat(n_copies)
-            held_out = merge.held_out_errors(positions, row_folds, n_maps)
+            held_out = merge.held_out_errors(_positions(features, n_channels), row_folds, n_maps)
+            held_out = cells.spread(held_out)
             maps.append(held_out.view(-1, tiles_per_subspace, height, width))
         return self.tiling.lay_out(torch.cat(maps, dim=1))
 
@@ -217,16 +228,15 @@ class Branch(nn.Module):
             `(N, rows * h, columns * w)`.
         """
         groups, maps = features.chunk(self.tiling.n_subspaces, dim=1), []
-        weights_of = [None] * len(groups) if weights is None else weights.chunk(len(groups), dim=1)
         for group, reducer, cells, part in zip(
-            groups, self._reducers, self.cells, weights_of, strict=True
+            groups, self._reducers, self.cells, self._split_weights(weights), strict=True
         ):
             _, n_tiles, n_channels, height, width = group.shape
             flat = self.standardizer(group.flatten(0, 1).flatten(1))
             if cells.is_empty:
                 tile_maps = flat.new_zeros(flat.shape[0], height * width)
             else:
-                flat = cells(flat, None if part is None else part.flatten(0, 1).flatten(1))
+                flat = cells(flat, None if part is None else part.flatten(0, 1))
                 shape = n_channels, flat.shape[1] // n_channels, 1
                 tile_maps = cells.spread(error_map(flat - reducer(flat), shape)[..., 0])
             maps.append(tile_maps.view(-1, n_tiles, height, width))
@@ -236,8 +246,20 @@ class Branch(nn.Module):
         """The reducer, the weights of cells and the shards of each subspace."""
         return zip(self._reducers, self.cells, self._split(rows), strict=True)
 
+    def _split_weights(self, weights: Tensor | None) -> Sequence[Tensor | None]:
+        """Weights `(N, T, h, w)` as those of each subspace, `(N, t, h * w)`."""
+        n_subspaces = self.tiling.n_subspaces
+        if weights is None:
+            return [None] * n_subspaces
+        return weights.flatten(2).chunk(n_subspaces, dim=1)
+
     def _split(self, rows: CachedRows) -> list[list[Any]]:
         """The shards of each subspace's features: all tiles of all images, or of one position."""
         if self.tiling.shared:
             return [[shard.reshape(-1, *shard.shape[2:]) for shard in rows.shards]]
         return [[shard[:, tile] for shard in rows.shards] for tile in range(rows.row_shape[0])]
+
+
+def _positions(features: FeatureMatrix, n_channels: int) -> Tensor:
+    """The number of the cell of each column of `(N, C * K)` features."""
+    return torch.arange(features.shape[1] // n_channels).repeat(n_channels)

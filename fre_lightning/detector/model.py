@@ -87,7 +87,7 @@ class FREModel(ImageModel):
         return self._branches[-1].standardized(rows)
 
     def layer_maps_of(
-        self, features: Sequence[Tensor], weights: Sequence[Tensor | None] | None = None
+        self, features: Sequence[Tensor], weights: Sequence[Tensor] | None = None
     ) -> list[Tensor]:
         """Error maps `(N, h, w)` of each layer.
 
@@ -95,7 +95,7 @@ class FREModel(ImageModel):
             features: `(N, T, C, h, w)` of each layer.
             weights: `(N, T, h, w)` of each layer's cells; None: those of the model's region.
         """
-        each = weights or [None] * len(features)
+        each: Sequence[Tensor | None] = weights or [None] * len(features)
         layers = zip(self._branches, features, each, strict=True)
         with full_precision():
             return [branch(layer, weight) for branch, layer, weight in layers]
@@ -108,13 +108,10 @@ class FREModel(ImageModel):
             regions: `(N, H, W)` bool, where each image counts, within the model's own region; None:
                 in all of that.
         """
-        weights: Sequence[Tensor | None] = [None] * len(features)
-        laid_out = None
-        if regions is not None:
-            weights = self._weights_of(regions, [layer.shape[3:] for layer in features])
-            laid_out = [self.tiling.lay_out(layer) for layer in weights if layer is not None]
+        weights = self.weights_of(features, regions)
         with full_precision():
-            return self.scoring.normalize(self.layer_maps_of(features, weights), laid_out)
+            maps = self.layer_maps_of(features, weights)
+            return self.scoring.normalize(maps, self.lay_out(weights))
 
     def scores_of(self, error_maps: Tensor, regions: Tensor | None = None) -> Tensor:
         """Scores `(N,)` of normalised error maps `(N, h, w)`; regions as in `error_maps_of`."""
@@ -141,6 +138,24 @@ class FREModel(ImageModel):
         features = [layer.float() for layer in self.features_of(images)]
         maps = self.error_maps_of(features, regions)
         return self.scores_of(maps, regions), self.anomaly_maps_of(maps, regions)
+
+    def weights_of(self, features: Sequence[Tensor], regions: Tensor | None) -> list[Tensor] | None:
+        """The weights of each layer's cells in images that have regions of their own.
+
+        Args:
+            features: `(N, T, C, h, w)` of each layer.
+            regions: As in `error_maps_of`.
+
+        Returns:
+            `(N, T, h, w)` each; None without regions.
+        """
+        if regions is None:
+            return None
+        return self._weights_of(regions, [layer.shape[3:] for layer in features])
+
+    def lay_out(self, weights: Sequence[Tensor] | None) -> list[Tensor] | None:
+        """Weights `(N, T, h, w)` as those of maps, `(N, rows * h, columns * w)`."""
+        return None if weights is None else [self.tiling.lay_out(layer) for layer in weights]
 
     def _weights_of(self, regions: Tensor, grids: Sequence[Sequence[int]]) -> list[Tensor]:
         """The weights `(N, T, h, w)` of the cells of each layer's grid `(h, w)`."""
@@ -206,15 +221,17 @@ class FREModel(ImageModel):
         weights = self._weights_of(regions, [rows.row_shape[2:] for rows in layers])
         for branch, layer in zip(self._branches, weights, strict=True):
             branch.weigh(layer)
-        laid_out = [self.tiling.lay_out(layer) for layer in weights]
-        self.scoring.weigh([layer.amax(dim=0) for layer in laid_out])
-        return laid_out if len(regions) > 1 else None
+        self.scoring.weigh([self.tiling.lay_out(layer).amax(dim=0) for layer in weights])
+        return self.lay_out(weights) if len(regions) > 1 else None
 
-    def update(self, layers: Sequence[Tensor]) -> list[Tensor]:
+    def update(
+        self, layers: Sequence[Tensor], weights: Sequence[Tensor] | None = None
+    ) -> list[Tensor]:
         """Learn further images, without those of the fit; scoring and calibration stay.
 
         Args:
             layers: Each layer's features `(N, T, C, h, w)` of the further images, at least three.
+            weights: As in `layer_maps_of`.
 
         Returns:
             Their held-out error maps `(N, h, w)` of each layer.
@@ -230,9 +247,10 @@ class FREModel(ImageModel):
             groups = None
         folds = self.calibration.draw_folds(n_images, groups)
         assert folds is not None
+        cells: Sequence[Tensor | None] = weights or [None] * len(rows)
         held_out = [
-            branch.update(each, folds, self.device, self.n_train)
-            for branch, each in zip(self._branches, rows, strict=True)
+            branch.update(each, folds, self.device, self.n_train, weight)
+            for branch, each, weight in zip(self._branches, rows, cells, strict=True)
         ]
         self.n_train += n_images
         self.round_weights()

@@ -13,6 +13,7 @@ from fre_lightning.datasets import Sample
 from fre_lightning.detector.model import FREModel
 from fre_lightning.files import write_json
 from fre_lightning.images.reading import read_image
+from fre_lightning.images.region import read_region
 from fre_lightning.metrics.blind_spots import SPOT, find_blind_spots
 from fre_lightning.pictures.thumbnails import draw_thumbnail
 from fre_lightning.progress import progress
@@ -47,18 +48,10 @@ def write_blind_spots(
         log.warning("No map of blind spots: it takes a threshold and good test images below it.")
         return
 
-    def read(path: Path) -> Tensor:
-        return read_image(path, model.image_size, model.intensity)
-
-    def score(batch: Tensor) -> Tensor:
-        scores: Tensor = model(batch)[0]
-        return scores
-
     model.accelerate(n_threads)
     with torch.inference_mode(), intra_op_threads(n_threads):
         maps = [
-            find_blind_spots(score, read(samples[i].path).to(model.device), threshold)
-            for i in progress(chosen, "Blind spots")
+            _measure(model, samples[index], threshold) for index in progress(chosen, "Blind spots")
         ]
     model.release()
     found = torch.stack(maps).median(dim=0).values  # the lower one of two
@@ -74,6 +67,22 @@ def write_blind_spots(
     picture = draw_thumbnail(samples[chosen[0]], intensity=model.intensity)
     if picture is not None:
         (folder / run_folder.BLIND_SPOTS_PICTURE).write_bytes(picture)
+
+
+def _measure(model: FREModel, sample: Sample, threshold: float) -> Tensor:
+    """The smallest contrasts on one image, in its region if it has one."""
+    image = read_image(sample.path, model.image_size, model.intensity)
+    region = None
+    if sample.region_path is not None and model.region is not None:
+        region = read_region(sample.region_path, sample.path, model.image_size)[None]
+        region = region.to(model.device) & model.region
+
+    def score(batch: Tensor) -> Tensor:
+        own = None if region is None else region.expand(len(batch), -1, -1)
+        scores: Tensor = model(batch, own)[0]
+        return scores
+
+    return find_blind_spots(score, image.to(model.device), threshold)
 
 
 def _most_usual(samples: Sequence[Sample], scores: Tensor, threshold: float) -> list[int]:

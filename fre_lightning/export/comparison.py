@@ -76,29 +76,25 @@ def check_parity(
     """
     model_size, file_size = sizes
     tolerance = cfg.half_tolerance if cfg.half_reducer else cfg.tolerance
-    parts = {"": (resized(images, file_size or model_size, intensity), tolerance)}
+    parts = {"": resized(images, file_size or model_size, intensity)}
     if file_size is None:
-        parts["from_any_size_"] = (list(images), max(tolerance, cfg.resize_tolerance))
+        parts["from_any_size_"] = list(images)
     report: dict[str, Any] = {}
-    for part, (part_images, limit) in parts.items():
+    for part, part_images in parts.items():
         score, anomaly_map = largest_differences(expected, exported, part_images)
-        if max(score, anomaly_map) > limit:
+        if max(score, anomaly_map) > tolerance:
             what = "the file's own resize of images" if part else "the file"
-            half = "half_tolerance" if cfg.half_reducer else "tolerance"
+            key = "half_tolerance" if cfg.half_reducer else "tolerance"
             msg = (
                 f"With {what}, scores differ from PyTorch's by up to {score:.2g} of their value "
                 f"and maps by {anomaly_map:.2g} of their maximum; "
-                f"{'resize_tolerance' if part else half}={limit:g} allows less. No file is left "
-                f"behind. Try {'half_reducer=false' if cfg.half_reducer else 'another format'}, "
-                "or allow more if that suits you."
+                f"{key}={tolerance:g} allows less. No file is left behind. Try "
+                f"{'half_reducer=false' if cfg.half_reducer else 'another format'}, or allow more "
+                "if that suits you."
             )
             raise ExportError(msg)
-        report |= {
-            f"{part}score_difference": score,
-            f"{part}map_difference": anomaly_map,
-            f"{part}tolerance": limit,
-        }
-    return report
+        report |= {f"{part}score_difference": score, f"{part}map_difference": anomaly_map}
+    return report | {"tolerance": tolerance}
 
 
 def largest_differences(

@@ -1,7 +1,6 @@
 """The Lanczos resize of training images as matrix products, so that graphs can resize images."""
 
 import functools
-import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from fre_lightning.images.resizing import PREPROCESSING
 
 _LOBES = 3
+_STEPS = 2**10  # from one entry of the table of the kernel to the next
 _BITS, _SHORT_LIMIT = 22, 2**15
 _UNIT, _BASE = 2.0**_BITS, 2.0**11
 """Pillow's weights are multiples of 1 / 2^22; they are split into two digits of base 2^11."""
@@ -58,8 +58,9 @@ class LanczosResize(nn.Module):
         weights = []
         for n_in, n_out in zip(input_size, self.image_size, strict=True):
             exact = _lanczos_weights(n_in, n_out)
-            weights.append(torch.where(by_torch, _round_to_16_bits(exact), _round_to(exact, _UNIT)))
-        return [_split(weight) for weight in weights]
+            unit = torch.where(by_torch, _unit_of_16_bits(exact), _UNIT)
+            weights.append(_digits_of(exact, unit))
+        return weights
 
     def forward(self, images: Tensor) -> Tensor:
         """Resize."""
@@ -82,20 +83,59 @@ def pillow_reverses() -> bool:
     """Whether this Pillow filters tall images' columns first, as recent ones do."""
     levels = np.random.default_rng(0).integers(0, 256, (96, 16), dtype=np.uint8)
     resized = Image.fromarray(levels).resize((24, 16), Image.Resampling.LANCZOS)
-    rows, columns = (_split(_round_to(_lanczos_weights(*n), _UNIT)) for n in ((96, 16), (16, 24)))
+    rows, columns = (_digits_of(_lanczos_weights(*n), _UNIT) for n in ((96, 16), (16, 24)))
     expected = _columns_then_rows(torch.from_numpy(levels)[None, None].float(), rows, columns)
     return bool((expected[0, 0].numpy() == np.asarray(resized)).all())
 
 
-def _lanczos_weights(n_in: int, n_out: int) -> Tensor:
-    """Weights of each output's inputs along one side, `(n_out, n_in)` float64."""
+def _lanczos_weights(n_in: int, n_out: int) -> tuple[Tensor, Tensor]:
+    """Weights of each output's inputs along one side, as a multiple of 1 / 2^11 and the rest.
+
+    To about 1e-10 without float64, which OpenVINO lacks on CPUs: whole numbers are exact, and only
+    small ones are rounded to float32.
+
+    Returns:
+        `(n_out, n_in)` float32 each, their sum is the weight.
+    """
     inputs, outputs = torch.arange(n_in), torch.arange(n_out)
     # Between centres, in units of 1 / (2 n_in n_out) of the side: whole numbers.
-    distance = (2 * inputs + 1) * n_out - (2 * outputs[:, None] + 1) * n_in
+    distance = ((2 * inputs + 1) * n_out - (2 * outputs[:, None] + 1) * n_in).abs()
     scale = 2 * (inputs[-1:] + 1).clamp(min=n_out)
-    x = distance.double() / scale.double()
-    weights = torch.where(x.abs() < _LOBES, _sinc(x) * _sinc(x / _LOBES), 0.0)
-    return weights / weights.sum(dim=1, keepdim=True)
+    is_near = distance < _LOBES * scale
+    distance = torch.where(is_near, _STEPS * distance, 0)
+    step = (distance.float() / scale.float()).round().long()
+    x = (distance - step * scale).float() / scale.float()
+    high, low, *slopes = (torch.where(is_near, row[step], 0.0) for row in _KERNEL)
+    low = low + x * (slopes[0] + x * (slopes[1] + x * slopes[2]))
+    return _normalize(high, low)
+
+
+def _normalize(high: Tensor, low: Tensor) -> tuple[Tensor, Tensor]:
+    """Divide sums of a multiple of 1 / 2^14 and a rest by their total along a row."""
+    total_high, total_low = (part.sum(dim=1, keepdim=True) for part in (high, low))
+    total = total_high + total_low
+    quotient = (high / total * _BASE).round() / _BASE
+    # Long division: both products have few enough digits to be exact.
+    coarse = (total_high * 64).round() / 64
+    rest = (high - quotient * coarse) - quotient * (total_high - coarse)
+    return quotient, (rest + (low - quotient * total_low)) / total
+
+
+def _tabulate_kernel() -> Tensor:
+    """The Lanczos kernel around each step, `(5, n)` float32.
+
+    A multiple of 1 / 2^14 and a rest, whose sum is the value; then the coefficients of x, x^2 and
+    x^3, where x is the distance from it in steps, up to a half.
+    """
+    nodes = torch.linspace(-0.5, 0.5, 4).double()
+    x = (torch.arange(_LOBES * _STEPS + 1) + nodes[:, None]) / _STEPS
+    values = torch.sinc(x) * torch.sinc(x / _LOBES)
+    coefficients = torch.linalg.solve(torch.linalg.vander(nodes), values)
+    high = (coefficients[0] * 2**14).round() / 2**14
+    return torch.stack([high, coefficients[0] - high, *coefficients[1:]]).float()
+
+
+_KERNEL = _tabulate_kernel()
 
 
 def _rows_then_columns(levels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -110,23 +150,17 @@ def _columns_then_rows(levels: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
     return _round(down @ columns[0].mT, down @ columns[1].mT)
 
 
-def _round_to(weights: Tensor, unit: float | Tensor) -> Tensor:
-    """Round to multiples of 1 / unit, half away from zero; in units of 1 / 2^22."""
-    magnitude = (weights.abs() * unit + 0.5).floor() * (_UNIT / unit)
-    return torch.where(weights < 0, -magnitude, magnitude)
+def _digits_of(weights: tuple[Tensor, Tensor], unit: float | Tensor) -> Tensor:
+    """Weights in whole units of at least 1 / 2^22, as two digits of base 2^11, in these units."""
+    high, rest = weights
+    return torch.stack([_BASE * high, (rest * unit).round() * (_UNIT / unit)])
 
 
-def _round_to_16_bits(weights: Tensor) -> Tensor:
-    """Round to the bits that are left if the largest weight fits into 16, as torch does."""
-    units = 2.0 ** torch.arange(1, _BITS + 1).double()
-    fits = (weights.max() * units + 0.5).floor() < _SHORT_LIMIT
-    return _round_to(weights, torch.where(fits, units, 1.0).max())
-
-
-def _split(weights: Tensor) -> Tensor:
-    """Whole numbers as two digits of base 2^11, `(2, n_out, n_in)` float32."""
-    high = (weights / _BASE).round()
-    return torch.stack([high, weights - _BASE * high]).float()
+def _unit_of_16_bits(weights: tuple[Tensor, Tensor]) -> Tensor:
+    """1 / unit of the bits that are left if the largest weight fits into 16, as torch has it."""
+    units = 2.0 ** torch.arange(1, _BITS + 1)
+    fits = (torch.add(*weights).max() * units + 0.5).floor() < _SHORT_LIMIT
+    return torch.where(fits, units, 1.0).max()
 
 
 def _round(high: Tensor, low: Tensor) -> Tensor:
@@ -140,9 +174,3 @@ def _round(high: Tensor, low: Tensor) -> Tensor:
 def _length(levels: Tensor, dim: int) -> Tensor:
     """The length of a side as a `(1,)` tensor."""
     return torch.arange(levels.shape[dim])[-1:] + 1
-
-
-def _sinc(x: Tensor) -> Tensor:
-    # As a plain number, some formats would round it to float32.
-    angle = torch.tensor([math.pi], dtype=x.dtype) * x
-    return torch.where(x == 0, 1.0, angle.sin() / torch.where(x == 0, 1.0, angle))

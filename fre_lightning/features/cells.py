@@ -56,6 +56,14 @@ class CellWeights(FittedBuffers):
         self.place = torch.where(counts, counts.cumsum(dim=0) - 1, len(self.kept))
         self._of_rows = weights.flatten(0, 1).cpu()
 
+    def use_for_rows(self, weights: Tensor | None) -> None:
+        """Set the weights `(n, t, P)` of further rows to be read, none higher than those of `use`.
+
+        None: these.
+        """
+        if self.is_used:
+            self._of_rows = (self.weights if weights is None else weights.flatten(0, 1)).cpu()
+
     def inside(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
         """Where a cell counts in any tile, `(h, w)`; None without weights."""
         if not self.is_used:

@@ -1,12 +1,14 @@
 """A detector before and after it learnt from later parts: what each says of them."""
 
 import logging
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
@@ -14,6 +16,7 @@ from torch import Tensor
 from fre_lightning.datasets.listing import list_images_below
 from fre_lightning.detector.checkpoint import FILE_NAME
 from fre_lightning.detector.detector import Detector
+from fre_lightning.detector.loading import load
 from fre_lightning.errors import DatasetError, UnreadableImageError
 from fre_lightning.results.run_folder import CONFIG
 
@@ -34,6 +37,27 @@ class Judgement(NamedTuple):
     detector: Detector
     good: Tensor
     defective: Tensor | None = None
+
+
+def load_detector(cfg: DictConfig) -> Detector:
+    """The detector of `calibrate` or `update`, and the regions of the parts that it gets.
+
+    Raises:
+        FREError: As `load` does.
+    """
+    folders = [folder for folder in (cfg.good, cfg.get("defective")) if folder]
+    # Images of both may have one name: regions then lie as their common folder's images do.
+    root = os.path.commonpath([Path(folder).expanduser().absolute() for folder in folders])
+    detector = load(
+        cfg.checkpoint,
+        device=cfg.device,
+        false_alarm_rate=cfg.false_alarm_rate,
+        n_threads=cfg.n_threads,
+        roi=cfg.roi,
+        roi_root=root,
+    )
+    log.info("%s, on %s", detector.description, detector.device)
+    return detector
 
 
 def find_images(key: str, folder: str) -> list[Path]:

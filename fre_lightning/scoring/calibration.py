@@ -116,19 +116,18 @@ class Calibration(FittedBuffers):
         """
         scoring.fit(error_maps, weights=weights)
         maps = [m.to(self.image_scores.device) for m in error_maps]
-        normalized = scoring.normalize(maps, weights)
-        self.image_scores = scoring.image_score(
-            normalized, None if weights is None else finest(weights)
-        )
-        self.map_maxima = normalized.amax(dim=(1, 2))
+        self.image_scores, self.map_maxima = _judge(maps, weights, scoring)
 
-    def refit(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
+    def refit(
+        self, error_maps: Sequence[Tensor], scoring: Scoring, weights: Weights = None
+    ) -> None:
         """Score normal images that the model has not learnt from, instead of the training images.
 
         Args:
             error_maps: Their error maps, `(N, h, w)` of each layer.
             scoring: Is fitted to the maps. Each fold is scored by what the other folds teach: few
                 images divided by their own mean would score too low.
+            weights: As in `fit`.
 
         Raises:
             DatasetError: If there are fewer than three images.
@@ -142,23 +141,27 @@ class Calibration(FittedBuffers):
         folds = draw_folds(n_images, min(self.n_folds, n_images)).to(layers[0].device)
         scores, maxima = layers[0].new_empty(2, n_images)
         for fold in torch.unique(folds):
-            scoring.fit([maps[folds != fold] for maps in layers], prior)
-            held_out = scoring.normalize([maps[folds == fold] for maps in layers])
-            scores[folds == fold] = scoring.image_score(held_out)
-            maxima[folds == fold] = held_out.amax(dim=(1, 2))
-        scoring.fit(layers, prior)
+            is_kept = folds != fold
+            scoring.fit(_some(layers, is_kept), prior, weights and _some(weights, is_kept))
+            held_out = _some(layers, ~is_kept), weights and _some(weights, ~is_kept)
+            scores[~is_kept], maxima[~is_kept] = _judge(*held_out, scoring)
+        scoring.fit(layers, prior, weights)
         self.image_scores, self.map_maxima = scores, maxima
 
-    def extend(self, error_maps: Sequence[Tensor], scoring: Scoring) -> None:
+    def extend(
+        self, error_maps: Sequence[Tensor], scoring: Scoring, weights: Weights = None
+    ) -> None:
         """Add the scores of further held-out images, divided by the errors expected so far.
 
         Args:
             error_maps: Their error maps, `(N, h, w)` of each layer.
             scoring: Stays as it is.
+            weights: As in `fit`.
         """
-        maps = scoring.normalize([m.to(self.image_scores.device) for m in error_maps])
-        self.image_scores = torch.cat([self.image_scores, scoring.image_score(maps)])
-        self.map_maxima = torch.cat([self.map_maxima, maps.amax(dim=(1, 2))])
+        maps = [m.to(self.image_scores.device) for m in error_maps]
+        scores, maxima = _judge(maps, weights, scoring)
+        self.image_scores = torch.cat([self.image_scores, scores])
+        self.map_maxima = torch.cat([self.map_maxima, maxima])
 
     def thresholds(self, false_alarm_rate: float) -> Thresholds | None:
         """The thresholds that this share of normal images exceeds; None before `fit`."""
@@ -177,3 +180,17 @@ class Calibration(FittedBuffers):
                 len(self.image_scores),
             )
         return Thresholds(image, pixel)
+
+
+def _some(layers: Sequence[Tensor], chosen: Tensor) -> list[Tensor]:
+    """Some of the maps of each layer."""
+    return [maps[chosen] for maps in layers]
+
+
+def _judge(
+    error_maps: Sequence[Tensor], weights: Weights, scoring: Scoring
+) -> tuple[Tensor, Tensor]:
+    """The scores `(N,)` of error maps, and the highest values `(N,)` of their normalised maps."""
+    maps = scoring.normalize(error_maps, weights)
+    scores = scoring.image_score(maps, None if weights is None else finest(weights))
+    return scores, maps.amax(dim=(1, 2))

@@ -25,14 +25,16 @@ def expected_error(
     """
     mean = maps.mean(dim=0)
     weight = torch.ones_like(mean) if weights is None else weights.to(maps).mean(dim=0)
+    shares = weight / weight.sum()
     smooth = _blur(mean) / _blur(weight).clamp(min=_LEAST)
     # Without a floor, positions with almost no normal error would dominate the map.
-    floor = 1e-3 * float((smooth * weight).sum() / weight.sum())
+    floor = 1e-3 * float((smooth * shares).sum())
     profile = smooth.clamp(min=floor) ** position_norm
     if prior is not None:
         share = len(maps) / (len(maps) + _PRIOR_IMAGES)
         earlier = prior.to(mean).view(mean.shape)
-        profile = share * profile / profile.mean() + (1 - share) * earlier / earlier.mean()
+        profile, earlier = (p / (p * shares).sum() for p in (profile, earlier))
+        profile = share * profile + (1 - share) * earlier
     return profile * ((mean / profile).sum() / weight.sum())
 
 

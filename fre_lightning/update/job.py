@@ -1,13 +1,11 @@
 """One job of `fre_lightning.update`, from a checkpoint to one that has learnt further parts."""
 
-import logging
 import time
 from typing import Any
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from fre_lightning.detector.loading import load
 from fre_lightning.files import make_output_dir, write_json
 from fre_lightning.report.before_after import write_before_after
 from fre_lightning.results import run_folder
@@ -15,13 +13,12 @@ from fre_lightning.results.before_after import (
     Judgement,
     describe,
     find_images,
+    load_detector,
     print_before_after,
     save_detector,
     score_all,
     warn_of_odd,
 )
-
-log = logging.getLogger(__name__)
 
 REPORT = "update.json"
 
@@ -40,13 +37,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     """
     good = find_images("good", cfg.good)
     output_dir = make_output_dir(cfg.paths.output_dir)
-    detector = load(
-        cfg.checkpoint,
-        device=cfg.device,
-        false_alarm_rate=cfg.false_alarm_rate,
-        n_threads=cfg.n_threads,
-    )
-    log.info("%s, on %s", detector.description, detector.device)
+    detector = load_detector(cfg)
     scores, p_values = score_all(detector, good)
     odd = warn_of_odd(good, scores, p_values)
     start = time.perf_counter()

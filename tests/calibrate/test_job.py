@@ -12,7 +12,9 @@ import fre_lightning
 from fre_lightning.calibrate.job import run
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import ConfigError, DatasetError, UnreadableImageError
+from fre_lightning.experiment import run as fit
 from fre_lightning.fitted import state_digest
+from tests.conftest import draw_regions
 
 N_GOOD, N_DEFECTIVE = 12, 6  # of the fixture `later`
 
@@ -91,6 +93,24 @@ def test_labels_choose_only_where_the_command_says_so(calibrate, later, tmp_path
         assert detector.threshold == pytest.approx(points[name]["threshold"])
     found = [r.is_defective for r in detector.detect_batch(sorted((later / "defective").iterdir()))]
     assert found.count(False) == points["least_cost"]["defective_missed"]["n"]
+
+
+def test_later_parts_may_have_regions_of_their_own(calibrate, make_config, mvtec, later, tmp_path):
+    """Good and defective ones of one name, too."""
+    roi = draw_regions(mvtec, tmp_path / "roi")
+    fit(make_config(f"dataset.roi={roi}", "logger=none", "report=false"))
+    gaps = draw_regions(later, tmp_path / "gaps")
+    arguments = [f"checkpoint={tmp_path / 'run'}", f"defective={later / 'defective'}"]
+    report = calibrate(*arguments, f"roi={gaps}")
+    options = {"device": "cpu", "roi": gaps, "roi_root": later}
+    new = fre_lightning.load(tmp_path / "out", **options)
+    defective = new.detect_batch(sorted((later / "defective").iterdir()))
+    assert report["new"]["n_defective_missed"] == sum(not r.is_defective for r in defective)
+    old = fre_lightning.load(tmp_path / "run", **options)
+    good = sorted((later / "good").iterdir())
+    assert old.calibrate(good).threshold == pytest.approx(report["new"]["threshold"], rel=1e-4)
+    without = calibrate(*arguments)["new"]["threshold"]
+    assert without != pytest.approx(report["new"]["threshold"], rel=1e-3)
 
 
 def test_few_parts_are_extrapolated_and_it_is_said(calibrate, caplog):

@@ -66,8 +66,11 @@ def test_without_folds_or_compression_channels_keep_their_scale():
 
 @pytest.mark.parametrize("n_copies", [1, 9])
 @pytest.mark.parametrize(("n_tiles", "shared"), [(1, True), (2, True), (2, False)])
-def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_copies):
+@pytest.mark.parametrize("is_weighed", [False, True])
+def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_copies, is_weighed):
     maps, n_old, cpu = make_maps(N, n_tiles), 15, torch.device("cpu")
+    weights = torch.zeros(1, n_tiles, SIDE, SIDE)
+    weights[:, :, 1:] = torch.tensor([0.5, 1.0, 1.0])[:, None]
     shifts = CellShifts(100 if n_copies > 1 else 0, 10**6)
     new_folds = draw_folds(N - n_old, 3)
 
@@ -76,6 +79,8 @@ def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_cop
         reducers = [PCA(n_components) for _ in range(tiling.n_subspaces)]
         branch = Branch(ChannelStandardizer("none"), reducers, tiling)
         rows = CachedRows([part], [*range(len(part))], [], False)
+        if is_weighed:
+            branch.weigh(weights)
         branch.standardize(rows)
         return branch, branch.fit(rows, folds, cpu, shifts)
 

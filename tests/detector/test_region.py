@@ -5,6 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from fre_lightning.backbones import Backbone
+from fre_lightning.detector.later_parts import recalibrate, update
 from fre_lightning.detector.layer import Branch
 from fre_lightning.detector.model import FREModel
 from fre_lightning.features.cache import CachedRows
@@ -56,6 +57,14 @@ def rectangle():
     return region
 
 
+def rows_of(model, images):
+    """Their features, as a cache has them."""
+    return [
+        CachedRows([part.numpy() for part in layer.split(16)], [*range(len(images))], [], True)
+        for layer in model.features_of(images)
+    ]
+
+
 def fit(images, regions=None, *, grid=(1, 1), shared=False, reducer=PCA, rank=0.9, **settings):
     """A model fitted to images, with shifted copies."""
     tiling = Tiling(grid, 0.0, shared=shared)
@@ -75,12 +84,16 @@ def fit(images, regions=None, *, grid=(1, 1), shared=False, reducer=PCA, rank=0.
         "test", top_fraction=0.2, position_norm=0.5, fusion="mean", weights=None, **settings
     )
     model = FREModel(backbone, branches, scoring, Calibration(4, "none"), tiling)
-    layers = [
-        CachedRows([part.numpy() for part in layer.split(16)], [*range(len(images))], [], True)
-        for layer in model.features_of(images)
-    ]
-    model.fit(layers, CPU, CellShifts(100, 10**6), None, regions)
+    model.fit(rows_of(model, images), CPU, CellShifts(100, 10**6), None, regions)
     return model.eval()
+
+
+def learn(model, images, regions=None, *, replace_scores=True):
+    """Update a model."""
+    features = model.features_of(images)
+    batches = [(features, model.weights_of(features, regions))]
+    update(model, batches, replace_scores=replace_scores)
+    return model
 
 
 @pytest.mark.parametrize("statistic", ["top", "sum", "max"])
@@ -194,6 +207,59 @@ def test_gaps_in_training_images_leave_a_detector_and_hide_defects_in_them():
     assert gappy(bad, hidden)[0][:3].max() < 2 * scores[3:].max()
 
 
+HALF = len(TRAIN) // 2
+
+
+@pytest.mark.parametrize("replace_scores", [True, False])
+def test_an_update_in_a_rectangle_is_that_of_a_crop(replace_scores):
+    model, cropped = fit(TRAIN[:HALF], rectangle()), fit(TRAIN[:HALF][BOX])
+    learn(model, TRAIN[HALF:], replace_scores=replace_scores)
+    learn(cropped, TRAIN[HALF:][BOX], replace_scores=replace_scores)
+    (scores, maps), (expected_scores, expected_maps) = model(TEST), cropped(TEST[BOX])
+    torch.testing.assert_close(scores, expected_scores, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(maps[BOX], expected_maps, rtol=1e-4, atol=1e-5)
+    found, expected = (each.calibration.image_scores for each in (model, cropped))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=0)
+
+
+@pytest.mark.parametrize(("grid", "shared"), [((1, 1), False), ((2, 3), True)])
+def test_an_update_in_a_region_is_a_fit_on_all_within_3_percent_of_scores(grid, shared):
+    images, arguments = draw(60), {"grid": grid, "shared": shared, "rank": 4}
+    whole, half = (fit(part, rectangle(), **arguments) for part in (images, images[:30]))
+    expected, before = whole(TEST)[0], half(TEST)[0]
+    torch.testing.assert_close(learn(half, images[30:])(TEST)[0], expected, rtol=0.03, atol=0)
+    assert float((before / expected - 1).abs().max()) > 0.04
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_later_images_leave_out_changes_nothing(shared):
+    regions, others = draw_regions(len(TRAIN)), draw(len(TRAIN), seed=2)
+    spoilt = torch.where(regions[:, None], TRAIN, others)
+    for replace_scores in (True, False):
+        scores = []
+        for images in (TRAIN, spoilt):
+            model = fit(TRAIN[:HALF], regions[:HALF], grid=(1, 3), shared=shared)
+            learn(model, images[HALF:], regions[HALF:], replace_scores=replace_scores)
+            scores.append(torch.cat([model(TEST)[0], model.calibration.image_scores]))
+        torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-5)
+    calibrated = []
+    for images in (TRAIN, spoilt):
+        model = fit(TRAIN[:HALF], regions[:HALF], grid=(1, 3), shared=shared)
+        features = model.features_of(images[HALF:])
+        recalibrate(model, [(features, model.weights_of(features, regions[HALF:]))])
+        calibrated.append(model.calibration.image_scores)
+    torch.testing.assert_close(*calibrated, rtol=1e-4, atol=1e-5)
+
+
+def test_later_regions_may_be_the_same_for_all():
+    each = rectangle().expand(HALF, -1, -1)
+    one, other = (fit(TRAIN[:HALF], rectangle()) for _ in "ab")
+    expected, found = learn(one, TRAIN[HALF:]), learn(other, TRAIN[HALF:], each)
+    torch.testing.assert_close(found(TEST), expected(TEST), rtol=1e-4, atol=1e-5)
+    scores = (model.calibration.image_scores for model in (found, expected))
+    torch.testing.assert_close(*scores, rtol=1e-4, atol=0)
+
+
 @pytest.mark.parametrize("reducer", [PCA, TiedAutoencoder])
 def test_tiles_without_a_region_have_no_subspace(reducer):
     region = torch.zeros(1, HEIGHT, WIDTH, dtype=torch.bool)
@@ -209,6 +275,8 @@ def test_tiles_without_a_region_have_no_subspace(reducer):
     assert scores.isfinite().all()
     assert not maps[..., :16].any()
     assert not maps[..., 32:].any()
+    if reducer is PCA:
+        assert learn(model, draw(8, seed=3))(TEST)[0].isfinite().all()
 
 
 def test_it_is_loaded_as_it_was_saved():

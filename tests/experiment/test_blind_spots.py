@@ -50,6 +50,21 @@ def first_noticed(detector, image, spot):
     return np.inf
 
 
+def test_where_an_image_does_not_count_none_is_noticed(make_config, output_dir, mvtec, tmp_path):
+    roi = tmp_path / "roi"
+    for i, path in enumerate(sorted(mvtec.glob("part/t*/*/*.png"))):
+        region = np.full((32, 32), 255, np.uint8)
+        if path.parents[1].name == "test" or i % 2:
+            region[:, 16:] = 0
+        (roi / path.relative_to(mvtec)).parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(region).save(roi / path.relative_to(mvtec))
+    run(make_config("blind_spots=true", "false_alarm_rate=0.2", f"dataset.roi={roi}"))
+    contrast = json.loads((output_dir / "blind_spots.json").read_text())["contrast"]
+    noticed = np.array([[c is not None for c in row] for row in contrast])
+    assert noticed[:, :3].any()
+    assert not noticed[:, 6:].any()
+
+
 def test_without_good_images_it_is_said(make_config, output_dir, mvtec, caplog):
     for path in (mvtec / "part/test/good").iterdir():
         path.unlink()

@@ -9,7 +9,7 @@ import fre_lightning
 from fre_lightning.detector.checkpoint import PAYLOAD_KEY
 from fre_lightning.errors import ConfigError
 from fre_lightning.experiment import run
-from tests.conftest import SIZE
+from tests.conftest import SIZE, draw_regions
 from tests.experiment.conftest import read_scores
 
 SIDE = 16  # of the region in the upper left corner
@@ -82,14 +82,7 @@ def test_a_checkpoint_without_a_region_cannot_get_one(make_config, corner, outpu
 
 
 def test_each_image_may_have_its_own(make_config, mvtec, output_dir, tmp_path):
-    rng = np.random.default_rng(0)
-    for path in mvtec.glob("part/t*/*/*.png"):
-        levels = np.full((SIZE, SIZE), 255, np.uint8)
-        left = 8 * rng.integers(3)
-        levels[8:, left : left + 8] = 0
-        region = tmp_path / "roi" / path.relative_to(mvtec)
-        region.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(levels).save(region)
+    draw_regions(mvtec, tmp_path / "roi")
     run(make_config(f"dataset.roi={tmp_path / 'roi'}", "heatmaps=true"))
     rows = read_scores(output_dir)
     detector = fre_lightning.load(output_dir, device="cpu", roi=tmp_path / "roi", roi_root=mvtec)

@@ -83,7 +83,7 @@ def test_a_file_gives_the_checkpoints_scores_at_any_size(make_config, make_expor
         content = (folder / file).read_bytes()
         assert facts == {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
     exported = FORMATS[name].load(folder / FORMATS[name].files[0])
-    tolerance = 5e-3 if name == "openvino" else 1e-4
+    tolerance = 1e-4
     for images in (draw(50, 41), draw(64, 64, 3), draw(33, 70, 1)):
         scores, anomaly_maps = exported(images)
         expected_scores, expected_maps = detect(cfg, tmp_path / "run", images)

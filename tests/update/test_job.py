@@ -10,10 +10,16 @@ from hydra import compose, initialize_config_dir
 
 import fre_lightning
 from fre_lightning.config import CONFIG_DIR
-from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
+from fre_lightning.errors import (
+    CheckpointError,
+    ConfigError,
+    DatasetError,
+    UnreadableImageError,
+)
 from fre_lightning.experiment import run as fit
 from fre_lightning.fitted import state_digest
 from fre_lightning.update.job import run
+from tests.conftest import draw_regions
 
 OLD_CHECKPOINT = Path(__file__).parents[1] / "data/format-2.ckpt"
 
@@ -74,6 +80,23 @@ def test_python_says_what_the_command_says_and_goes_on(update, fitted_run, good,
     assert len(old.normal_scores) == 16
     with pytest.raises(ConfigError, match="choose new or all"):
         old.update(good, calibrate_on="none")
+
+
+def test_later_parts_may_have_regions_of_their_own(
+    update, make_config, good, mvtec, later, tmp_path
+):
+    roi = draw_regions(mvtec, tmp_path / "roi")
+    fit(make_config(f"dataset.roi={roi}", "logger=none", "report=false"))
+    gaps = draw_regions(later / "good", tmp_path / "gaps")
+    arguments = [f"checkpoint={tmp_path / 'run'}", "false_alarm_rate=0.2"]
+    report, plain = update(*arguments, f"roi={gaps}"), update(*arguments)
+    options = {"device": "cpu", "false_alarm_rate": 0.2, "roi": gaps, "roi_root": later / "good"}
+    detector = fre_lightning.load(tmp_path / "run", **options)
+    assert detector.update(good).threshold == pytest.approx(report["new"]["threshold"], rel=1e-4)
+    assert report["new"]["threshold"] != pytest.approx(plain["new"]["threshold"], rel=1e-3)
+    (gaps / good[0].name).unlink()
+    with pytest.raises(UnreadableImageError, match="has no region"):
+        update(*arguments, f"roi={gaps}")
 
 
 def test_mistakes(update, good, tmp_path):

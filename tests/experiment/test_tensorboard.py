@@ -5,7 +5,7 @@ from fre_lightning.experiment import run
 
 
 def test_tensorboard_holds_metrics_losses_pictures_curves_and_hparams(make_config, output_dir):
-    summary = run(make_config("reducer=tae", "reducer.epochs=7"))
+    summary = run(make_config("model.layers=order2", "reducer=tae", "reducer.epochs=7"))
     events = EventAccumulator(str(output_dir / "tensorboard"), size_guidance={"scalars": 0})
     events.Reload()
     tags = events.Tags()

@@ -30,7 +30,7 @@ from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
 from fre_lightning.experiment.trainer import make_trainer
-from fre_lightning.features.cache import CachedRows, FeatureCache
+from fre_lightning.features.cache import CachedRows
 from fre_lightning.metrics.curves import auroc, count
 from fre_lightning.progress import progress
 
@@ -81,7 +81,7 @@ def load_splits(
     datamodule = build(cfg.datamodule, _partial_=True)(build(cfg.dataset))
     datamodule.setup()
     model, trainer = build_model(cfg), make_trainer(cfg)
-    cache = FeatureCache(cfg.paths.cache_dir)
+    cache = build(cfg.cache)
     train, test = (
         load_features(split, model, datamodule, cache, trainer) for split in ("train", "test")
     )
@@ -97,7 +97,7 @@ def load(cfg: DictConfig) -> Features:
 
 
 def _join(layers: Sequence[CachedRows]) -> list[np.ndarray]:
-    return [np.concatenate(rows.shards) for rows in layers]
+    return [np.concatenate(rows.shards, dtype=np.float32) for rows in layers]
 
 
 @torch.inference_mode()

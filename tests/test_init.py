@@ -69,3 +69,12 @@ def test_a_detector_needs_nothing_heavy_that_it_does_not_use(module):
         "print(sorted(heavy & sys.modules.keys()))"
     )
     assert run_python(f"import numpy;{code}") == "[]"
+
+
+def test_a_backbone_without_weights_needs_no_torchvision():
+    code = (
+        "import sys, fre_lightning.predict.job;"
+        "from fre_lightning.backbones import Scattering;"
+        "print('torchvision' in sys.modules, Scattering.__name__)"
+    )
+    assert run_python(code) == "False Scattering"

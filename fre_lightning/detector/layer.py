@@ -211,7 +211,7 @@ class Branch(nn.Module):
             cells.fit(features)
             features = cells.weigh(features)
             channels = torch.arange(n_channels).repeat_interleave(features.shape[1] // n_channels)
-            subspace = find_subspace(features, device)
+            subspace = find_subspace(features, device, _NOISE_SHARE)
             sums = held_out_errors(subspace, _NOISE_SHARE, channels, tile_folds)
             errors.append(sums.mean(dim=0) / (height * width))
         return torch.stack(errors).mean(dim=0)

@@ -33,7 +33,7 @@ class FeatureExtraction(LightningModule):
         backbone_layers: The model's layers to extract.
         writers: One for each of these layers.
         samples: The split.
-        cache_dir: Where engines that take long to build are kept.
+        cache: Its type is that of the rows; engines that take long to build are kept beside them.
     """
 
     def __init__(
@@ -42,26 +42,28 @@ class FeatureExtraction(LightningModule):
         backbone_layers: Sequence[tuple[Backbone, str]],
         writers: Sequence[ShardWriter],
         samples: Sequence[Sample],
-        cache_dir: Path,
+        cache: FeatureCache,
     ) -> None:
         super().__init__()
         self.model = model
         self._backbone_layers = backbone_layers
         self._writers = writers
         self._samples = samples
-        self._cache_dir = cache_dir
+        self._cache = cache
 
     def on_predict_start(self) -> None:
         """Build the engines, on the trainer's device."""
         n_threads, precision = torch.get_num_threads(), str(self.trainer.precision)
-        self.model.accelerate(n_threads, precision, self._backbone_layers, self._cache_dir)
+        cache_dir = self._cache.cache_dir
+        self.model.accelerate(n_threads, precision, self._backbone_layers, cache_dir)
 
     def predict_step(self, batch: ImageBatch) -> None:
         """Store pooled features `(N, T, C, h, w)` of images, of each layer.
 
         Raises:
-            FeatureError: If a feature is not a finite number.
+            FeatureError: If a feature is not a finite number, or too large for the cache's type.
         """
+        dtype = self._cache.dtype
         layers = self.model.features_of(batch.images)
         for features, writer in zip(layers, self._writers, strict=True):
             finite = features.isfinite().flatten(1).all(dim=1)
@@ -72,7 +74,11 @@ class FeatureExtraction(LightningModule):
                     "weights file, and run with trainer.precision=32-true."
                 )
                 raise FeatureError(msg)
-            writer.append(features.float().cpu().numpy(), batch.indices)
+            stored = features.to(getattr(torch, dtype))
+            if not stored.isfinite().all():
+                msg = f"Some features are too large for {dtype}. Run with cache.dtype=float32."
+                raise FeatureError(msg)
+            writer.append(stored.cpu().numpy(), batch.indices)
 
 
 @dataclass(frozen=True)
@@ -158,14 +164,16 @@ def load_set(
 
     Raises:
         UnreadableImageError: If an image cannot be decoded and is not to be left out.
-        FeatureError: If a feature is not a finite number.
+        FeatureError: If a feature is not a finite number, or too large for the cache's type.
         CacheError: If the cache cannot be written.
     """
     device = trainer.strategy.root_device.type
     intensity = {"intensity": model.intensity} if model.intensity else {}
+    dtype = {} if cache.dtype == "float32" else {"dtype": cache.dtype}
     common = (
         model.tiling.fingerprint()
         | intensity
+        | dtype
         | {
             "preprocessing": PREPROCESSING,
             "precision": str(trainer.precision),
@@ -186,7 +194,7 @@ def load_set(
         first = min(writer.first for writer in writers.values())
         loader = images.loader(model, first, pin_memory=device == "cuda")
         writer_list = list(writers.values())
-        module = FeatureExtraction(model, layers, writer_list, images.samples, cache.cache_dir)
+        module = FeatureExtraction(model, layers, writer_list, images.samples, cache)
         try:
             bar = progress(loader, "Extracting features")
             trainer.predict(module, bar, return_predictions=False)

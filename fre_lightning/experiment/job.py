@@ -84,7 +84,7 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     headers = read_headers([sample.path for sample in samples], datamodule.n_threads)
     health = examine(splits, headers, root)
     log_health(health)
-    cache = FeatureCache(cfg.paths.cache_dir)
+    cache: FeatureCache = build(cfg.cache)
     model = restore_model(checkpoint) if checkpoint else new_model(cfg, datamodule, headers, cache)
     trainer = make_trainer(cfg)
     category, device = datamodule.dataset.category, trainer.strategy.root_device

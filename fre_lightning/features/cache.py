@@ -14,10 +14,12 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
-from fre_lightning.errors import CacheError
+from fre_lightning.errors import CacheError, ConfigError
 from fre_lightning.features.shards import Manifest, ShardWriter, read_manifest
 
 log = logging.getLogger(__name__)
+
+DTYPES = ("float32", "float16")
 
 
 @dataclass(frozen=True)
@@ -55,10 +57,22 @@ class CacheEntry(NamedTuple):
 
 
 class FeatureCache:
-    """A folder of entries. Each is found by a key, and holds rows of items 0 to `n_items - 1`."""
+    """A folder of entries. Each is found by a key, and holds rows of items 0 to `n_items - 1`.
 
-    def __init__(self, cache_dir: str | Path) -> None:
+    Args:
+        cache_dir: The folder.
+        dtype: What features are stored as, `float32` or `float16`; computed with is float32.
+
+    Raises:
+        ConfigError: If the type is neither.
+    """
+
+    def __init__(self, cache_dir: str | Path, dtype: str) -> None:
+        if dtype not in DTYPES:
+            msg = f"cache.dtype={dtype} is unknown; choose {' or '.join(DTYPES)}."
+            raise ConfigError(msg)
         self.cache_dir = Path(cache_dir).expanduser()
+        self.dtype = dtype
 
     def load_or_compute(
         self,

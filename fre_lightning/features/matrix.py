@@ -69,17 +69,31 @@ class FeatureMatrix:
         block = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self._transform(block, columns.start or 0) if self._transform else block
 
-    def row_blocks(self) -> Iterator[tuple[slice, Tensor]]:
+    def row_blocks(self, block_bytes: int | None = None) -> Iterator[tuple[slice, Tensor]]:
         """Iterate over all rows: pairs of a row slice and its `(n, D)` block."""
-        return ((rows, self.block(rows)) for rows in self._slices(0))
+        return ((rows, self.block(rows)) for rows in self._slices(0, block_bytes))
+
+    def rows_of(
+        self, chosen: Tensor, mean: Tensor, block_bytes: int | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Iterate over chosen rows, block by block: pairs of indices and features minus a mean.
+
+        Args:
+            chosen: `(N,)` bool.
+            mean: `(D,)` float64; the features become it, on its device.
+            block_bytes: Of the blocks that they are chosen from.
+        """
+        for rows, block in self.row_blocks(block_bytes):
+            inside = chosen[rows].nonzero()[:, 0]
+            yield inside + rows.start, block[inside].to(mean.device).double() - mean
 
     def column_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Iterate over all columns: pairs of a column slice and its `(N, d)` block."""
         return ((columns, self.block(slice(None), columns)) for columns in self._slices(1))
 
-    def _slices(self, axis: int) -> Iterator[slice]:
+    def _slices(self, axis: int, block_bytes: int | None = None) -> Iterator[slice]:
         n, row_bytes = self.shape[axis], 4 * self.shape[1 - axis]
-        step = max(self._block_bytes // max(row_bytes, 1), 1)
+        step = max((block_bytes or self._block_bytes) // max(row_bytes, 1), 1)
         return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
 

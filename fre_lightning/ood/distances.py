@@ -9,7 +9,7 @@ from torch.nn import functional as F
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.ood.method import Head, Known, Method
-from fre_lightning.reducers.subspace import add_product, principal_axes
+from fre_lightning.reducers.axes import add_product, principal_axes
 
 _BLOCK = 2**24
 """Distances that are computed at a time: 64 MB."""

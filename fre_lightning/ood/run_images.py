@@ -8,7 +8,6 @@ from omegaconf import DictConfig
 
 from fre_lightning.config import build
 from fre_lightning.experiment.extraction import ImageSet, load_set
-from fre_lightning.features.cache import FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.changed import CorruptedImages
 from fre_lightning.ood.known import ClassSplits, Labelled, hold_out
@@ -67,7 +66,7 @@ def extract(
     cfg: DictConfig, model: OODModel, images: RunImages, trainer: "Trainer"
 ) -> list[list[FeatureMatrix]]:
     """Features of each layer: of images to learn from, held-out, test and unknown ones."""
-    cache, known = FeatureCache(cfg.paths.cache_dir), images.known.test.samples
+    cache, known = build(cfg.cache), images.known.test.samples
     sets = [NamedSet("to learn from", KNOWN, images.fitted_on.samples)]
     if images.held_out.samples:
         sets.append(NamedSet("held out", KNOWN, images.held_out.samples))

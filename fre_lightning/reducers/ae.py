@@ -63,7 +63,7 @@ class Autoencoder(GradientReducer):
     @torch.no_grad()
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
         """Find the subspace and the rank of `(N, D)` features, and draw initial weights."""
-        subspace = find_subspace(features, device)
+        subspace = find_subspace(features, device, self.n_components_requested)
         rank = find_rank(self.n_components_requested, subspace)
         span = self.space == "span"
         inputs = (subspace.coordinates() if span else features.block(slice(None))).float()
@@ -82,7 +82,8 @@ class Autoencoder(GradientReducer):
                 total += state.backward(batch) * len(batch)
                 state.step(self.lr)
                 n_rows += len(batch)
-        return total / n_rows
+        outside = state.subspace.left_out if self.space == "span" else 0.0
+        return total / n_rows + outside / state.subspace.features.shape[1]
 
     @torch.no_grad()
     def finish(self) -> None:

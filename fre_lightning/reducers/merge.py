@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers.subspace import add_product, choose_rank, principal_axes
+from fre_lightning.reducers.axes import add_product, limited_rank, principal_axes
 
 
 class Moments(NamedTuple):
@@ -135,7 +135,7 @@ class Merge:
         gram = around_mean(around_mean(self._gram[rows][:, rows]).T)
         variances, basis = principal_axes(gram, n_rows)
         lost = self._known.rest * (n_old - 1) / (n_rows - 1)
-        rank = _rank(self._n_components, variances, lost)
+        rank = limited_rank(self._n_components, variances, lost)  # a share counts of the lost, too
         weights = (basis / (variances * (n_rows - 1)).sqrt()).T[:rank]
         new = weights[:, n_known:-1]
         new = new - new.mean(dim=1, keepdim=True) + distance / n_new * weights[:, -1:]
@@ -145,11 +145,3 @@ class Merge:
         shift[rows[n_known:]] = 1 / n_rows
         rest = float(variances[rank:].sum()) + lost
         return _Solution(shift, axes, variances[:rank], rest, n_rows)
-
-
-def _rank(n_components: float, variances: Tensor, lost: float) -> int:
-    """The number of axes: a share counts of the whole variance, what was lost included."""
-    if isinstance(n_components, float) and n_components < 1:
-        share = n_components * (1 + lost / float(variances.sum()))
-        return choose_rank(share, variances) if share < 1 else len(variances)
-    return min(int(n_components), len(variances))

@@ -36,11 +36,11 @@ class PCA(Reducer):
     @torch.no_grad()
     def fit(self, features: FeatureMatrix, device: torch.device | None = None) -> Subspace:
         """Find the leading principal axes of `(N, D)` features."""
-        subspace = find_subspace(features, device)
+        subspace = find_subspace(features, device, self.n_components_requested)
         variances = subspace.variances
         rank = find_rank(self.n_components_requested, subspace)
         axes = subspace.lift(torch.eye(rank, len(variances)))
-        rest = float(variances[rank:].sum())
+        rest = float(variances[rank:].sum()) + subspace.left_out
         self._set_moments(Moments(subspace.mean, axes, variances[:rank], rest, features.shape[0]))
         return subspace
 

@@ -6,8 +6,9 @@ import math
 import torch
 
 from fre_lightning.errors import ConfigError
+from fre_lightning.reducers.axes import choose_rank, is_share
 from fre_lightning.reducers.cross_fit import draw_folds, held_out_residuals
-from fre_lightning.reducers.subspace import Subspace, choose_rank
+from fre_lightning.reducers.subspace import Subspace
 
 log = logging.getLogger(__name__)
 
@@ -39,9 +40,8 @@ def find_rank(n_components: float | str, subspace: Subspace) -> int:
     """
     n_copies = subspace.features.n_copies
     if n_components != "held_out":
-        rank = choose_rank(n_components, subspace.variances)
-        is_share = isinstance(n_components, float) and n_components < 1
-        return min(rank, MAX_FROM_COPIES) if is_share and n_copies > 1 else rank
+        rank = choose_rank(n_components, subspace.variances, subspace.left_out)
+        return min(rank, MAX_FROM_COPIES) if is_share(n_components) and n_copies > 1 else rank
     n_samples = subspace.features.shape[0] // n_copies
     if n_samples < 3:
         msg = f"reducer.n_components=held_out takes at least 3 images, and there are {n_samples}."

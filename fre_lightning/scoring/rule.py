@@ -5,7 +5,6 @@ from itertools import repeat
 
 import torch
 from torch import Tensor
-from torchvision.transforms.functional import gaussian_blur
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import FittedBuffers
@@ -266,6 +265,9 @@ class Scoring(FittedBuffers):
         maps = tiling.blend(maps, tile_size)
         if self.smoothing == 0:
             return maps
+        # Takes as long to import as torch, and is seldom needed.
+        from torchvision.transforms.functional import gaussian_blur
+
         reach = min(round(4 * self.smoothing), min(maps.shape[1:]) - 1)
         blurred: Tensor = gaussian_blur(maps[:, None], [2 * reach + 1] * 2, [self.smoothing] * 2)
         return blurred[:, 0]

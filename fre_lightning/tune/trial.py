@@ -19,7 +19,7 @@ from fre_lightning.experiment.extraction import load_features
 from fre_lightning.experiment.job import counting_regions, fit, named_groups, new_model
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.experiment.trainer import make_trainer
-from fre_lightning.features.cache import CachedRows, FeatureCache
+from fre_lightning.features.cache import CachedRows
 from fre_lightning.images.header import read_headers
 from fre_lightning.images.pasted_defects import PastedDefects
 from fre_lightning.metrics.curves import auroc, count
@@ -55,7 +55,7 @@ def run_trial(cfg: DictConfig) -> Trial:
     start = time.perf_counter()
     datamodule: AnomalyDataModule = build(cfg.datamodule, _partial_=True)(build(cfg.dataset))
     datamodule.setup()
-    train, cache = datamodule.splits.train, FeatureCache(cfg.paths.cache_dir)
+    train, cache = datamodule.splits.train, build(cfg.cache)
     paths = [sample.path for sample in train]
     model = new_model(cfg, datamodule, read_headers(paths, datamodule.n_threads), cache)
     roi = datamodule.dataset.roi

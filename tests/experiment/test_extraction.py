@@ -75,6 +75,34 @@ def test_nan_in_features_names_the_image(make_config, monkeypatch):
         run(make_config())
 
 
+def test_half_precision_takes_half_the_disk_and_hardly_moves_scores(
+    make_config, caplog, output_dir
+):
+    run(make_config())
+    single = [float(row["score"]) for row in read_scores(output_dir)]
+    cache_dir = Path(make_config().paths.cache_dir)
+    n_bytes = shard_bytes(cache_dir)
+    caplog.set_level(logging.INFO)
+    run(make_config("cache.dtype=float16"))
+    assert "16 train images: computed" in caplog.text
+    half = [float(row["score"]) for row in read_scores(output_dir)]
+    assert half == pytest.approx(single, rel=5e-3)
+    assert half != single
+    assert shard_bytes(cache_dir) - n_bytes == pytest.approx(n_bytes / 2, rel=0.05)
+
+
+def shard_bytes(cache_dir):
+    """Of features, not of masks."""
+    return sum(path.stat().st_size for path in cache_dir.glob("*scattering*/shard-*.npy"))
+
+
+def test_features_too_large_for_half_precision(make_config, monkeypatch):
+    features_of = FREModel.features_of
+    monkeypatch.setattr(FREModel, "features_of", lambda *a: [f + 1e6 for f in features_of(*a)])
+    with pytest.raises(FeatureError, match=r"cache\.dtype=float32"):
+        run(make_config("cache.dtype=float16"))
+
+
 def test_adding_a_layer_extracts_only_that_one(make_config, caplog):
     caplog.set_level(logging.INFO)
     run(make_config("model.layers=[layer2]", "model.pool=2", model=SEVERAL))

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from fre_lightning.errors import CacheError
+from fre_lightning.errors import CacheError, ConfigError
 from fre_lightning.features import shards
 from fre_lightning.features.cache import CacheEntry, FeatureCache
 
@@ -39,7 +39,7 @@ def _small_shards(monkeypatch):
 
 @pytest.fixture
 def cache(tmp_path):
-    return FeatureCache(tmp_path / "cache")
+    return FeatureCache(tmp_path / "cache", "float32")
 
 
 def load(cache, source, key="key"):
@@ -118,7 +118,7 @@ def test_damage_is_noticed_said_and_mended(cache, damage, is_moved, caplog, tmp_
     for _ in range(2):  # read once, a shard counts as sound until it changes
         load(cache, Source())
     if is_moved:
-        cache = FeatureCache(cache.cache_dir.rename(tmp_path / "moved"))
+        cache = FeatureCache(cache.cache_dir.rename(tmp_path / "moved"), "float32")
     damage(shard_paths(cache)[1])
     source = Source()
     with caplog.at_level(logging.WARNING):
@@ -145,7 +145,7 @@ def test_a_full_disk_removes_the_entry_and_says_so(cache, monkeypatch):
 def test_an_unwritable_cache(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CacheError, match=r"paths\.cache_dir"):
-        load(FeatureCache(tmp_path / "file" / "cache"), Source())
+        load(FeatureCache(tmp_path / "file" / "cache", "float32"), Source())
 
 
 def test_no_temporary_files_stay(cache):
@@ -166,7 +166,7 @@ def test_two_at_once_compute_it_once(cache):
     def work():
         source = Slow()
         sources.append(source)
-        results.append(load(FeatureCache(cache.cache_dir), source))
+        results.append(load(FeatureCache(cache.cache_dir, cache.dtype), source))
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
@@ -215,3 +215,8 @@ def test_its_size_is_told_once_it_is_large(cache, caplog):
     assert not caplog.messages
     cache.log_size(5_000)
     assert f"The feature cache {cache.cache_dir} takes" in caplog.text
+
+
+def test_an_unknown_type(tmp_path):
+    with pytest.raises(ConfigError, match="float32 or float16"):
+        FeatureCache(tmp_path, "int8")

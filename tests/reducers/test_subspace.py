@@ -6,7 +6,8 @@ from sklearn import decomposition
 
 from fre_lightning.errors import ConfigError, FeatureError
 from fre_lightning.features.matrix import BLOCK_BYTES, FeatureMatrix
-from fre_lightning.reducers.subspace import choose_rank, find_subspace
+from fre_lightning.reducers.axes import choose_rank
+from fre_lightning.reducers.subspace import find_subspace
 
 
 def make_features(n: int, d: int, seed: int = 0) -> np.ndarray:

@@ -57,7 +57,7 @@ def test_root_may_be_one_level_above(root: Path) -> None:
 
 
 def test_missing_root_tells_how_to_download(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"datasets\.download mtd --root .*dataset\.root"):
+    with pytest.raises(DatasetError, match=r"fre_lightning\.download mtd --root .*dataset\.root"):
         scan(tmp_path / "nowhere")
 
 

@@ -82,7 +82,7 @@ def test_missing_mask_folder_is_named(root: Path) -> None:
 
 
 def test_missing_root_tells_how_to_download(tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"datasets\.download mvtec --root .*dataset\.root"):
+    with pytest.raises(DatasetError, match=r"fre_lightning\.download mvtec --root .*dataset\.root"):
         scan(tmp_path / "nowhere")
 
 

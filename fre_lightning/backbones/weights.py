@@ -74,7 +74,7 @@ def read_state(path: Path, group: str) -> Mapping[str, Tensor]:
     """
     path = path.expanduser()
     if not path.is_file():
-        msg = f"There is no weights file {path}. Correct {group}.weights, or see the README's list."
+        msg = f"There is no weights file {path}. Correct {group}.weights, or leave it out."
         raise BackboneError(msg)
     try:
         if path.suffix == ".safetensors":

@@ -24,7 +24,7 @@ class CellShifts:
     No part lies in exactly the same place twice. From many images the subspace learns how a map
     changes with a shift. From few it cannot, but the difference between a map and its one-cell
     shift approximates that direction. Copies of images would have to pass the backbone; copies of
-    maps cost rows only, and find more defects (see the README for the measurements).
+    maps cost rows only, and find more defects (docs/runs.md has the measurements).
 
     Args:
         max_images: With more training images than this there are no copies.

@@ -1,6 +1,6 @@
 """Fusion of the maps of several layers into one."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -39,3 +39,29 @@ def fuse(
         stack = stack / reach.clamp(min=_LEAST) * finest(counts)
     stack = stack * shares.to(stack).view(-1, 1, 1, 1)
     return stack.amax(dim=0) if fusion == "max" else stack.sum(dim=0)
+
+
+def learn_shares(
+    maps: Sequence[Tensor],
+    owners: Sequence[int],
+    weights: Sequence[Tensor] | None,
+    score: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The shares of layers that are fused by `spread`, see `Scoring`.
+
+    Args:
+        maps: Held-out maps of normal images, `(N, h, w)` of each layer.
+        owners: The number of each layer's backbone.
+        weights: As of `fuse`.
+        score: Image scores `(N,)` of fused maps.
+
+    Returns:
+        `(n_layers,)` of mean 1.
+    """
+    sides = torch.tensor([m[0].numel() ** 0.5 for m in maps], device=maps[0].device)
+    shares = torch.zeros_like(sides)
+    for owner in set(owners):
+        own = sides * sides.new_tensor([other == owner for other in owners])
+        spread = score(fuse(maps, own / own.sum(), "mean", weights)).std()
+        shares += own / own.sum() / spread.clamp(min=_LEAST)
+    return shares / shares.mean()

@@ -10,7 +10,7 @@ from fre_lightning.errors import ConfigError
 from fre_lightning.fitted import FittedBuffers
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.scoring.expected import expected_error
-from fre_lightning.scoring.fusion import finest, fuse
+from fre_lightning.scoring.fusion import finest, fuse, learn_shares
 
 Weights = Sequence[Tensor] | None
 
@@ -156,7 +156,14 @@ class Scoring(FittedBuffers):
         owners = self.owners or [0] * len(sizes)
         is_even = len(set(zip(owners, sizes, strict=True))) == 1
         if self.fusion == "spread" and prior is None and not is_even:
-            self.shares = self._learn_shares(held_out_maps, owners, weights)
+            maps = self._divide([m.to(self.expected.device) for m in held_out_maps])
+            cells = None if weights is None else finest(weights)
+            self.shares = learn_shares(
+                maps,
+                owners,
+                weights or self.weights_of(maps),
+                lambda fused: self.image_score(fused, cells),
+            )
 
     def normalize(self, error_maps: Sequence[Tensor], weights: Weights = None) -> Tensor:
         """Divide error maps by the expected errors, and fuse the layers.
@@ -185,21 +192,6 @@ class Scoring(FittedBuffers):
             return list(error_maps)
         expected = torch.split(self.expected, [m[0].numel() for m in error_maps])
         return [m / e.view(m.shape[1:]) for m, e in zip(error_maps, expected, strict=True)]
-
-    def _learn_shares(
-        self, error_maps: Sequence[Tensor], owners: Sequence[int], weights: Weights
-    ) -> Tensor:
-        """The shares of layers that are fused by `spread`, `(n_layers,)` of mean 1."""
-        maps = self._divide([m.to(self.expected.device) for m in error_maps])
-        each = weights or self.weights_of(maps)
-        sides = torch.tensor([m[0].numel() ** 0.5 for m in maps], device=self.expected.device)
-        shares = torch.zeros_like(sides)
-        for owner in set(owners):
-            own = sides * sides.new_tensor([other == owner for other in owners])
-            alone = fuse(maps, own / own.sum(), "mean", each)
-            scores = self.image_score(alone, None if weights is None else finest(weights))
-            shares += own / own.sum() / scores.std().clamp(min=_LEAST)
-        return shares / shares.mean()
 
     def image_score(self, normalized_maps: Tensor, weights: Tensor | None = None) -> Tensor:
         """Image scores.

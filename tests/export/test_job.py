@@ -33,7 +33,7 @@ RESNET = (
     "model.weights=random",
 )
 ONE_SCALE = ("model=scattering", "model.image_size=32", "model.n_scales=1")
-README = Path(__file__).parents[2] / "README.md"
+EXPORT_PAGE = Path(__file__).parents[2] / "docs/export.md"
 
 
 @pytest.fixture
@@ -288,8 +288,7 @@ def test_deep_images_are_given_in_their_own_units(
 
 
 def examples():
-    """The README's examples, by the name of the format."""
-    section = README.read_text().split("## Export", 1)[1].split("\n## ", 1)[0]
-    blocks = re.findall(r"```python\n(.*?)```", section, flags=re.DOTALL)
+    """The page's examples, by the name of the format."""
+    blocks = re.findall(r"```python\n(.*?)```", EXPORT_PAGE.read_text(), flags=re.DOTALL)
     files = {name: file_format.files[0] for name, file_format in FORMATS.items()}
     return {name: code for code in blocks for name, file in files.items() if f'"{file}"' in code}

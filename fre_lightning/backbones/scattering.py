@@ -27,10 +27,11 @@ class Scattering(Backbone):
     (J L: scale, orientation), order 2 (J (J - 1) / 2 L^2: scale 1, scale 2 > scale 1,
     orientation 1, orientation 2); then order 0 (1), or 0 and 1 (1 + J L), of the red-green and of
     the yellow-blue opponent channel. The two colour averages are signed, all else is non-negative.
-    Grey images have exact zeros in all colour channels, which then cost nothing.
+    Colour channels of grey images are exactly 0, or the floor, and cost nothing.
 
-    Order 1 of the colour sees what cameras and codecs change in any good image: Bayer filters guess
-    the colour of two pixels in three, and JPEG keeps that of every fourth, coarsely.
+    All but the averages (order 0) are raised by `floor`. Where an image is flat they are tiny, and
+    compression would make much of what rounding, codecs and Bayer filters do there: a cube root has
+    no end to its slope at 0.
 
     The layer `order2` is that of images as they are, `order2_half` that of images of half their
     size, pixels averaged by fours: it adds the next coarser scale, and cells twice as wide.
@@ -41,7 +42,9 @@ class Scattering(Backbone):
         image_size: One number, or `[H, W]`.
         n_scales: J; a cell of the grid is 2^J pixels wide.
         n_orientations: L.
-        colour: Which colour channels there are: "averages", True (their order 1 as well), or False.
+        colour: Which colour channels there are: True, "averages" (of order 0 alone), or False.
+        floor: What moduli are raised by, in units of the highest level. Rounding to 8 bits leaves
+            noise of 1 / (255 sqrt(12)) = 0.0011.
         pool: Cells that are averaged along each side.
         compression: See `ChannelStandardizer`; it is not applied here.
     """
@@ -54,6 +57,7 @@ class Scattering(Backbone):
         n_scales: int,
         n_orientations: int,
         colour: str | bool,
+        floor: float,
         pool: int | Sequence[int],
         compression: str,
     ) -> None:
@@ -62,6 +66,7 @@ class Scattering(Backbone):
         self.n_scales = n_scales
         self.n_orientations = n_orientations
         self.colour = colour
+        self.floor = floor
         height, width = self.image_size
         self.transforms = nn.ModuleDict()
         for layer in self.layers:
@@ -79,6 +84,7 @@ class Scattering(Backbone):
             "n_scales": self.n_scales,
             "n_orientations": self.n_orientations,
             "colour": self.colour,
+            "floor": self.floor,
             "weights": TRANSFORM,
         }
 
@@ -106,16 +112,21 @@ class Scattering(Backbone):
         def mixed(axis: tuple[float, float, float]) -> Tensor:
             return axis[0] * red + axis[1] * green + axis[2] * blue
 
-        maps = [transform(mixed(_LUMINANCE), order=2)]
+        maps = [self._raised(transform(mixed(_LUMINANCE), order=2))]
         is_grey = not transform.is_exported and bool((images[:, :1] == images[:, 1:]).all())
         order = 0 if self.colour == "averages" else 1
         for axis in _OPPONENTS if self.colour else ():
             if is_grey:
                 n_channels = 1 + order * self.n_scales * self.n_orientations
-                maps.append(torch.zeros_like(maps[0][:, :n_channels]))
+                maps.append(self._raised(torch.zeros_like(maps[0][:, :n_channels])))
             else:
-                maps.append(transform(mixed(axis), order))
+                maps.append(self._raised(transform(mixed(axis), order)))
         return torch.cat(maps, dim=1)
+
+    def _raised(self, coefficients: Tensor) -> Tensor:
+        """Coefficients `(n, C, h, w)`, changed in place, with all but the average raised."""
+        coefficients[:, 1:] += self.floor
+        return coefficients
 
 
 def _check(

@@ -30,9 +30,9 @@ _MOVED = {
 }
 """Classes in older checkpoints, and where they are now."""
 
-_ADDED = {
+_ADDED: dict[str, dict[str, Any]] = {
     "fre_lightning.scoring.Calibration": {"groups": "none"},
-    "fre_lightning.backbones.Scattering": {"layers": "order2"},
+    "fre_lightning.backbones.Scattering": {"layers": "order2", "floor": 0.0},
 }
 """Settings that older checkpoints lack, by class, and what they did without them."""
 

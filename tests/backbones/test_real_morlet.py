@@ -9,7 +9,7 @@ from fre_lightning.backbones import Scattering
     [(True, True), (False, True), (False, False), (False, "averages"), (True, "averages")],
 )
 def test_real_arithmetic_gives_the_features_of_the_backbone(is_grey, colour):
-    backbone = Scattering("scattering", "order2", (48, 72), 3, 4, colour, 1, "cbrt")
+    backbone = Scattering("scattering", "order2", (48, 72), 3, 4, colour, 0.001, 1, "cbrt")
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (3, 3, 48, 72), generator=generator, dtype=torch.uint8)
     images[1] = (images[1] // 4).sort(dim=2).values  # with little but low frequencies

@@ -22,8 +22,10 @@ def one_thread():
     torch.set_num_threads(n_threads)
 
 
-def build(image_size=SIZE, n_scales=J, n_orientations=L, colour=True, layers="order2"):
-    return Scattering("scattering", layers, image_size, n_scales, n_orientations, colour, 1, "none")
+def build(image_size=SIZE, n_scales=J, n_orientations=L, colour=True, layers="order2", floor=0.0):
+    return Scattering(
+        "scattering", layers, image_size, n_scales, n_orientations, colour, floor, 1, "none"
+    )
 
 
 def draw(n, height=SIZE, width=SIZE, seed=0):
@@ -241,6 +243,16 @@ def test_averages_of_colour_are_those_of_all_its_channels(backbone):
     assert torch.equal(build(colour="averages")(images)[0], expected)
 
 
+def test_a_floor_raises_all_but_the_averages(backbone):
+    images = draw(2)
+    images[1] = images[1, :1]  # grey
+    raised, plain = build(floor=0.125)(images)[0], backbone(images)[0]
+    averages = [0, 1 + J * L + L**2, 2 * (1 + J * L) + L**2]
+    expected = plain + 0.125
+    expected[:, averages] -= 0.125
+    torch.testing.assert_close(raised, expected, rtol=1e-5, atol=1e-6)
+
+
 def test_only_the_colour_averages_are_signed(backbone):
     maps = backbone(draw(3))[0][0]
     averages = torch.zeros(len(maps), dtype=torch.bool)
@@ -297,13 +309,14 @@ def test_fingerprint_tells_transforms_apart():
         build(n_orientations=6),
         build(colour=False),
         build(colour="averages"),
-        Scattering("other", "order2", SIZE, J, L, True, 1, "none"),
+        build(floor=0.001),
+        Scattering("other", "order2", SIZE, J, L, True, 0.0, 1, "none"),
     ]
     fingerprints = [json.dumps(variant.fingerprint("order2")) for variant in variants]
     assert len(set(fingerprints)) == len(variants)
     assert json.dumps(build().fingerprint("order2")) == fingerprints[0]
     # What comes after the features is no part of them.
-    assert Scattering("scattering", "order2", SIZE, J, L, True, 1, "cbrt").fingerprint(
+    assert Scattering("scattering", "order2", SIZE, J, L, True, 0.0, 1, "cbrt").fingerprint(
         "order2"
     ) == build().fingerprint("order2")
 

@@ -23,7 +23,7 @@ def images():
 def model():
     """Two tiles of 16x16, each with a subspace of its own."""
     tiling = Tiling([1, 2], 0.0, shared=False)
-    backbone = Scattering("scattering", "order2", 16, 2, 4, True, 1, "cbrt")
+    backbone = Scattering("scattering", "order2", 16, 2, 4, True, 0.001, 1, "cbrt")
     branches = [
         Branch(ChannelStandardizer(backbone.compression), [PCA(2), PCA(2)], tiling)
         for _ in backbone.layers

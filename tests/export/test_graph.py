@@ -57,7 +57,7 @@ def tiled(request):
     With a region some cells count in part, and one tile not at all.
     """
     grid, overlap, shared, has_region = request.param
-    backbone = Scattering("scattering", "order2", [16, 32], 2, 4, True, 1, "cbrt")
+    backbone = Scattering("scattering", "order2", [16, 32], 2, 4, True, 0.001, 1, "cbrt")
     tiling = Tiling(grid, overlap, shared)
     reducers = [PCA(2) for _ in range(tiling.n_subspaces)]
     branch = Branch(ChannelStandardizer(backbone.compression), reducers, tiling)

@@ -15,6 +15,9 @@ TRANSFORM = "morlet-scattering-v1"
 _LAYERS = {"order2": 1, "order2_half": 2}
 """Layers, and by how much images are reduced before the transform."""
 
+_COARSE = 2
+"""Scales of colour that codecs leave as they are."""
+
 _LUMINANCE = (0.299, 0.587, 0.114)
 # Opponent axes red-green and yellow-blue; powers of two, so that grey gives exactly zero.
 _OPPONENTS = ((0.5, -0.5, 0.0), (0.25, 0.25, -0.5))
@@ -29,9 +32,10 @@ class Scattering(Backbone):
     the yellow-blue opponent channel. The two colour averages are signed, all else is non-negative.
     Colour channels of grey images are exactly 0, or the floor, and cost nothing.
 
-    All but the averages (order 0) are raised by `floor`. Where an image is flat they are tiny, and
-    compression would make much of what rounding, codecs and Bayer filters do there: a cube root has
-    no end to its slope at 0.
+    Fine colour is what cameras and codecs change in any good image: Bayer filters guess the colour
+    of two pixels in three, and JPEG keeps that of every fourth, coarsely. So by default its order 1
+    has the two coarsest scales alone, raised by `floor`: where colour is flat it is tiny, and
+    compression would make much of that (a cube root has no end to its slope at 0).
 
     The layer `order2` is that of images as they are, `order2_half` that of images of half their
     size, pixels averaged by fours: it adds the next coarser scale, and cells twice as wide.
@@ -42,9 +46,9 @@ class Scattering(Backbone):
         image_size: One number, or `[H, W]`.
         n_scales: J; a cell of the grid is 2^J pixels wide.
         n_orientations: L.
-        colour: Which colour channels there are: True, "averages" (of order 0 alone), or False.
-        floor: What moduli are raised by, in units of the highest level. Rounding to 8 bits leaves
-            noise of 1 / (255 sqrt(12)) = 0.0011.
+        colour: Which colour channels there are: "coarse" (of order 1 the two coarsest scales),
+            True (all), "averages" (order 0 alone), or False.
+        floor: What order 1 of the colour is raised by, in units of the highest level.
         pool: Cells that are averaged along each side.
         compression: See `ChannelStandardizer`; it is not applied here.
     """
@@ -112,21 +116,19 @@ class Scattering(Backbone):
         def mixed(axis: tuple[float, float, float]) -> Tensor:
             return axis[0] * red + axis[1] * green + axis[2] * blue
 
-        maps = [self._raised(transform(mixed(_LUMINANCE), order=2))]
+        maps = [transform(mixed(_LUMINANCE), order=2)]
         is_grey = not transform.is_exported and bool((images[:, :1] == images[:, 1:]).all())
         order = 0 if self.colour == "averages" else 1
+        first_scale = max(self.n_scales - _COARSE, 0) if self.colour == "coarse" else 0
         for axis in _OPPONENTS if self.colour else ():
             if is_grey:
-                n_channels = 1 + order * self.n_scales * self.n_orientations
-                maps.append(self._raised(torch.zeros_like(maps[0][:, :n_channels])))
+                n_channels = 1 + order * (self.n_scales - first_scale) * self.n_orientations
+                coefficients = torch.zeros_like(maps[0][:, :n_channels])
             else:
-                maps.append(self._raised(transform(mixed(axis), order)))
+                coefficients = transform(mixed(axis), order, first_scale)
+            coefficients[:, 1:] += self.floor
+            maps.append(coefficients)
         return torch.cat(maps, dim=1)
-
-    def _raised(self, coefficients: Tensor) -> Tensor:
-        """Coefficients `(n, C, h, w)`, changed in place, with all but the average raised."""
-        coefficients[:, 1:] += self.floor
-        return coefficients
 
 
 def _check(
@@ -136,8 +138,8 @@ def _check(
     layers: Sequence[str],
     image_size: tuple[int, int],
 ) -> None:
-    if colour not in ("averages", True, False):
-        msg = f"model.colour={colour} must be averages, true or false."
+    if colour not in ("coarse", "averages", True, False):
+        msg = f"model.colour={colour} must be coarse, averages, true or false."
         raise ConfigError(msg)
     if unknown := [layer for layer in layers if layer not in _LAYERS]:
         msg = f"model.layers has {', '.join(unknown)}; choose from {', '.join(_LAYERS)}."

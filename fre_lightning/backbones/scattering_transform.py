@@ -60,8 +60,10 @@ class ScatteringTransform(nn.Module):
         """Whether `prepare_export` was called."""
         return self._real_spectra is not None
 
-    def forward(self, planes: Tensor, order: int) -> Tensor:
+    def forward(self, planes: Tensor, order: int, first_scale: int = 0) -> Tensor:
         """Coefficients of `(n, H, W)` planes up to an order: `(n, C, H // 2^J, W // 2^J)`.
+
+        Finer scales than `first_scale` are left out.
 
         The channels are, in this order: order 0 (1), order 1 (J L: scale, orientation), order 2
         (J (J - 1) / 2 L^2: scale 1, scale 2 > scale 1, orientation 1, orientation 2).
@@ -72,7 +74,7 @@ class ScatteringTransform(nn.Module):
         if order == 0:
             return first[0]
         spectra = self._spectra(planes, 0)
-        for j in range(self.n_scales):
+        for j in range(first_scale, self.n_scales):
             finer = []
             for group in self._groups(spectra, j):
                 modulus = self.banks[f"0_{j}"](spectra, group)

@@ -243,14 +243,26 @@ def test_averages_of_colour_are_those_of_all_its_channels(backbone):
     assert torch.equal(build(colour="averages")(images)[0], expected)
 
 
-def test_a_floor_raises_all_but_the_averages(backbone):
+def test_a_floor_raises_the_wavelets_of_the_colour(backbone):
     images = draw(2)
     images[1] = images[1, :1]  # grey
     raised, plain = build(floor=0.125)(images)[0], backbone(images)[0]
-    averages = [0, 1 + J * L + L**2, 2 * (1 + J * L) + L**2]
-    expected = plain + 0.125
-    expected[:, averages] -= 0.125
-    torch.testing.assert_close(raised, expected, rtol=1e-5, atol=1e-6)
+    expected = plain.clone()
+    n_luminance, n_colour = 1 + J * L + L**2, 1 + J * L
+    for first in (n_luminance, n_luminance + n_colour):
+        expected[:, first + 1 : first + n_colour] += 0.125
+    assert torch.equal(raised, expected)
+
+
+def test_coarse_colour_is_that_of_the_two_coarsest_scales():
+    images = draw(2)
+    everything = build(n_scales=3)(images)[0]
+    n_colour = 1 + 3 * L
+    luminance, *colour = everything.tensor_split([-2 * n_colour, -n_colour], dim=1)
+    expected = [luminance, *(torch.cat([c[:, :1], c[:, 1 + L :]], dim=1) for c in colour)]
+    torch.testing.assert_close(
+        build(n_scales=3, colour="coarse")(images)[0], torch.cat(expected, dim=1)
+    )
 
 
 def test_only_the_colour_averages_are_signed(backbone):
@@ -309,6 +321,7 @@ def test_fingerprint_tells_transforms_apart():
         build(n_orientations=6),
         build(colour=False),
         build(colour="averages"),
+        build(colour="coarse"),
         build(floor=0.001),
         Scattering("other", "order2", SIZE, J, L, True, 0.0, 1, "none"),
     ]

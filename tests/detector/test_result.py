@@ -37,6 +37,7 @@ def test_a_notebook_shows_the_picture_by_itself():
 
 def test_show_opens_a_viewer_or_writes_below_the_cell(monkeypatch, capsys):
     result, shown = make_result(), []
+    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # other tests may have needed it
     monkeypatch.setattr(Image.Image, "show", lambda _, title: shown.append(title))
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)

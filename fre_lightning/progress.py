@@ -11,7 +11,8 @@ Item = TypeVar("Item")
 
 def in_notebook() -> bool:
     """Whether this is a notebook's kernel, whose output a browser shows."""
-    return "ipykernel" in sys.modules  # a kernel cannot run without it, nothing else imports it
+    ipython = sys.modules.get("IPython")  # imported if this is one
+    return getattr(ipython and ipython.get_ipython(), "kernel", None) is not None
 
 
 def progress(

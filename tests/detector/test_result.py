@@ -37,7 +37,6 @@ def test_a_notebook_shows_the_picture_by_itself():
 
 def test_show_opens_a_viewer_or_writes_below_the_cell(monkeypatch, capsys):
     result, shown = make_result(), []
-    monkeypatch.delitem(sys.modules, "ipykernel", raising=False)  # other tests may have needed it
     monkeypatch.setattr(Image.Image, "show", lambda _, title: shown.append(title))
     monkeypatch.setattr(sys, "platform", "linux")
     monkeypatch.delenv("WAYLAND_DISPLAY", raising=False)
@@ -47,9 +46,11 @@ def test_show_opens_a_viewer_or_writes_below_the_cell(monkeypatch, capsys):
     monkeypatch.setenv("DISPLAY", ":0")
     result.show()
     assert shown == [result.verdict]
+    shell = SimpleNamespace(kernel=object())
+    ipython = SimpleNamespace(get_ipython=lambda: shell)
     display = SimpleNamespace(display=shown.append)
-    for name, module in (("ipykernel", None), ("IPython", None), ("IPython.display", display)):
-        monkeypatch.setitem(sys.modules, name, module or SimpleNamespace())
+    for name, module in (("IPython", ipython), ("IPython.display", display)):
+        monkeypatch.setitem(sys.modules, name, module)
     result.show()
     assert shown[1:] == [result]
 

@@ -23,7 +23,7 @@ PUBLIC = (
     "detector.loading.load",
     "detector.detector.Detector",
     "detector.result.DetectionResult",
-    "estimator.FREDetector",
+    "interface.estimator.FREDetector",
 )
 
 

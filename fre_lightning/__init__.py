@@ -14,8 +14,8 @@ from fre_lightning.version import __version__
 
 if TYPE_CHECKING:
     from fre_lightning.detector import DetectionResult, Detector
-    from fre_lightning.estimator import FREDetector
     from fre_lightning.interface.composition import compose
+    from fre_lightning.interface.estimator import FREDetector
     from fre_lightning.interface.runs import evaluate, fit
     from fre_lightning.ood.loading import load
 
@@ -33,7 +33,7 @@ if _is_module or os.path.basename("".join(sys.argv[:1])).startswith("fre-lightni
 _ROOMS = {
     "DetectionResult": "detector",
     "Detector": "detector",
-    "FREDetector": "estimator",
+    "FREDetector": "interface.estimator",
     "load": "ood.loading",
     "compose": "interface.composition",
     "evaluate": "interface.runs",

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from fre_lightning.detector.checkpoint import Checkpoint, pack
 from fre_lightning.detector.model import FREModel, full_precision
-from fre_lightning.errors import FeatureError
 from fre_lightning.experiment.batches import FeatureBatch
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.shifts import CellShifts
@@ -112,10 +111,7 @@ class FREModule(LightningModule):
         name = "train/loss" if len(self.model.reducers) == 1 else f"train/loss_{index}"
         for epoch in range(first, stop):
             with full_precision():
-                loss = float(reducer.training_epoch())
-            if not math.isfinite(loss):
-                msg = f"The loss became {loss} in epoch {epoch}. Choose a smaller reducer.lr."
-                raise FeatureError(msg)
+                loss = reducer.checked_epoch(epoch)
             for logger in self.loggers:
                 logger.log_metrics({name: loss}, step=epoch)
         self.log("train/loss", loss, prog_bar=True, logger=False)

@@ -1,16 +1,15 @@
 """FRE of a classifier's features, by one subspace or one for each class."""
 
 import copy
-import math
 from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from fre_lightning.errors import DatasetError, FeatureError
+from fre_lightning.errors import DatasetError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.ood.method import Known, Method
-from fre_lightning.reducers import GradientReducer, Reducer
+from fre_lightning.reducers import Reducer, train
 
 
 class FRE(Method):
@@ -34,11 +33,12 @@ class FRE(Method):
 
     def fit(self, known: Known, device: torch.device | None = None) -> None:
         """Learn the subspace."""
-        fit_reducer(self.reducer, known.features, device)
+        self.reducer.fit(known.features, device)
+        train(self.reducer)
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:  # noqa: ARG002
         """|x - decode(encode(x))|^2."""
-        return squared_error(self.reducer, features)
+        return self.reducer.squared_errors(features)
 
 
 class FREByClass(Method):
@@ -57,9 +57,13 @@ class FREByClass(Method):
         self.reducers = nn.ModuleList()
 
     @property
+    def _fitted(self) -> list[Reducer]:
+        return list(self.reducers)  # type: ignore[arg-type]  # a ModuleList forgets its type
+
+    @property
     def n_components(self) -> list[int]:
         """The number of components of each subspace."""
-        return [reducer.n_components for reducer in self.reducers]  # type: ignore[misc]
+        return [reducer.n_components for reducer in self._fitted]
 
     def fit(self, known: Known, device: torch.device | None = None) -> None:
         """Learn the subspace of each class.
@@ -68,7 +72,7 @@ class FREByClass(Method):
             DatasetError: If a class has fewer than two images.
         """
         self._make(int(known.labels.max()) + 1)
-        for index, reducer in enumerate(self.reducers):
+        for index, reducer in enumerate(self._fitted):
             chosen = known.labels == index
             if chosen.sum() < 2:
                 msg = (
@@ -77,11 +81,12 @@ class FREByClass(Method):
                 )
                 raise DatasetError(msg)
             parts = [block[chosen[rows]] for rows, block in known.features.row_blocks()]
-            fit_reducer(reducer, FeatureMatrix([torch.cat(parts)]), device)
+            reducer.fit(FeatureMatrix([torch.cat(parts)]), device)
+            train(reducer)
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:  # noqa: ARG002
         """min_c |x - decode_c(encode_c(x))|^2."""
-        errors = [squared_error(reducer, features) for reducer in self.reducers]
+        errors = [reducer.squared_errors(features) for reducer in self._fitted]
         return torch.stack(errors).amin(dim=0)
 
     def _make(self, n_classes: int) -> None:
@@ -96,29 +101,3 @@ class FREByClass(Method):
         }
         self._make(len(stored))
         super()._load_from_state_dict(state_dict, prefix, *args)
-
-
-@torch.no_grad()
-def fit_reducer(
-    reducer: nn.Module, features: FeatureMatrix, device: torch.device | None = None
-) -> None:
-    """Fit a reducer, with all of its epochs if it has any.
-
-    Raises:
-        FeatureError: If there are too few images, or its loss is no finite number any more.
-    """
-    assert isinstance(reducer, Reducer)
-    reducer.fit(features, device)
-    if isinstance(reducer, GradientReducer):
-        for epoch in range(reducer.epochs):
-            loss = float(reducer.training_epoch())
-            if not math.isfinite(loss):
-                msg = f"The loss became {loss} in epoch {epoch}. Choose a smaller reducer.lr."
-                raise FeatureError(msg)
-        reducer.finish()
-
-
-def squared_error(reducer: nn.Module, features: Tensor) -> Tensor:
-    """The squared reconstruction error `(N,)` of `(N, D)` features."""
-    error: Tensor = (features - reducer(features)).square().sum(dim=1)
-    return error

@@ -1,12 +1,13 @@
 """The base class of reducers: once fitted, a linear projection of features and back."""
 
+import math
 from abc import ABC, abstractmethod
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from fre_lightning.errors import FREError
+from fre_lightning.errors import FeatureError, FREError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.fitted import FittedBuffers, rounded_to_half
 from fre_lightning.reducers.subspace import Subspace
@@ -129,6 +130,11 @@ class Reducer(FittedBuffers, ABC):
         """Reconstruct `(N, D)` features."""
         return self.decode(self.encode(features))
 
+    def squared_errors(self, features: Tensor) -> Tensor:
+        """Squared reconstruction errors `(N,)` of `(N, D)` features, summed over D."""
+        error: Tensor = (features - self(features)).square().sum(dim=1)
+        return error
+
 
 class GradientReducer(Reducer, ABC):
     """A reducer trained in epochs: `fit` prepares, `training_epoch` trains, `finish` ends."""
@@ -143,3 +149,30 @@ class GradientReducer(Reducer, ABC):
     @abstractmethod
     def finish(self) -> None:
         """Store the trained weights with `set_weights`, and drop the state of training."""
+
+    def checked_epoch(self, epoch: int) -> float:
+        """`training_epoch`, whose loss must be a finite number.
+
+        Args:
+            epoch: Its number, for the message.
+
+        Raises:
+            FeatureError: If it is none.
+        """
+        loss = float(self.training_epoch())
+        if not math.isfinite(loss):
+            msg = f"The loss became {loss} in epoch {epoch}. Choose a smaller reducer.lr."
+            raise FeatureError(msg)
+        return loss
+
+
+def train(reducer: Reducer) -> None:
+    """Train a reducer that `fit` prepared, for all of its epochs; others are ready.
+
+    Raises:
+        FeatureError: If a loss is no finite number.
+    """
+    if isinstance(reducer, GradientReducer):
+        for epoch in range(reducer.epochs):
+            reducer.checked_epoch(epoch)
+        reducer.finish()

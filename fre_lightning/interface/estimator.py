@@ -12,7 +12,7 @@ from fre_lightning.config import build
 from fre_lightning.errors import ConfigError, FREError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.interface.composition import compose_settings
-from fre_lightning.reducers import GradientReducer, Reducer
+from fre_lightning.reducers import Reducer, train
 from fre_lightning.reducers.cross_fit import draw_folds
 from fre_lightning.reducers.rank import find_rank
 from fre_lightning.scoring.calibration import MIN_IMAGES
@@ -90,7 +90,8 @@ class FREDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
         """Minus the squared error of each row, `(n,)`: higher is more normal."""
         check_is_fitted(self)
         rows = torch.tensor(validate_data(self, X, dtype=np.float64, reset=False))
-        return -np.asarray(_errors(self.reducer_, rows))
+        with torch.inference_mode():
+            return -np.asarray(self.reducer_.squared_errors(rows))
 
     def decision_function(self, X: ArrayLike) -> NDArray[np.float64]:
         """`score_samples` minus `offset_`: negative for outliers."""
@@ -117,7 +118,7 @@ class FREDetector(OutlierMixin, BaseEstimator):  # type: ignore[misc]
             for fold in range(int(folds.max()) + 1):
                 # Refits, not PCA's held-out errors: few steps leave an autoencoder far above these.
                 reducer = _fit_reducer(cfg.reducer, rows[folds != fold])
-                held_out[folds == fold] = _errors(reducer, rows[folds == fold].double())
+                held_out[folds == fold] = reducer.squared_errors(rows[folds == fold].double())
         self.offset_ = -find_threshold(held_out, cfg.false_alarm_rate)
 
 
@@ -129,15 +130,5 @@ def _fit_reducer(node: DictConfig, rows: Tensor) -> Reducer:
     if find_rank(reducer.n_components_requested, subspace) > most:
         reducer = build(node, n_components=most)
         reducer.fit(features)
-    if isinstance(reducer, GradientReducer):
-        for _ in range(reducer.epochs):
-            reducer.training_epoch()
-        reducer.finish()
+    train(reducer)
     return reducer.double()  # so that the score of a row does not depend on those beside it
-
-
-@torch.inference_mode()
-def _errors(reducer: Reducer, rows: Tensor) -> Tensor:
-    """The squared error of each of `(n, D)` float64 rows, `(n,)`."""
-    reconstructed: Tensor = reducer(rows)
-    return (rows - reconstructed).square().sum(dim=1)

@@ -12,7 +12,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fre_lightning
 from fre_lightning.errors import ConfigError
-from fre_lightning.estimator import FREDetector
+from fre_lightning.interface.estimator import FREDetector
 
 
 @pytest.fixture
@@ -93,6 +93,6 @@ def test_a_mistake_is_a_value_error(rows, parameters, words):
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "sklearn.base", None)
-    monkeypatch.delitem(sys.modules, "fre_lightning.estimator")
+    monkeypatch.delitem(sys.modules, "fre_lightning.interface.estimator")
     with pytest.raises(ConfigError, match=r"fre-lightning\[sklearn\]"):
         fre_lightning.FREDetector  # noqa: B018

@@ -56,20 +56,26 @@ class Checkpoint(NamedTuple):
 
 
 def pack(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a file holds, as plain containers, which load without code; Lightning adds to it.
-
-    Tensors that half precision holds exactly (`Reducer.round_weights` makes it so) are
-    stored so.
-    """
+    """What the file of a detector holds; Lightning adds to it."""
     config, n_train, state_dict, rate, intensity = checkpoint
+    return pack_state(
+        state_dict,
+        config=config,
+        n_train=n_train,
+        false_alarm_rate=rate,
+        intensity=intensity._asdict() if intensity else None,
+    )
+
+
+def pack_state(state_dict: Mapping[str, Any], **about: Any) -> dict[str, Any]:
+    """A state dict and what is to be known of it, as plain containers, which load without code.
+
+    Tensors that half precision holds exactly (`Reducer.round_weights` makes it so) are stored so.
+    """
     state_dict = halved(state_dict)
-    about = {
+    about |= {
         "format": FORMAT,
         "versions": {"fre_lightning": __version__, "torch": str(torch.__version__)},
-        "config": config,
-        "n_train": n_train,
-        "false_alarm_rate": rate,
-        "intensity": intensity._asdict() if intensity else None,
         "weights_sha256": state_digest(state_dict),
     }
     return {"state_dict": state_dict, PAYLOAD_KEY: about}
@@ -112,7 +118,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
         return Checkpoint(
             about["config"],
             about["n_train"],
-            unhalved(state_dict),
+            state_dict,
             about["false_alarm_rate"],
             Intensity.from_dict(about.get("intensity")),
         )
@@ -178,7 +184,7 @@ def read_payload(
     if state_digest(state_dict) != about["weights_sha256"]:
         msg = f"{path} is damaged: its weights are not those that were written. Copy it again."
         raise CheckpointError(msg)
-    return about | {"config": config}, state_dict
+    return about | {"config": config}, unhalved(state_dict)
 
 
 def _check_format(path: Path, about: Mapping[str, Any]) -> None:

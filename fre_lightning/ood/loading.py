@@ -10,17 +10,14 @@ from torch import nn
 
 from fre_lightning import detector
 from fre_lightning.detector.checkpoint import (
-    FORMAT,
-    PAYLOAD_KEY,
     explaining,
+    pack_state,
     read_payload,
     task_of,
     write_payload,
 )
 from fre_lightning.detector.loading import find_device
-from fre_lightning.fitted import state_digest
 from fre_lightning.threads import default_n_threads
-from fre_lightning.version import __version__
 
 if TYPE_CHECKING:
     from fre_lightning.ood.detector import OODDetector
@@ -107,15 +104,12 @@ def save_ood(
     """
     # A checkpoint has the weights: none are looked for when it is loaded.
     classifier = config["classifier"] | {"weights": "train"}
-    state = model.state_dict()
-    about = {
-        "task": TASK,
-        "format": FORMAT,
-        "versions": {"fre_lightning": __version__},
-        "config": config | {"classifier": classifier},
-        "logits": list(classes),
-        "decide_by": method,
-        "false_alarm_rate": false_alarm_rate,
-        "weights_sha256": state_digest(state),
-    }
-    write_payload(path, {"state_dict": state, PAYLOAD_KEY: about})
+    packed = pack_state(
+        model.state_dict(),
+        task=TASK,
+        config=config | {"classifier": classifier},
+        logits=list(classes),
+        decide_by=method,
+        false_alarm_rate=false_alarm_rate,
+    )
+    write_payload(path, packed)

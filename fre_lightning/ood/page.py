@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 from torch import Tensor
 
 from fre_lightning.datasets import Sample
-from fre_lightning.files import visible
+from fre_lightning.files import visible, write_text
 from fre_lightning.metrics.info import interval
 from fre_lightning.metrics.ood import OOD_METRICS
 from fre_lightning.ood.model import OODModel
@@ -15,8 +15,8 @@ from fre_lightning.ood.results import Judged, Row
 from fre_lightning.pictures.embedding import data_uri
 from fre_lightning.pictures.thumbnails import draw_thumbnail
 from fre_lightning.report import svg
-from fre_lightning.report.simple_page import write_simple_page
 from fre_lightning.report.tables import Cell, Table
+from fre_lightning.report.template import render
 
 _N_PICTURES = 12
 _NAMES = ("known", "unknown")
@@ -55,8 +55,7 @@ def write_page(
     rows: list[Row] = summary["results"]
     right = f", right on {summary['accuracy']:.2%}" if "accuracy" in summary else ""
     title = f"{summary['classifier']}: known and unknown"
-    write_simple_page(
-        path,
+    page = render(
         "ood.html",
         title=title,
         notes=[
@@ -74,6 +73,7 @@ def write_page(
         ],
         galleries=_galleries(model.entries[method].title, known, unknown, method),
     )
+    write_text(path, page)
 
 
 def _by_set(rows: Sequence[Row]) -> dict[str, list[Row]]:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 from markupsafe import Markup
 
+from fre_lightning.files import write_text
 from fre_lightning.report import svg
-from fre_lightning.report.simple_page import write_simple_page
+from fre_lightning.report.template import render
 from fre_lightning.results.before_after import Judgement, compare
 
 
@@ -25,14 +26,14 @@ def write_before_after(
     Raises:
         OSError: If the file cannot be written.
     """
-    write_simple_page(
-        path,
+    page = render(
         "before_after.html",
         title=title,
         notes=notes,
         charts=[("Before", _chart(old)), ("After", _chart(new))],
         rows=compare(old, new),
     )
+    write_text(path, page)
 
 
 def _chart(judgement: Judgement) -> Markup:

@@ -2,20 +2,16 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from fre_lightning.files import write_text
-from fre_lightning.pictures.embedding import content_policy
-from fre_lightning.report import svg
 from fre_lightning.report.charts import comparison_charts
 from fre_lightning.report.sections import describe_run
 from fre_lightning.report.tables import differences_table, results_table
+from fre_lightning.report.template import render
 from fre_lightning.results.stored_run import GROUPS, StoredRun, read_run
 from fre_lightning.results.table import ResultsTable
 
@@ -43,25 +39,12 @@ def _render(runs: Sequence[StoredRun], folder: Path) -> str:
     table = ResultsTable(runs)
     names = [f"{r.category} {v}".strip() for r, v in zip(runs, table.variants, strict=True)]
     finished = [(run, name) for run, name in zip(runs, names, strict=True) if run.error is None]
-    style, script = (
-        resources.files(__package__).joinpath("templates", name).read_text(encoding="utf-8")
-        for name in ("style.css", "script.js")
-    )
-    environment = Environment(
-        loader=PackageLoader("fre_lightning.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     sections = [describe_run(r, n, folder, len(runs)) for r, n in zip(runs, names, strict=True)]
-    environment.filters |= {"breakable": _breakable, "number": svg.format_number}
-    return environment.get_template("report.html").render(
+    return render(
+        "report.html",
+        script="script.js",
         title=_title(runs, names),
         about=_shared_settings(runs) if len(runs) > 1 else "",
-        policy=content_policy(style, script),
-        style=Markup(style),
-        script=Markup(script),
         results=results_table(table),
         notes=table.notes,
         comparisons=comparison_charts(runs, table.variants, names) if len(runs) > 1 else [],
@@ -89,11 +72,6 @@ def _shared_settings(runs: Sequence[StoredRun]) -> str:
         if len(values := {run.settings.get(group, "") for run in runs if not run.error}) == 1
     }
     return ", ".join(f"{group} {value}" for group, value in shared.items() if value)
-
-
-def _breakable(path: str) -> Markup:
-    """Let lines break after each slash of a path."""
-    return Markup("/<wbr>").join(path.split("/"))
 
 
 def _as_yaml(config: Mapping[str, Any]) -> str:

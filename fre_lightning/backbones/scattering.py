@@ -101,11 +101,11 @@ class Scattering(Backbone):
     @torch.no_grad()
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
         """A map `(N, C, h, w)` float32 of each layer; see the class for the channels."""
-        maps = []
+        maps, images = [], images.float() / 255
         for layer in self.layers if layers is None else layers:
             transform = self.transforms[layer]
             assert isinstance(transform, ScatteringTransform)
-            reduced = pool_features(images.float() / 255, _LAYERS[layer])
+            reduced = pool_features(images, _LAYERS[layer])
             parts = [self._scatter(part, transform) for part in transform.split(reduced)]
             maps.append(torch.cat(parts))
         return maps

@@ -1,14 +1,12 @@
 """One run from configuration to results: the order of its steps."""
 
-import json
 import logging
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, open_dict
 from pytorch_lightning.utilities.seed import isolate_rng
 from torch import Tensor
 
@@ -24,26 +22,22 @@ from fre_lightning.detector.checkpoint import (
 from fre_lightning.detector.model import FREModel
 from fre_lightning.errors import ConfigError
 from fre_lightning.experiment.batches import FeatureBatches, load_test_batches
-from fre_lightning.experiment.blind_spots import write_blind_spots
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
-from fre_lightning.experiment.loggers import attach, ended, hyperparameters
+from fre_lightning.experiment.loggers import ended
 from fre_lightning.experiment.module import FREModule
-from fre_lightning.experiment.pictures import draw_pictures
 from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer, seed_everything
 from fre_lightning.experiment.twins import find_twins, log_twins
+from fre_lightning.experiment.writing import illustrate, write_results
 from fre_lightning.features.cache import CachedRows, FeatureCache
-from fre_lightning.files import make_output_dir, replacing, write_json, write_text
+from fre_lightning.files import make_output_dir, replacing, write_json
 from fre_lightning.images.header import Header, read_headers
 from fre_lightning.images.health import examine, log_health
 from fre_lightning.images.notices import start_run
 from fre_lightning.images.region import read_region, read_regions
 from fre_lightning.images.sensor import find_intensity
-from fre_lightning.metrics.by_type import metrics_by_type
-from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
 from fre_lightning.progress import progress
-from fre_lightning.report import write_report
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
 from fre_lightning.scoring.threshold import check_rate
@@ -111,12 +105,12 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
         )
         log_twins(health["near_copies"], int(module.labels.sum()))
     with watch("write"):
-        _write(cfg, output_dir, module, batches, root)
+        write_results(cfg, output_dir, module, batches, root)
     summary = summarize(cfg, category, module, batches, health) | watch.seconds()
     write_json(output_dir / run_folder.METRICS, summary)
     if not quiet:
         print_metrics(summary, output_dir)
-    _illustrate(cfg, output_dir, module, batches, datamodule, summary)
+    illustrate(cfg, output_dir, module, batches, datamodule, summary)
     cache.log_size()
     return summary
 
@@ -207,65 +201,6 @@ def counting_regions(
         region = read_region(roi, train[rows[0].indices[0]].path, model.image_size)
         return None if region.all() else region[None]
     return read_regions([train[index] for index in rows[0].indices], model.image_size)
-
-
-def _write(
-    cfg: DictConfig,
-    folder: Path,
-    module: FREModule,
-    batches: FeatureBatches | None,
-    root: Path,
-) -> None:
-    """Write what made the run, and the results of its test."""
-    write_text(folder / run_folder.CONFIG, OmegaConf.to_yaml(cfg, resolve=True))
-    run_folder.write_environment(folder)
-    if batches:
-        _write_scores(folder, module, batches, root)
-
-
-def _illustrate(
-    cfg: DictConfig,
-    folder: Path,
-    module: FREModule,
-    batches: FeatureBatches | None,
-    datamodule: AnomalyDataModule,
-    summary: dict[str, Any],
-) -> None:
-    """Draw what the configuration asks for, and write the report."""
-    for name in (run_folder.BLIND_SPOTS, run_folder.BLIND_SPOTS_PICTURE):
-        (folder / name).unlink(missing_ok=True)  # an earlier run's
-    if batches:
-        draw_pictures(cfg, folder, module, batches.samples, datamodule, summary)
-        if cfg.blind_spots:
-            write_blind_spots(
-                folder,
-                module.model,
-                batches.samples,
-                module.scores,
-                summary.get("threshold"),
-                datamodule.n_threads,
-            )
-    if cfg.report:
-        write_report(folder / run_folder.REPORT, [folder])
-        log.info("Report: %s", folder / run_folder.REPORT)
-    attach(module.loggers, folder, hyperparameters(cfg, summary))
-
-
-def _write_scores(folder: Path, module: FREModule, batches: FeatureBatches, root: Path) -> None:
-    """Write the image scores of a test, the metrics of each defect type, and the curves."""
-    types = [sample.defect_type for sample in batches.samples]
-    pixel, kinds = module.pixel_metrics, module.pixel_metrics.total.kinds()
-    run_folder.write_scores(folder, batches.samples, module.scores.tolist(), root)
-    run_folder.write_defect_types(folder, metrics_by_type(module.scores, types, pixel.values))
-    curves = {
-        "image_roc": curve_points(*count(module.scores, module.labels)),
-        "pixel_roc": curve_points(kinds.defects, kinds.good),
-        "pixel_pro": curve_points(kinds.by_region, kinds.good, AUPRO_LIMIT),
-    }
-    defined = {name: points for name, points in curves.items() if points is not None}
-    write_text(
-        folder / run_folder.CURVES, json.dumps(defined)
-    )  # indented, it is four times as long
 
 
 def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:

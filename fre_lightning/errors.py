@@ -7,7 +7,8 @@ import contextlib
 import difflib
 import os
 import signal
-from collections.abc import Iterable
+import sys
+from collections.abc import Callable, Iterable
 from itertools import count
 from typing import Any, Self
 
@@ -100,6 +101,17 @@ class Stops:
             raise SystemExit(code)
         if number != 2:
             os._exit(code)
+
+
+def exit_code_of(work: Callable[[], object]) -> int:
+    """Do the work of a command: 0, or 2 after an error that its message explains."""
+    try:
+        with Stops(in_order=True):
+            work()
+    except FREError as error:
+        sys.stderr.write(f"{error}\n")
+        return 2
+    return 0
 
 
 _STOPPED = b"\nStopped. What was finished is kept; start the same command again to go on.\n"

@@ -11,7 +11,7 @@ import requests
 
 from fre_lightning.datasets.archives import fetch, install, say, verify
 from fre_lightning.datasets.sources import SOURCES, Source
-from fre_lightning.errors import DatasetError, FREError, Stops
+from fre_lightning.errors import DatasetError, exit_code_of
 from fre_lightning.files import print_any_name
 
 
@@ -27,16 +27,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.url is not None:
         source = replace(source, url=args.url)
     root: Path = (args.root or Path(args.dataset)).expanduser().absolute()
-    try:
-        with Stops(in_order=True):
-            _check_root(root)
-            _ask_for_assent(source, accepted=args.accept_license)
-            _download(source, root)
-    except FREError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    say(f"{source.title} is in {root}. Use it with {source.usage} dataset.root={root}")
-    return 0
+
+    def work() -> None:
+        _check_root(root)
+        _ask_for_assent(source, accepted=args.accept_license)
+        _download(source, root)
+        say(f"{source.title} is in {root}. Use it with {source.usage} dataset.root={root}")
+
+    return exit_code_of(work)
 
 
 def _parse(argv: Sequence[str] | None) -> argparse.Namespace:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from torchvision import datasets
-from tqdm import tqdm
 
 from fre_lightning.datasets.archives import say
 from fre_lightning.datasets.making import make_once
-from fre_lightning.errors import DatasetError, FREError, Stops
+from fre_lightning.errors import DatasetError, exit_code_of
 from fre_lightning.files import print_any_name
 from fre_lightning.ood.known import TEST, TRAIN
+from fre_lightning.progress import progress
 
 
 class _Source(NamedTuple):
@@ -66,14 +66,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     args = parser.parse_args(argv)
     root: Path = (args.root or Path(args.dataset)).expanduser().absolute()
-    try:
-        with Stops(in_order=True):
-            download(args.dataset, root)
-    except FREError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    say(f"{args.dataset} is in {root}: known=folder known.root={root}, or a folder of unknown.far.")
-    return 0
+    return exit_code_of(lambda: download(args.dataset, root))
 
 
 def download(name: str, root: Path) -> None:
@@ -95,6 +88,7 @@ def download(name: str, root: Path) -> None:
 
     make_once(root, {"torchvision": name}, make, "--root")
     shutil.rmtree(archives, ignore_errors=True)
+    say(f"{name} is in {root}: known=folder known.root={root}, or a folder of unknown.far.")
 
 
 def _fetch(name: str, source: _Source, folder: Path, options: Mapping[str, Any]) -> Any:
@@ -111,7 +105,7 @@ def _fetch(name: str, source: _Source, folder: Path, options: Mapping[str, Any])
 
 def _export(images: Any, folder: Path) -> None:
     names = getattr(images, "classes", None)
-    for index in tqdm(range(len(images)), f"Writing {folder.name}", disable=None):
+    for index in progress(range(len(images)), f"Writing {folder.name}"):
         image, label = images[index]
         name = str(label if names is None else names[label]).strip("/").replace("/", "-")
         path = folder / name / f"{index:06d}.png"

@@ -1,21 +1,20 @@
 """Judge images by a run: `python -m fre_lightning.ood.predict RUN FOLDER --output FILE`."""
 
 import argparse
+import csv
 import os
 import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from tqdm import tqdm
-
 from fre_lightning.datasets.archives import say
 from fre_lightning.datasets.listing import list_images_below
-from fre_lightning.errors import DatasetError, FREError, Stops, UnreadableImageError
-from fre_lightning.files import make_output_dir, print_any_name
+from fre_lightning.errors import DatasetError, OutputError, UnreadableImageError, exit_code_of
+from fre_lightning.files import make_output_dir, open_text, print_any_name
 from fre_lightning.ood.detector import OODResult
 from fre_lightning.ood.loading import load_ood
-from fre_lightning.results.run_folder import write_csv
+from fre_lightning.progress import progress
 
 _HEADER = ("path", "class", "confidence", "score", "p_value", "is_unknown", "error")
 
@@ -39,18 +38,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--false-alarm-rate", type=float, metavar="RATE", help="else the run's")
     parser.add_argument("--device", help="cpu, cuda or cuda:1; else a GPU if there is one")
     args = parser.parse_args(argv)
-    try:
-        with Stops(in_order=True):
-            counts = predict(args)
-    except FREError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    say(", ".join(f"{n} {word}" for word, n in counts.items()) + f" images in {args.output}")
-    return 0
+    return exit_code_of(lambda: predict(args))
 
 
-def predict(args: argparse.Namespace) -> Counter[str]:
-    """Write the table; the number of images by decision.
+def predict(args: argparse.Namespace) -> None:
+    """Write a row of each image as soon as it is judged; say how many of each kind there are.
 
     Raises:
         FREError: If there are no images, or the run or the table is none.
@@ -59,20 +51,26 @@ def predict(args: argparse.Namespace) -> Counter[str]:
     if not paths:
         msg = f"There are no images in {args.folder}. Give a folder of images."
         raise DatasetError(msg)
-    rate = args.false_alarm_rate
+    rate, output = args.false_alarm_rate, args.output.expanduser()
     detector = load_ood(args.run, device=args.device, false_alarm_rate=rate, method=args.method)
-    make_output_dir(os.fspath(args.output.expanduser().parent))
-    rows, counts = [], Counter[str]()
-    for image, result in tqdm(detector.stream(paths), "Judging", len(paths), disable=None):
-        path = str(image)
-        if isinstance(result, UnreadableImageError):
-            rows.append([path, *[""] * 5, str(result)])
-            counts["unreadable"] += 1
-        else:
-            rows.append([path, *_texts(result), ""])
-            counts[_WORDS[result.is_unknown]] += 1
-    write_csv(args.output.expanduser(), _HEADER, rows)
-    return counts
+    make_output_dir(os.fspath(output.parent))
+    counts = Counter[str]()
+    try:
+        with open_text(output, "w") as stream:
+            table = csv.writer(stream)
+            table.writerow(_HEADER)
+            for image, result in progress(detector.stream(paths), "Judging", len(paths)):
+                if isinstance(result, UnreadableImageError):
+                    table.writerow([image, *[""] * 5, result])
+                    counts["unreadable"] += 1
+                else:
+                    table.writerow([image, *_texts(result), ""])
+                    counts[_WORDS[result.is_unknown]] += 1
+                stream.flush()
+    except OSError as error:
+        msg = f"{output} cannot be written ({error}). Choose another --output."
+        raise OutputError(msg) from error
+    say(", ".join(f"{n} {word}" for word, n in counts.items()) + f" images in {args.output}")
 
 
 def _texts(result: OODResult) -> list[str]:

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from fre_lightning.errors import FREError, Stops
+from fre_lightning.errors import OutputError, exit_code_of
 from fre_lightning.files import print_any_name
 from fre_lightning.report.page import write_report
 from fre_lightning.results.run_folder import REPORT
@@ -37,18 +37,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     several = len(options.folders) > 1
     path = options.output or (Path() if several else options.folders[0]) / REPORT
     path = path.expanduser()  # shells leave the ~ of --output=~/report.html alone
-    try:
-        with Stops(in_order=True):
-            runs = [run for folder in options.folders for run in find_runs(folder)]
+
+    def work() -> None:
+        runs = [run for folder in options.folders for run in find_runs(folder)]
+        try:
             write_report(path, list(dict.fromkeys(runs)))
-    except FREError as error:
-        sys.stderr.write(f"{error}\n")
-        return 2
-    except OSError as error:
-        sys.stderr.write(f"{path} cannot be written ({error}). Choose another --output.\n")
-        return 2
-    sys.stdout.write(f"{path}\n")
-    return 0
+        except OSError as error:
+            msg = f"{path} cannot be written ({error}). Choose another --output."
+            raise OutputError(msg) from error
+        sys.stdout.write(f"{path}\n")
+
+    return exit_code_of(work)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import fre_lightning
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
 from fre_lightning.metrics.ood import OOD_METRICS
+from fre_lightning.ood.detector import OODDetector
 from fre_lightning.ood.job import run
 from fre_lightning.ood.predict import main as predict
 from fre_lightning.ood.results import read_rows, spread, write_rows
@@ -151,6 +152,21 @@ def test_predictions_are_the_detectors(finished, data, tmp_path, capsys):
     assert "1 unreadable" in capsys.readouterr().out
     assert predict([str(finished[0]), str(tmp_path / "nowhere")]) == 2
     assert "There are no images" in capsys.readouterr().err
+
+
+def test_rows_are_there_as_soon_as_they_are_known(finished, data, tmp_path, monkeypatch):
+    table, seen = tmp_path / "predictions.csv", []
+    whole = OODDetector.stream
+
+    def watched(*arguments):
+        for outcome in whole(*arguments):
+            yield outcome
+            seen.append(len(table.read_text().splitlines()))
+
+    monkeypatch.setattr(OODDetector, "stream", watched)
+    assert predict([str(finished[0]), str(data / "noise"), "--output", str(table)]) == 0
+    assert len(seen) == 20
+    assert seen == list(range(2, len(seen) + 2))
 
 
 def test_p_values_are_of_the_predicted_class(finished, data):

@@ -59,5 +59,8 @@ def settings() -> str:
 def interface() -> str:
     """What `import fre_lightning` gives, by its docstrings."""
     parts = ["# Python", fre_lightning.__doc__ or ""]
-    parts += [f"::: fre_lightning.{path}" for path in PUBLIC]
+    inherited = "\n    options:\n      inherited_members: [__call__, detect_batch]"
+    parts += [
+        f"::: fre_lightning.{path}{inherited * path.endswith('.Detector')}" for path in PUBLIC
+    ]
     return "\n\n".join(parts) + "\n"

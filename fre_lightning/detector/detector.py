@@ -3,13 +3,11 @@
 import copy
 import logging
 import os
-import threading
 from collections.abc import Generator, Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,9 +17,9 @@ from torch import Tensor
 from fre_lightning.datasets.regions import RegionFolder
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import Checkpoint, write_checkpoint
+from fre_lightning.detector.judge import Judge, Judged
 from fre_lightning.detector.later_parts import Batch, recalibrate, update
 from fre_lightning.detector.model import FREModel
-from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.detector.result import DetectionResult, hottest_box
 from fre_lightning.errors import ConfigError, DatasetError, FeatureError, UnreadableImageError
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
@@ -32,27 +30,13 @@ from fre_lightning.threads import intra_op_threads
 
 log = logging.getLogger(__name__)
 
-BATCH_SIZE = 32
 CALIBRATE_ON = ("new", "all")
 
-
-class Outcome(NamedTuple):
-    """One image of many, and its result or its error.
-
-    Attributes:
-        image: As it was given.
-        prepared: The image at the model's size; None if it could not be read.
-        result: None if the image could not be read.
-        error: Why the image could not be read.
-    """
-
-    image: ImageLike
-    prepared: PreparedImage | None
-    result: DetectionResult | None
-    error: UnreadableImageError | None
+Outcome = Judged[DetectionResult]
+"""One image of many, and its result or its error."""
 
 
-class Detector:
+class Detector(Judge[DetectionResult]):
     """Scores images, maps their anomalies, and decides. Threads may share one.
 
     Args:
@@ -83,17 +67,16 @@ class Detector:
         config: Mapping[str, Any],
         regions: RegionFolder | None = None,
     ) -> None:
+        super().__init__(n_threads, model.tiling.n_tiles)
         self.description = model.description
         self.device = model.device
         self.image_size = model.image_size
         self.intensity = model.intensity
-        self.n_threads = n_threads
         self.normal_scores = model.calibration.image_scores.cpu()
         self._monitor = DriftMonitor(n) if (n := len(self.normal_scores)) else None
         self._model = model
         self._config = config
         self._regions = regions
-        self._lock = threading.Lock()
         self._set_rate(false_alarm_rate, threshold)
         model.accelerate(n_threads)
 
@@ -126,31 +109,6 @@ class Detector:
         if self._monitor and p_value is not None and self._monitor.add(p_value, name):
             log.warning("%s", self._monitor.state)
 
-    def __call__(self, image: ImageLike) -> DetectionResult:
-        """Judge an image.
-
-        Args:
-            image: A path, Pillow image, array or tensor; see `prepare_image`.
-
-        Raises:
-            UnreadableImageError: If it cannot be decoded.
-            FeatureError: If its score is not a finite number.
-        """
-        return self._judge([self._read(image)])[0]
-
-    def detect_batch(self, images: Iterable[ImageLike]) -> list[DetectionResult]:
-        """Judge images, decoding some while others are computed.
-
-        Raises:
-            UnreadableImageError: If one of them cannot be decoded; `stream` goes on.
-        """
-        results = []
-        for outcome in self.stream(images):
-            if outcome.result is None:
-                raise outcome.error or UnreadableImageError
-            results.append(outcome.result)
-        return results
-
     def stream(
         self, images: Iterable[ImageLike], *, watches_drift: bool = True
     ) -> Generator[Outcome, None, None]:
@@ -163,18 +121,10 @@ class Detector:
             watches_drift: Whether each result counts in `drift`, which goes on from one stream to
                 the next. Images that do not come from the line in order should not count.
         """
-        for batch in self._batches(images):
-            found = [(image, future.result()) for image, future in batch]
-            readable = [prepared for _, prepared in found if isinstance(prepared, PreparedImage)]
-            results = iter(self._judge(readable))
-            for image, prepared in found:
-                if isinstance(prepared, PreparedImage):
-                    result = next(results)
-                    if watches_drift:
-                        self.note(result.p_value, image)
-                    yield Outcome(image, prepared, result, None)
-                else:
-                    yield Outcome(image, None, None, prepared)
+        for outcome in super().stream(images):
+            if watches_drift and outcome.result is not None:
+                self.note(outcome.result.p_value, outcome.image)
+            yield outcome
 
     def at_rate(self, false_alarm_rate: float) -> "Detector":
         """The same detector with the thresholds for another false-alarm rate.
@@ -266,18 +216,6 @@ class Detector:
                 layers = [f.float() for f in self._model.features_of(pixels.to(self.device))]
                 weights = self._model.weights_of(layers, self._regions_of(found))
             yield layers, weights
-
-    def _batches(
-        self, images: Iterable[ImageLike]
-    ) -> Iterator[list[tuple[ImageLike, Future[PreparedImage | UnreadableImageError]]]]:
-        batch_size = max(1, BATCH_SIZE // self._model.tiling.n_tiles)
-        return read_ahead(self._prepare, images, batch_size, self.n_threads)
-
-    def _prepare(self, image: ImageLike) -> PreparedImage | UnreadableImageError:
-        try:
-            return self._read(image)
-        except UnreadableImageError as error:
-            return error
 
     def _read(self, image: ImageLike) -> PreparedImage:
         prepared = prepare_image(image, self.image_size, self.intensity)

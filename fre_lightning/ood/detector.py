@@ -1,21 +1,15 @@
 """A fitted classifier as a program uses it: what an image shows, and whether it is known."""
 
-import threading
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
-from fre_lightning.detector.read_ahead import read_ahead
-from fre_lightning.errors import UnreadableImageError
-from fre_lightning.images.prepare import ImageLike, prepare_image
+from fre_lightning.detector.judge import Judge
+from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.ood.model import OODModel
 from fre_lightning.scoring.threshold import check_rate, n_images_needed, p_values
 from fre_lightning.threads import intra_op_threads
-
-_BATCH_SIZE = 32
 
 
 class OODResult(NamedTuple):
@@ -37,11 +31,8 @@ class OODResult(NamedTuple):
     is_unknown: bool | None
 
 
-@dataclass(eq=False)
-class OODDetector:
+class OODDetector(Judge[OODResult]):
     """Names the class of an image, and says whether it is an image of a known class at all.
-
-    Threads may share one.
 
     Args:
         model: Fitted, on its device.
@@ -54,67 +45,34 @@ class OODDetector:
         ConfigError: If there is no such method, or the rate is out of range.
     """
 
-    model: OODModel
-    classes: Sequence[str]
-    method: str
-    false_alarm_rate: float
-    n_threads: int
-
-    def __post_init__(self) -> None:
-        check_rate(self.false_alarm_rate)
-        self._index = self.model.index_of(self.method)
-        self._lock = threading.Lock()
-        self.model.eval().accelerate(self.n_threads)
+    def __init__(
+        self,
+        model: OODModel,
+        classes: Sequence[str],
+        method: str,
+        false_alarm_rate: float,
+        n_threads: int,
+    ) -> None:
+        super().__init__(n_threads)
+        check_rate(false_alarm_rate)
+        self.model = model
+        self.classes = classes
+        self.false_alarm_rate = false_alarm_rate
+        self._index = model.index_of(method)
+        model.eval().accelerate(n_threads)
 
     @property
     def description(self) -> str:
         """The classifier and the method, for a log."""
         return f"{self.model.description}, {self.model.entries[self._index].title}"
 
-    def __call__(self, image: ImageLike) -> OODResult:
-        """Judge an image: a path, Pillow image, array or tensor; see `prepare_image`.
+    def _read(self, image: ImageLike) -> PreparedImage:
+        return prepare_image(image, self.model.image_size, self.model.intensity)
 
-        Raises:
-            UnreadableImageError: If it cannot be decoded.
-        """
-        return self._judge([self._read(image)])[0]
-
-    def detect_batch(self, images: Iterable[ImageLike]) -> list[OODResult]:
-        """Judge images, decoding some while others are computed.
-
-        Raises:
-            UnreadableImageError: If one of them cannot be decoded; `stream` goes on.
-        """
-        results = []
-        for _, result in self.stream(images):
-            if isinstance(result, UnreadableImageError):
-                raise result
-            results.append(result)
-        return results
-
-    def stream(
-        self, images: Iterable[ImageLike]
-    ) -> Iterator[tuple[ImageLike, OODResult | UnreadableImageError]]:
-        """Judge any number of images in order and in constant memory; an error may be a result."""
-        for batch in read_ahead(self._try_to_read, images, _BATCH_SIZE, self.n_threads):
-            found = [(image, future.result()) for image, future in batch]
-            results = iter(self._judge([p for _, p in found if isinstance(p, Tensor)]))
-            for image, pixels in found:
-                yield image, next(results) if isinstance(pixels, Tensor) else pixels
-
-    def _read(self, image: ImageLike) -> Tensor:
-        return prepare_image(image, self.model.image_size, self.model.intensity).pixels
-
-    def _try_to_read(self, image: ImageLike) -> Tensor | UnreadableImageError:
-        try:
-            return self._read(image)
-        except UnreadableImageError as error:
-            return error
-
-    def _judge(self, images: list[Tensor]) -> list[OODResult]:
+    def _judge(self, images: list[PreparedImage]) -> list[OODResult]:
         if not images:
             return []
-        pixels = torch.stack(images).to(self.model.device)
+        pixels = torch.stack([image.pixels for image in images]).to(self.model.device)
         with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
             logits, scores = self.model(pixels)
         confidences, labels = logits.softmax(dim=1).max(dim=1)

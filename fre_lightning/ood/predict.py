@@ -10,7 +10,7 @@ from pathlib import Path
 
 from fre_lightning.datasets.archives import say
 from fre_lightning.datasets.listing import list_images_below
-from fre_lightning.errors import DatasetError, OutputError, UnreadableImageError, exit_code_of
+from fre_lightning.errors import DatasetError, OutputError, exit_code_of
 from fre_lightning.files import make_output_dir, open_text, print_any_name
 from fre_lightning.ood.detector import OODResult
 from fre_lightning.ood.loading import load_ood
@@ -59,9 +59,9 @@ def predict(args: argparse.Namespace) -> None:
         with open_text(output, "w") as stream:
             table = csv.writer(stream)
             table.writerow(_HEADER)
-            for image, result in progress(detector.stream(paths), "Judging", len(paths)):
-                if isinstance(result, UnreadableImageError):
-                    table.writerow([image, *[""] * 5, result])
+            for image, _, result, error in progress(detector.stream(paths), "Judging", len(paths)):
+                if result is None:
+                    table.writerow([image, *[""] * 5, error])
                     counts["unreadable"] += 1
                 else:
                     table.writerow([image, *_texts(result), ""])

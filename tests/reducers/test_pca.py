@@ -4,6 +4,7 @@ from sklearn import decomposition
 
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers import PCA
+from fre_lightning.reducers.rank import MAX_FROM_COPIES
 
 
 def test_reconstruction_errors_are_scikit_learns():
@@ -18,3 +19,22 @@ def test_reconstruction_errors_are_scikit_learns():
     error = (features - pca(features)).square().sum(dim=1)
     assert pca.n_components == oracle.n_components_
     np.testing.assert_allclose(error, expected, rtol=1e-3)
+
+
+def test_an_update_keeps_the_share_that_a_cut_left():
+    generator = torch.Generator().manual_seed(0)
+    first, later = (
+        torch.randn(500, 400, generator=generator),
+        torch.randn(60, 400, generator=generator),
+    )
+    reducer = PCA(0.97)
+    reducer.fit(FeatureMatrix([first], n_copies=5))
+    assert reducer.n_components == MAX_FROM_COPIES
+    share = float(reducer.variances.sum() / (reducer.variances.sum() + reducer.rest))
+    assert share < 0.9
+    reducer.update(FeatureMatrix([later]))
+    whole = float(reducer.variances.sum() + reducer.rest)
+    kept = float(reducer.variances.sum()) / whole
+    without_last = float(reducer.variances[:-1].sum()) / whole
+    assert without_last < share <= kept + 1e-6
+    assert reducer.n_components < MAX_FROM_COPIES + len(later) - 1  # not all that there is

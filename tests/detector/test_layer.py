@@ -10,6 +10,7 @@ from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.reducers import PCA
 from fre_lightning.reducers.cross_fit import draw_folds
+from fre_lightning.reducers.rank import MAX_FROM_COPIES
 
 N, C, SIDE = 24, 3, 4
 
@@ -95,3 +96,19 @@ def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_cop
     features = torch.from_numpy(maps)
     np.testing.assert_allclose(updated(features), whole(features), rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(held_out, expected[n_old:], rtol=1e-3, atol=1e-4)
+
+
+def test_held_out_errors_are_those_of_as_many_components_as_were_cut_to():
+    maps = np.random.default_rng(0).normal(size=(40, 1, 30, SIDE, SIDE)).astype(np.float32)
+    held_out = []
+    for n_components in (0.97, MAX_FROM_COPIES):
+        branch = Branch(
+            ChannelStandardizer("none"), [PCA(n_components)], Tiling([1, 1], 0.0, shared=True)
+        )
+        rows = CachedRows([maps], [*range(len(maps))], [], False)
+        branch.standardize(rows)
+        held_out.append(
+            branch.fit(rows, draw_folds(40, 4), torch.device("cpu"), CellShifts(100, 10**6))
+        )
+        assert branch.reducers[0].n_components == MAX_FROM_COPIES
+    torch.testing.assert_close(*held_out)

@@ -50,8 +50,8 @@ def run_command(config_name: str, job: str) -> None:
         try:
             _require_values(cfg)
             run = _load_run(job)
-            stops.in_order = True
-            return run(cfg)
+            with stops.work():
+                return run(cfg)
         except FREError as error:
             log.error("%s", error)
             exit_codes.append(_USER_ERROR)

@@ -8,7 +8,7 @@ import difflib
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any, Self
 
@@ -71,15 +71,20 @@ def did_you_mean(word: str, words: Iterable[str]) -> str:
 class Stops:
     """Ctrl-C and SIGTERM: while the body of `with` runs, they end the program with 130 or 143.
 
-    Attributes:
-        in_order: Whether there is something to clear up. Until then a stop ends the program on the
-            spot, because imports swallow exceptions or print them; then the first one raises
-            `SystemExit`. The second is ignored, for terminals and wrappers send two; the third
-            ends the program on the spot.
+    The first one raises `SystemExit`, the second is ignored, for terminals and wrappers send two;
+    the third ends the program on the spot. Whatever exception a library makes of the first, the
+    body ends with `SystemExit` and its code; a body that catches it may go on to its own end.
+
+    Args:
+        in_order: Whether the body has something to clear up from its start. If not, a stop before
+            the first `work` ends the program on the spot, because imports swallow exceptions or
+            print them; and between two `work`, where Hydra composes a job's configuration and an
+            exception would leave its objects broken, a stop waits for the second.
     """
 
     def __init__(self, *, in_order: bool) -> None:
-        self.in_order = in_order
+        self._in_order = self._raises = in_order
+        self._code: int | None = None
         self._numbers = count(1)
         self._before: dict[int, Any] = {}
 
@@ -88,18 +93,33 @@ class Stops:
             self._before[number] = signal.signal(number, self._stop)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        if error and self._code is not None and getattr(error, "code", None) != self._code:
+            raise SystemExit(self._code) from error
+
+    @contextlib.contextmanager
+    def work(self) -> Iterator[None]:
+        """Let a stop raise `SystemExit` in this block, or at its start if it came before."""
+        self._in_order = self._raises = True
+        try:
+            if self._code is not None:
+                raise SystemExit(self._code)
+            yield
+        finally:
+            self._raises = False
 
     def _stop(self, signal_number: int, _: object) -> None:
         code = 128 + signal_number  # as shells report it
-        number = next(self._numbers) if self.in_order else 0
+        number = next(self._numbers) if self._in_order else 0
         if number == 1:
+            self._code = code
             with contextlib.suppress(OSError):  # Python's own stream may be in the middle of a line
                 os.write(2, _STOPPED)
-            raise SystemExit(code)
-        if number != 2:
+            if self._raises:
+                raise SystemExit(code)
+        elif number != 2:
             os._exit(code)
 
 

@@ -234,7 +234,7 @@ def test_a_sweep_that_is_stopped_keeps_its_table_and_ends_with_the_signals_code(
         time.sleep(0.05)
     process.send_signal(number)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    assert process.returncode == 128 + number, said
     assert "What was finished is kept" in said
     assert "Traceback" not in said
     with table.open() as stream:

@@ -1,6 +1,8 @@
+import signal
+
 import pytest
 
-from fre_lightning.errors import FREError, did_you_mean, exit_code_of
+from fre_lightning.errors import FREError, Stops, did_you_mean, exit_code_of
 
 
 def test_near_words_are_named_and_far_ones_are_not():
@@ -22,3 +24,42 @@ def test_a_command_ends_with_0_or_2_and_the_message(capsys):
     assert capsys.readouterr() == ("", "There is none. Make one.\n")
     with pytest.raises(KeyError):  # a mistake of the program
         exit_code_of(lambda: {}["key"])
+
+
+def test_a_stop_keeps_its_code_whatever_becomes_of_its_exception():
+    def mask():
+        with Stops(in_order=True):
+            try:
+                signal.raise_signal(signal.SIGINT)
+            finally:
+                raise KeyError
+
+    with pytest.raises(SystemExit) as stop:
+        mask()
+    assert stop.value.code == 130
+
+
+def test_a_stop_between_two_jobs_waits_for_the_second(capfd):
+    seen = []
+
+    def sweep():
+        with Stops(in_order=False) as stops:
+            with stops.work():
+                seen.append("first")
+            signal.raise_signal(signal.SIGTERM)
+            seen.append("composed")
+            with stops.work():
+                seen.append("second")
+
+    with pytest.raises(SystemExit) as stop:
+        sweep()
+    assert stop.value.code == 143
+    assert seen == ["first", "composed"]
+    assert "Stopped" in capfd.readouterr().err
+
+
+def test_a_body_without_stops_ends_as_it_does():
+    handler = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyError), Stops(in_order=True):
+        raise KeyError
+    assert signal.getsignal(signal.SIGINT) is handler

@@ -13,6 +13,7 @@ from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.loggers import attach, hyperparameters
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.experiment.pictures import draw_pictures
+from fre_lightning.experiment.robustness import write_robustness
 from fre_lightning.files import write_text
 from fre_lightning.metrics.by_type import metrics_by_type
 from fre_lightning.metrics.curves import AUPRO_LIMIT, count, curve_points
@@ -45,19 +46,17 @@ def illustrate(
     summary: dict[str, Any],
 ) -> None:
     """Draw what the configuration asks for, and write the report."""
-    for name in (run_folder.BLIND_SPOTS, run_folder.BLIND_SPOTS_PICTURE):
+    for name in (run_folder.BLIND_SPOTS, run_folder.BLIND_SPOTS_PICTURE, run_folder.ROBUSTNESS):
         (folder / name).unlink(missing_ok=True)  # an earlier run's
     if batches:
         draw_pictures(cfg, folder, module, batches.samples, datamodule, summary)
+        model, samples, threshold = module.model, batches.samples, summary.get("threshold")
         if cfg.blind_spots:
             write_blind_spots(
-                folder,
-                module.model,
-                batches.samples,
-                module.scores,
-                summary.get("threshold"),
-                datamodule.n_threads,
+                folder, model, samples, module.scores, threshold, datamodule.n_threads
             )
+        if cfg.robustness:
+            write_robustness(folder, model, samples, threshold, datamodule.n_threads)
     if cfg.report:
         write_report(folder / run_folder.REPORT, [folder])
         log.info("Report: %s", folder / run_folder.REPORT)

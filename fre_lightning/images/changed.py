@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from fre_lightning.images.intensity import Intensity
-from fre_lightning.images.perturbations import CORRUPTIONS
+from fre_lightning.images.perturbations import CORRUPTIONS, PERTURBATIONS
 from fre_lightning.images.reading import Levels, read_image
 
 
@@ -44,22 +44,23 @@ class ChangedImages(ABC):
         return read_image(path, image_size, intensity, change)
 
 
-class CorruptedImages(ChangedImages):
-    """Images that are spoilt in one of the ways of `CORRUPTIONS`.
+class PerturbedImages(ChangedImages):
+    """Images that are changed in one of the ways of `PERTURBATIONS` or `CORRUPTIONS`.
 
     Args:
         paths: All files, in order.
-        name: The name of what spoils them.
+        name: The way.
     """
 
     def __init__(self, paths: Sequence[Path], name: str) -> None:
         super().__init__(paths)
         self._name = name
+        self._change = (PERTURBATIONS | CORRUPTIONS)[name]
 
     def fingerprint(self) -> dict[str, object]:
         """The name."""
         return {"change": self._name}
 
     def change(self, number: int, intensity: Intensity | None, levels: Levels) -> Levels:  # noqa: ARG002
-        """Spoil an image."""
-        return CORRUPTIONS[self._name](levels, np.random.default_rng(number))
+        """Change an image; what is random in it depends on its number alone."""
+        return self._change(levels, np.random.default_rng(number))

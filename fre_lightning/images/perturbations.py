@@ -18,7 +18,7 @@ Perturbation = Callable[[Levels, np.random.Generator], Levels]
 def _encode(levels: Levels, _: np.random.Generator, kind: str, **options: object) -> Levels:
     stream = BytesIO()
     Image.fromarray(levels).save(stream, kind, **options)
-    return np.asarray(Image.open(stream).convert("L" if levels.ndim == 2 else "RGB"))
+    return np.array(Image.open(stream).convert("L" if levels.ndim == 2 else "RGB"))
 
 
 def _gain(levels: Levels, _: np.random.Generator, factor: float, offset: float) -> Levels:
@@ -33,7 +33,7 @@ def _noise(levels: Levels, rng: np.random.Generator, deviation: float) -> Levels
 
 
 def _blur(levels: Levels, _: np.random.Generator, radius: float) -> Levels:
-    return np.asarray(Image.fromarray(levels).filter(ImageFilter.GaussianBlur(radius)))
+    return np.array(Image.fromarray(levels).filter(ImageFilter.GaussianBlur(radius)))
 
 
 def _shift(levels: Levels, rng: np.random.Generator, pixels: int) -> Levels:
@@ -52,7 +52,7 @@ def _turn(levels: Levels, rng: np.random.Generator, degrees: float) -> Levels:
     turned = Image.fromarray(_pad(levels, edge)).rotate(
         degrees * rng.choice((-1, 1)), Image.Resampling.BICUBIC
     )
-    levels = np.asarray(turned, dtype=np.uint8)
+    levels = np.array(turned, dtype=np.uint8)
     return levels[edge:-edge, edge:-edge]
 
 

@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 from fre_lightning.config import build
 from fre_lightning.experiment.extraction import ImageSet, load_set
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.images.changed import CorruptedImages
+from fre_lightning.images.changed import PerturbedImages
 from fre_lightning.ood.known import ClassSplits, Labelled, hold_out
 from fre_lightning.ood.model import OODModel
 from fre_lightning.ood.unknown import KNOWN, NamedSet
@@ -56,7 +56,7 @@ def image_set(cfg: DictConfig, images: RunImages, one: NamedSet) -> ImageSet:
     name, n_threads = f"ood-{one.name.replace(' ', '-')}", cfg.n_threads or default_n_threads()
     title = f"images, {one.name}"
     paths = [sample.path for sample in one.samples]
-    changed = None if one.change is None else CorruptedImages(paths, one.change)
+    changed = None if one.change is None else PerturbedImages(paths, one.change)
     return ImageSet(
         name, title, one.samples, images.root, cfg.batch_size, n_threads, changed=changed
     )

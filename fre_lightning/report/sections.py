@@ -10,7 +10,7 @@ from fre_lightning.metrics.info import METRICS, interval
 from fre_lightning.report.charts import run_charts
 from fre_lightning.report.gallery import make_gallery
 from fre_lightning.report.svg import format_number
-from fre_lightning.report.tables import defect_types_table
+from fre_lightning.report.tables import defect_types_table, robustness_table
 from fre_lightning.report.threshold import threshold_panel, workload_table
 from fre_lightning.results.console import pixel_scope
 from fre_lightning.results.run_folder import REPORT
@@ -33,6 +33,7 @@ def describe_run(run: StoredRun, name: str, folder: Path, n_runs: int) -> dict[s
         "threshold": threshold_panel(run),
         "workload": workload_table(run),
         "defect_types": defect_types_table(run),
+        "robustness": robustness_table(run),
         **make_gallery(run, n_runs),
     }
 

@@ -114,6 +114,20 @@ def defect_types_table(run: StoredRun) -> Table:
     return Table((), [*header, *(f"pixel {PIXEL_METRICS[name].title}" for name in pixel)], rows)
 
 
+def robustness_table(run: StoredRun) -> Table:
+    """What changed test images do: shares of good and defective ones above the threshold."""
+    header = ["test images", "good ones stopped", "defects found", "image AUROC"]
+    rows = [
+        [
+            _text_cell(name),
+            *(_share_cell(row[key]) for key in ("stopped", "found")),
+            _number_cell(row["image_auroc"], 3),
+        ]
+        for name, row in run.robustness.items()
+    ]
+    return Table((), header, rows)
+
+
 def _means(results: ResultsTable, n_columns: int) -> list[list[Cell]]:
     """A row per variant of several categories."""
     rows = []
@@ -150,6 +164,10 @@ def _metric_cell(metrics: Mapping[str, Any], name: str) -> Cell:
 
 def _number_cell(value: float | None, digits: int = 0) -> Cell:
     return Cell(_MISSING) if value is None else Cell(f"{value:.{digits}f}", sort=value)
+
+
+def _share_cell(value: float | None) -> Cell:
+    return Cell(_MISSING) if value is None else Cell(f"{100 * value:.0f} %", sort=value)
 
 
 def _text_cell(text: str, link: str = "") -> Cell:

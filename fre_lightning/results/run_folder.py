@@ -22,6 +22,7 @@ ERROR = "error.json"
 """Of a failed run: its category and its error."""
 BLIND_SPOTS = "blind_spots.json"
 BLIND_SPOTS_PICTURE = "blind_spots.webp"
+ROBUSTNESS = "robustness.json"
 HEATMAPS = "heatmaps"
 THUMBNAILS = "thumbnails"
 

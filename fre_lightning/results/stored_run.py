@@ -61,6 +61,7 @@ class StoredRun:
         defect_types: The metrics of each defect type.
         curves: Lists of rates by name, for each of `image_roc`, `pixel_roc` and `pixel_pro`.
         blind_spots: As `experiment.blind_spots` writes them; empty if they were not measured.
+        robustness: As `experiment.robustness` writes it; empty if it was not measured.
         config: The resolved configuration.
         environment: Versions by name.
         error: Why the run failed; None if it did not.
@@ -74,6 +75,7 @@ class StoredRun:
     defect_types: Sequence[DefectType] = ()
     curves: Mapping[str, Mapping[str, Sequence[float]]] = field(default_factory=dict)
     blind_spots: Mapping[str, Any] = field(default_factory=dict)
+    robustness: Mapping[str, Mapping[str, float | None]] = field(default_factory=dict)
     config: Mapping[str, Any] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     error: str | None = None
@@ -133,6 +135,7 @@ def read_run(folder: Path) -> StoredRun:
         _read(folder / run_folder.DEFECT_TYPES, _parse_defect_types) if is_tested else (),
         _read(folder / run_folder.CURVES, _parse_json) if is_tested else {},
         _read(folder / run_folder.BLIND_SPOTS, _parse_json) if is_tested else {},
+        _read(folder / run_folder.ROBUSTNESS, _parse_json) if is_tested else {},
         _read(folder / run_folder.CONFIG, lambda stream: dict(yaml.safe_load(stream) or {})),
         _read(folder / run_folder.ENVIRONMENT, _parse_json),
     )

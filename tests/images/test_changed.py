@@ -4,7 +4,7 @@ import torch
 from PIL import Image
 
 from fre_lightning.datasets import Sample
-from fre_lightning.images.changed import CorruptedImages
+from fre_lightning.images.changed import PerturbedImages
 from fre_lightning.images.loader import ImageLoader
 
 
@@ -23,10 +23,10 @@ def load(paths, batch_size=4, **options):
 
 
 def test_images_are_spoilt_the_same_way_in_any_batch(paths):
-    noise = CorruptedImages(paths, "noise 20")
+    noise = PerturbedImages(paths, "noise 20")
     spoilt = load(paths, read=noise)
     assert torch.equal(spoilt, load(paths, batch_size=3, read=noise))
     plain = load(paths)
     assert not torch.equal(plain, spoilt)
-    inverted = load(paths, read=CorruptedImages(paths, "inverted"))
+    inverted = load(paths, read=PerturbedImages(paths, "inverted"))
     assert (inverted.int() + plain.int() - 255).abs().max() <= 1  # within rounding

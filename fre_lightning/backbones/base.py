@@ -1,10 +1,12 @@
 """The base class of backbones: frozen functions from images to the feature maps of layers."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
 from typing import ClassVar
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -119,6 +121,16 @@ class Backbone(nn.Module, ABC):
         no complex numbers.
         """
 
+    @torch.no_grad()
+    def find_cell(self) -> int:
+        """The pixels along a side of the largest cell of its maps, by a forward pass of one image.
+
+        Sides of images that are multiples of it are cut into whole cells.
+        """
+        height, width = self.image_size
+        maps = self.features(torch.zeros(1, 3, height, width, dtype=torch.uint8))
+        return max(_cell(height, layer.shape[2]) for layer in maps)
+
     @property
     def images_per_thread(self) -> int | None:
         """Images a CPU thread handles per call; None if `forward` is itself multi-threaded."""
@@ -140,6 +152,11 @@ class Backbone(nn.Module, ABC):
             "pool": self.pools[self.layers.index(layer)],
             "image_size": list(self.image_size),
         }
+
+
+def _cell(side: int, n_cells: int) -> int:
+    """The side of a cell; strides of networks are powers of two where they do not divide a side."""
+    return 2 ** math.ceil(math.log2(side / n_cells)) if side % n_cells else side // n_cells
 
 
 def pool_features(feature_map: Tensor, pool: int) -> Tensor:

@@ -26,6 +26,7 @@ from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
 from fre_lightning.experiment.loggers import ended
 from fre_lightning.experiment.module import FREModule
+from fre_lightning.experiment.sizing import check_aspect, with_image_size
 from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer, seed_everything
 from fre_lightning.experiment.twins import find_twins, log_twins
@@ -79,6 +80,7 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     health = examine(splits, headers, root)
     log_health(health)
     cache: FeatureCache = build(cfg.cache)
+    cfg = cfg if checkpoint else with_image_size(cfg, headers[: len(splits.train)])
     model = restore_model(checkpoint) if checkpoint else new_model(cfg, datamodule, headers, cache)
     trainer = make_trainer(cfg)
     category, device = datamodule.dataset.category, trainer.strategy.root_device
@@ -216,6 +218,7 @@ def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:
 def _check_settings(cfg: DictConfig) -> None:
     """Refuse settings that would fail only after everything is computed."""
     check_rate(cfg.false_alarm_rate)
+    check_aspect(cfg.aspect)
     size = cfg.metrics.size
     if size not in _METRIC_SIZES:
         msg = f"metrics.size={size} is unknown; choose one of {', '.join(_METRIC_SIZES)}."

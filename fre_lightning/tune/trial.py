@@ -18,6 +18,7 @@ from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
 from fre_lightning.experiment.job import counting_regions, fit, named_groups, new_model
 from fre_lightning.experiment.module import FREModule
+from fre_lightning.experiment.sizing import with_image_size
 from fre_lightning.experiment.trainer import make_trainer
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.images.header import read_headers
@@ -57,7 +58,9 @@ def run_trial(cfg: DictConfig) -> Trial:
     datamodule.setup()
     train, cache = datamodule.splits.train, build(cfg.cache)
     paths = [sample.path for sample in train]
-    model = new_model(cfg, datamodule, read_headers(paths, datamodule.n_threads), cache)
+    headers = read_headers(paths, datamodule.n_threads)
+    cfg = with_image_size(cfg, headers)
+    model = new_model(cfg, datamodule, headers, cache)
     roi = datamodule.dataset.roi
     shared = roi if roi is not None and roi.is_file() else None
     files = [sample.region_path or shared for sample in train]

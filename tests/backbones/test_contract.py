@@ -95,6 +95,18 @@ def test_a_layer_is_a_map_that_is_then_pooled(backbone):
         assert feature.std(dim=0).max() > 0  # images differ
 
 
+def test_sides_of_whole_cells_are_cut_into_whole_cells(settings, backbone):
+    cell = backbone.find_cell()
+    oblong = copy.deepcopy(settings)
+    for part in parts_of(oblong):
+        part["image_size"] = [2 * cell, 3 * cell]
+    images = torch.zeros(1, 3, 2 * cell, 3 * cell, dtype=torch.uint8)
+    for layer in compute(build(OmegaConf.create(oblong)), images):
+        rows, columns = layer.shape[2:]
+        assert (rows % 2, columns % 3) == (0, 0)
+        assert rows * 3 == columns * 2
+
+
 def test_some_layers_are_those_of_all(backbone):
     images = draw()
     features = dict(zip(backbone.layers, compute(backbone, images), strict=True))

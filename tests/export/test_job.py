@@ -102,6 +102,26 @@ def test_a_file_gives_the_checkpoints_scores_at_any_size(make_config, make_expor
     check_readmes_example(name, cfg, tmp_path / "run", folder)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", FORMATS)
+def test_oblong_images_are_seen_in_their_own_ratio(make_config, make_export, mvtec, name):
+    for path in mvtec.rglob("*.png"):
+        Image.open(path).resize((96, 32), Image.Resampling.NEAREST).save(path)
+    cfg = make_config("aspect=keep", model=ONE_SCALE)
+    train(cfg)
+    report = run(make_export(f"format={name}"))
+    assert report["image_size"] == [20, 56]  # of 18.5 x 55.4 pixels, in cells of 4
+    assert report["parity"]["score_difference"] <= 1e-4
+    folder = Path(cfg.paths.output_dir).parent / "exported"
+    images = draw(30, 90)
+    for found, expected in zip(
+        FORMATS[name].load(folder / FORMATS[name].files[0])(images),
+        detect(cfg, cfg.paths.output_dir, images),
+        strict=True,
+    ):
+        np.testing.assert_allclose(found, expected, atol=1e-4 * expected.max())
+
+
 def read_metadata(name, folder):
     """The description in a file, as its format's own library reads it."""
     if name == "onnx":

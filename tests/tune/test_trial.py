@@ -87,6 +87,17 @@ def test_a_network_is_tried_whatever_its_engine(make_trial):
     assert openvino[:2] == pytest.approx(eager[:2], rel=1e-3)
 
 
+def test_oblong_images_are_tried_at_the_size_of_a_run(make_trial, mvtec):
+    for path in mvtec.rglob("*.png"):
+        Image.open(path).resize((96, 32)).save(path)
+    keep, same, square = (
+        run_trial(make_trial(setting))
+        for setting in ("aspect=keep", "model.image_size=[16,56]", "aspect=square")
+    )
+    assert keep[:2] == same[:2]
+    assert keep.spread != square.spread
+
+
 def test_regions_and_groups(make_trial, mvtec, tmp_path):
     region = torch.zeros(1, 32, 32, dtype=torch.uint8)
     region[:, 8:] = 255

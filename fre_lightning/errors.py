@@ -102,13 +102,17 @@ class Stops:
     @contextlib.contextmanager
     def work(self) -> Iterator[None]:
         """Let a stop raise `SystemExit` in this block, or at its start if it came before."""
-        self._in_order = self._raises = True
+        self.raise_from_now_on()
         try:
             if self._code is not None:
                 raise SystemExit(self._code)
             yield
         finally:
             self._raises = False
+
+    def raise_from_now_on(self) -> None:
+        """Let a stop raise `SystemExit` wherever it comes."""
+        self._in_order = self._raises = True
 
     def _stop(self, signal_number: int, _: object) -> None:
         code = 128 + signal_number  # as shells report it

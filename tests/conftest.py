@@ -1,8 +1,10 @@
 """Small data and configurations: no network, no weights, nothing outside tmp_path."""
 
+import logging
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import absl.logging
 import numpy as np
@@ -12,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig
 from PIL import Image
 
+from fre_lightning.cli import main
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.experiment import run
 
@@ -147,3 +150,37 @@ def later(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 folder / kind / f"{i:02d}.png"
             )
     return folder
+
+
+class Result(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Result]]:
+    """Run the program in an empty folder; in this process, for importing torch takes seconds."""
+    (tmp_path / "cwd").mkdir()
+    monkeypatch.chdir(tmp_path / "cwd")
+    handlers, level = logging.root.handlers[:], logging.root.level
+
+    def run(*arguments: str) -> Result:
+        monkeypatch.setattr(sys, "argv", ["fre_lightning", *arguments])
+        try:
+            main()
+            code = 0
+        except SystemExit as stop:
+            code = stop.code or 0
+        return Result(code, *capsys.readouterr())
+
+    yield run
+    logging.root.handlers[:] = handlers
+    logging.root.setLevel(level)
+
+
+def said(result: Result) -> str:
+    """What was printed, in one line: the log is wrapped at the terminal's width."""
+    return " ".join((result.stdout + result.stderr).split())

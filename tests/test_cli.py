@@ -3,7 +3,6 @@
 import contextlib
 import csv
 import importlib
-import logging
 import re
 import signal
 import subprocess
@@ -13,52 +12,19 @@ import tomllib
 from datetime import datetime
 from pathlib import Path
 from types import SimpleNamespace
-from typing import NamedTuple
 
 import pytest
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import OmegaConf
 
 from fre_lightning import cli
-from fre_lightning.cli import main, run_command
+from fre_lightning.cli import run_command
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.report.__main__ import main as report_main
-from tests.conftest import TINY_MODEL
+from tests.conftest import TINY_MODEL, said
 
 PACKAGE = Path(cli.__file__).parent
 SCRIPTS = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["scripts"]
-
-
-class Result(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-@pytest.fixture
-def call(tmp_path, monkeypatch, capsys):
-    """Run the program in an empty folder; in this process, for importing torch takes seconds."""
-    (tmp_path / "cwd").mkdir()
-    monkeypatch.chdir(tmp_path / "cwd")
-    handlers, level = logging.root.handlers[:], logging.root.level
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["fre_lightning", *arguments])
-        try:
-            main()
-            code = 0
-        except SystemExit as stop:
-            code = stop.code or 0
-        return Result(code, *capsys.readouterr())
-
-    yield run
-    logging.root.handlers[:] = handlers
-    logging.root.setLevel(level)
-
-
-def said(result):
-    """What was printed, in one line: the log is wrapped at the terminal's width."""
-    return " ".join((result.stdout + result.stderr).split())
 
 
 @pytest.mark.parametrize("option", [["--help"], ["--cfg", "job"]])

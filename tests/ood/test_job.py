@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from hydra.core.utils import JobReturn, JobStatus
-from hydra.types import RunMode
 from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
@@ -22,6 +20,7 @@ from fre_lightning.ood.job import run
 from fre_lightning.ood.predict import main as predict
 from fre_lightning.ood.results import read_rows, spread, write_rows
 from fre_lightning.ood.sweep import SweepMeans
+from fre_lightning.results.sweep_jobs import SweepJob, record_job
 
 KEYS = ["fre", "fre_by_class", "msp", "max_logit", "energy", "react", "mahalanobis", "knn", "vim"]
 
@@ -225,17 +224,15 @@ def test_a_sweep_is_mean_and_standard_deviation():
 
 def test_a_sweep_averages_over_seeds_alone(tmp_path):
     row = {"method": "m", "set": "s", "kind": "near", "n_unknown": 3}
-    sweep, mode = SweepMeans(), {"mode": RunMode.MULTIRUN, "sweep": {"dir": str(tmp_path)}}
-    for seed, reducer, auroc in ((0, "pca", 0.5), (1, "pca", 0.7), (0, "ae", 0.9)):
+    jobs = ((0, "pca", 0.5), (1, "pca", 0.7), (0, "ae", 0.9))
+    for number, (seed, reducer, auroc) in enumerate(jobs):
         folder = tmp_path / f"{seed}{reducer}"
         folder.mkdir()
         write_rows(folder, [row | dict.fromkeys(OOD_METRICS, auroc)])
         overrides = ["trainer=cpu", f"seed={seed}", f"reducer={reducer}"]
-        config = OmegaConf.create({"hydra": mode | {"runtime": {"output_dir": str(folder)}}})
-        job = JobReturn(overrides=overrides, status=JobStatus.COMPLETED)
-        job.return_value = {}
-        sweep.on_job_end(config, job)
-    sweep.on_multirun_end(config)
+        record_job(tmp_path, SweepJob(number, str(folder), overrides, 0, was_finished=False))
+    record_job(tmp_path, SweepJob(3, str(tmp_path / "failed"), ["seed=1"], 2, was_finished=False))
+    SweepMeans().on_multirun_end(OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}}))
     rows = {row["method"]: row for row in read_rows(tmp_path)}
     assert list(rows) == ["m, reducer=pca", "m, reducer=ae"]
     pca, ae = rows.values()

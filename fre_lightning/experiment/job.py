@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -41,6 +42,12 @@ from fre_lightning.images.sensor import find_intensity
 from fre_lightning.progress import progress
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
+from fre_lightning.results.finished import (
+    find_origin,
+    mark_finished,
+    results_if_finished,
+    unmark,
+)
 from fre_lightning.scoring.threshold import check_rate
 from fre_lightning.threads import within_quota
 
@@ -67,13 +74,30 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     _check_settings(cfg)
     watch = Stopwatch()
     start(cfg)
-    checkpoint = read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
-    if checkpoint:
-        cfg = _with_detector_of(cfg, checkpoint)
     output_dir = make_output_dir(cfg.paths.output_dir)
     # As an argument of `build`, a dataclass would become a dictionary.
     datamodule: AnomalyDataModule = build(cfg.datamodule, _partial_=True)(build(cfg.dataset))
     datamodule.setup()
+    origin = find_origin(cfg, (*datamodule.splits.train, *datamodule.splits.test))
+    if cfg.resume and (stored := results_if_finished(output_dir, origin)):
+        return stored
+    summary = _run_on(datamodule, cfg, output_dir, watch, quiet=quiet)
+    mark_finished(output_dir, origin)
+    return summary
+
+
+def _run_on(
+    datamodule: AnomalyDataModule,
+    cfg: DictConfig,
+    output_dir: Path,
+    watch: Stopwatch,
+    *,
+    quiet: bool,
+) -> dict[str, Any]:
+    """Do the work of `run` on a dataset that is listed."""
+    checkpoint = read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
+    if checkpoint:
+        cfg = _with_detector_of(cfg, checkpoint)
     splits, root = datamodule.splits, datamodule.dataset.files_root
     samples = (*splits.train, *splits.test)
     headers = read_headers([sample.path for sample in samples], datamodule.n_threads)
@@ -91,6 +115,7 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     groups = None if checkpoint else named_groups(model, datamodule, rows)
     regions = counting_regions(model, datamodule, rows)
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
+    unmark(output_dir)
     with watch("fit"):
         if not checkpoint:
             fit(module, trainer)

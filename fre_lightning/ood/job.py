@@ -32,6 +32,12 @@ from fre_lightning.ood.results import (
 from fre_lightning.ood.run_images import RunImages, extract, image_set, list_images
 from fre_lightning.ood.unknown import KNOWN, NamedSet
 from fre_lightning.results import run_folder
+from fre_lightning.results.finished import (
+    find_origin,
+    mark_finished,
+    results_if_finished,
+    unmark,
+)
 from fre_lightning.scoring.threshold import check_rate
 from fre_lightning.threads import within_quota
 
@@ -62,6 +68,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     torch.set_num_threads(cfg.n_threads or within_quota(torch.get_num_threads()))
     output_dir = make_output_dir(cfg.paths.output_dir)
     images = list_images(cfg)
+    origin = find_origin(cfg, images.samples)
+    if cfg.resume and (stored := results_if_finished(output_dir, origin)):
+        return stored
+    unmark(output_dir)
     classifier: Classifier = build(cfg.classifier, n_classes=len(images.known.classes))
     model, trainer = OODModel(classifier, cfg.methods), make_trainer(cfg)
     method = model.index_of(cfg.decide_by)
@@ -96,6 +106,7 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     if cfg.report:
         write_page(output_dir / run_folder.REPORT, model, summary, test, unknown, method)
         log.info("Report: %s", output_dir / run_folder.REPORT)
+    mark_finished(output_dir, origin)
     return summary
 
 

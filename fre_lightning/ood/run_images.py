@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from omegaconf import DictConfig
 
 from fre_lightning.config import build
+from fre_lightning.datasets import Sample
 from fre_lightning.experiment.extraction import ImageSet, load_set
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.changed import PerturbedImages
@@ -29,6 +30,17 @@ class RunImages(NamedTuple):
     held_out: Labelled
     unknown: list[NamedSet]
     root: Path
+
+    @property
+    def samples(self) -> list[Sample]:
+        """All of them."""
+        unknown = [sample for one in self.unknown for sample in one.samples]
+        return [
+            *self.fitted_on.samples,
+            *self.held_out.samples,
+            *self.known.test.samples,
+            *unknown,
+        ]
 
 
 def list_images(cfg: DictConfig) -> RunImages:

@@ -21,8 +21,8 @@ class ResultsTable:
     def variants(self) -> list[str]:
         """The name of each run among those of its category; may be empty.
 
-        It is the settings that differ, places excepted, or at last the folder. Of a path only the
-        last part is shown; groups need no key: `pca` for `reducer=pca`.
+        It is the settings that differ, but for places and `resume`, or at last the folder. Of a
+        path only the last part is shown; groups need no key: `pca` for `reducer=pca`.
         """
         keys = dict.fromkeys(key for run in self.runs for key in run.settings if not _is_place(key))
         varying = [
@@ -78,4 +78,6 @@ class ResultsTable:
 
 
 def _is_place(key: str) -> bool:
-    return key in {"dataset", "dataset.root"} or key.startswith(("paths.", "hydra.", "logger"))
+    return key in {"dataset", "dataset.root", "resume"} or key.startswith(
+        ("paths.", "hydra.", "logger")
+    )

@@ -14,6 +14,7 @@ from fre_lightning.datasets.listing import (
     walk_images,
 )
 from fre_lightning.errors import DatasetError
+from fre_lightning.predict.shard import Shard
 
 STANDARD_INPUT = "-"
 
@@ -30,6 +31,13 @@ class Inputs(NamedTuple):
     paths: Callable[[], Iterator[str | os.PathLike[str]]]
     n_images: int | None
     root: str | None
+
+    def part(self, shard: Shard) -> "Inputs":
+        """The images of a shard."""
+        n_images = None
+        if self.n_images is not None:
+            n_images = sum(1 for _ in shard.select(self.paths()))
+        return Inputs(lambda: shard.select(self.paths()), n_images, self.root)
 
 
 def find_inputs(source: str | Sequence[str]) -> Inputs:

@@ -19,6 +19,7 @@ from fre_lightning.images.notices import n_outside, start_run
 from fre_lightning.predict.heatmaps import draw_heatmaps, with_heatmaps
 from fre_lightning.predict.inputs import Inputs, find_inputs
 from fre_lightning.predict.record import Recorder, claim
+from fre_lightning.predict.shard import Shard
 from fre_lightning.predict.watch import FolderWatcher, make_watcher
 from fre_lightning.progress import progress
 
@@ -51,8 +52,13 @@ def run(cfg: DictConfig) -> Summary:
     """
     start_run()
     source = cfg.input if isinstance(cfg.input, str) else [str(entry) for entry in cfg.input]
+    shard = None if cfg.shard is None else Shard.parse(cfg.shard)
+    if shard and cfg.watch:
+        msg = f"shard={cfg.shard} is a part of images that are there, not of what watch waits for."
+        raise ConfigError(msg)
     watcher = make_watcher(source, cfg.watch) if cfg.watch else None
     inputs = Inputs(watcher.arrivals, None, watcher.folder) if watcher else find_inputs(source)
+    inputs = inputs.part(shard) if shard else inputs
     output_dir = make_output_dir(cfg.paths.output_dir)
     if watcher and cfg.heatmaps and _lies_in(output_dir, watcher.folder):
         msg = f"The heat maps in {output_dir} would be judged, too. Choose paths.output_dir=DIR."
@@ -67,7 +73,9 @@ def run(cfg: DictConfig) -> Summary:
         roi_root=inputs.root,
     )
     log.info("%s, on %s", detector.description, detector.device)
-    summary = judge(detector, inputs, output_dir, heatmaps=cfg.heatmaps, watcher=watcher)
+    summary = judge(
+        detector, inputs, output_dir, heatmaps=cfg.heatmaps, watcher=watcher, shard=shard
+    )
     _print(summary)
     if n_outside():
         log.warning("%d images have levels outside of the range of training.", n_outside())
@@ -84,6 +92,7 @@ def judge(
     *,
     heatmaps: bool,
     watcher: FolderWatcher | None = None,
+    shard: Shard | None = None,
 ) -> Summary:
     """Write the table and the summary, and heat maps if asked for.
 
@@ -93,6 +102,7 @@ def judge(
         output_dir: Where to write. That of a watched folder remembers what was judged.
         heatmaps: Whether to draw heat maps.
         watcher: What the images come from, if a folder is watched.
+        shard: Which part of all images they are, for the names of files.
 
     Raises:
         ConfigError: If another process writes there what it judges of a watched folder.
@@ -103,7 +113,7 @@ def judge(
         if watcher:
             stack.enter_context(claim(output_dir))
             stack.enter_context(closing(watcher))
-        recorder = stack.enter_context(closing(Recorder(output_dir, detector, watcher)))
+        recorder = stack.enter_context(closing(Recorder(output_dir, detector, watcher, shard)))
         stream = stack.enter_context(closing(detector.stream(inputs.paths())))
         bar = progress(stream, "Judging", inputs.n_images, unit=" images")
         outcomes: Iterable[Outcome] = stack.enter_context(bar)

@@ -11,6 +11,7 @@ from filelock import FileLock, Timeout
 from fre_lightning.detector.detector import Detector, Outcome
 from fre_lightning.errors import ConfigError, OutputError
 from fre_lightning.files import write_json
+from fre_lightning.predict.shard import Shard
 from fre_lightning.predict.table import PredictionTable
 from fre_lightning.predict.watch import Arrival, FolderWatcher
 
@@ -27,6 +28,7 @@ class Recorder:
         output_dir: Where to write. If a folder is watched, earlier rows there count on.
         detector: Whose outcomes come.
         watcher: What the images come from, if a folder is watched.
+        shard: Which part of the images comes, if not all; files have its name.
 
     Attributes:
         path: The table.
@@ -37,11 +39,17 @@ class Recorder:
     """
 
     def __init__(
-        self, output_dir: Path, detector: Detector, watcher: FolderWatcher | None = None
+        self,
+        output_dir: Path,
+        detector: Detector,
+        watcher: FolderWatcher | None = None,
+        shard: Shard | None = None,
     ) -> None:
-        self.path = output_dir / "predictions.csv"
+        names = ("predictions.csv", "summary.json")
+        table, summary = map(shard.name, names) if shard else names
+        self.path = output_dir / table
         self.counts = Counter[str]()
-        self._summary_path = output_dir / "summary.json"
+        self._summary_path = output_dir / summary
         self._detector, self._watcher = detector, watcher
         self._table = PredictionTable(self.path, watch=watcher is not None)
         if watcher:

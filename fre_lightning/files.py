@@ -26,6 +26,12 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove temporary files that killed processes left, from a folder that one process writes."""
+    for path in folder.rglob(".*.tmp"):
+        path.unlink(missing_ok=True)
+
+
 def open_text(path: Path, mode: Literal["r", "w", "a"] = "r") -> TextIO:
     """Open a text file; the bytes of file names that are no valid text stay as they are."""
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")

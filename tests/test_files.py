@@ -4,7 +4,13 @@ from pathlib import Path
 import pytest
 
 from fre_lightning.errors import OutputError
-from fre_lightning.files import make_output_dir, relative_path, replacing, write_json
+from fre_lightning.files import (
+    make_output_dir,
+    relative_path,
+    remove_leftovers,
+    replacing,
+    write_json,
+)
 
 
 def test_a_file_is_whole_or_as_it_was(tmp_path):
@@ -28,3 +34,14 @@ def test_names_are_kept_within_the_root():
     assert relative_path(Path("/other/b.png"), Path("/data")) == Path("other/b.png")
     assert relative_path(Path("/data/../other/b.png"), Path("/data")) == Path("other/b.png")
     assert relative_path(Path("/data/a/b.png").relative_to("/"), Path("data")) == Path("a/b.png")
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
+    kept = tmp_path / "a/b.tmp"
+    kept.parent.mkdir()
+    kept.write_text("")
+    with replacing(tmp_path / "a/c.json") as temporary:
+        temporary.write_text("half")
+        remove_leftovers(tmp_path)
+        temporary.write_text("whole")
+    assert {*tmp_path.rglob("*.*")} == {kept, tmp_path / "a/c.json"}

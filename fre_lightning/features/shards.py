@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fre_lightning.files import replacing, write_text
+from fre_lightning.files import remove_leftovers, replacing, write_text
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ class ShardWriter:
 
     def __init__(self, folder: Path, manifest: Manifest) -> None:
         folder.mkdir(exist_ok=True)
+        remove_leftovers(folder)
         self.first = manifest.n_done
         self._folder = folder
         self._manifest = manifest

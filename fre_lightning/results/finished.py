@@ -12,7 +12,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from fre_lightning.datasets import Sample
 from fre_lightning.detector.checkpoint import FILE_NAME as CHECKPOINT
-from fre_lightning.files import write_json
+from fre_lightning.files import remove_leftovers, write_json
 from fre_lightning.results import run_folder
 from fre_lightning.version import __version__
 
@@ -101,6 +101,7 @@ def _why_unfinished(folder: Path, origin: Origin) -> str:
 
 def unmark(folder: Path) -> None:
     """Before a run replaces outputs: those there are none of a finished run any more."""
+    remove_leftovers(folder)
     for name in (FILE_NAME, run_folder.METRICS):
         (folder / name).unlink(missing_ok=True)
 

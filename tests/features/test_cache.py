@@ -75,8 +75,11 @@ def test_another_key_is_another_entry(cache):
 def test_a_stopped_computation_goes_on_after_the_last_shard(cache):
     with pytest.raises(KeyboardInterrupt):
         load(cache, Source(stop_before=6))
+    half = shard_paths(cache)[0].with_name(".shard-00002.npy.1.tmp")  # as kill -9 would leave it
+    half.write_bytes(b"half")
     source = Source()
     rows = load(cache, source)
+    assert not half.exists()
     assert source.computed == [6, 7, 8, 9]
     np.testing.assert_array_equal(stored(rows), ROWS)
 

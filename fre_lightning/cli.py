@@ -9,6 +9,7 @@ import importlib
 import importlib.util
 import logging
 import sys
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cache
@@ -29,6 +30,9 @@ from fre_lightning.files import print_any_name
 from fre_lightning.results.sweep_jobs import SweepJob, forget_jobs, read_jobs, record_job
 
 log = logging.getLogger(__name__)
+
+# Our files of hydra/launcher have the names of the plugins' own, whose keys and types they obey.
+warnings.filterwarnings("ignore", message=r"\s*'hydra/launcher/.*' is validated against")
 
 _PROGRAM_ERROR = 1
 _USER_ERROR = 2
@@ -140,7 +144,7 @@ class OutputFolder(Callback):
     def on_multirun_start(self, config: DictConfig, **_: Any) -> None:
         """Make the sweep's folder."""
         runs_here = _require_launcher(config)
-        _make_folder(config, "sweep")
+        _make_folder(config, "sweep", is_shared=not runs_here)
         forget_jobs(Path(config.hydra.sweep.dir))
         if command := Job.command:
             if "resume" in config:
@@ -172,10 +176,11 @@ def _require_launcher(config: DictConfig) -> bool:
     return module.startswith("hydra._internal")
 
 
-def _make_folder(config: DictConfig, kind: str) -> None:
+def _make_folder(config: DictConfig, kind: str, *, is_shared: bool = False) -> None:
     """Make an output folder, or end the program: Hydra itself would print a traceback.
 
-    A folder that is named by the second must be new: two commands may start in one second.
+    A folder that is named by the second must be new: two commands may start in one second. One that
+    is shared gets an absolute name, for other processes may have another working directory.
     """
     node = config.hydra[kind]
     folder, is_new = Path(node.dir), "%S" in OmegaConf.to_yaml(node)
@@ -189,6 +194,7 @@ def _make_folder(config: DictConfig, kind: str) -> None:
             f"The output folder {folder} cannot be made ({error.strerror}). Choose another with "
             "hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep."
         )
+    made = made.absolute() if is_shared else made
     if made != folder:
         with flag_override(config, ["readonly", "struct"], [False, False]):
             node.dir = str(made)

@@ -1,5 +1,6 @@
 """Progress bars that suit a terminal and a notebook, and stay away from files and pipes."""
 
+import multiprocessing
 import sys
 from collections.abc import Iterable
 from typing import TypeVar
@@ -27,6 +28,8 @@ def progress(
         unit: What one of them is called.
     """
     if not in_notebook():
-        return tqdm(items, title, total, unit=unit, disable=None)  # None: unless it is a terminal
+        # Jobs in processes of their own would draw over each other; None: unless it is a terminal.
+        hidden = True if multiprocessing.parent_process() else None
+        return tqdm(items, title, total, unit=unit, disable=hidden)
     # Text, as in a terminal: widgets need a package that few have, and saved notebooks lose them.
     return tqdm(items, title, total, unit=unit, file=sys.stdout, ncols=80, leave=False)

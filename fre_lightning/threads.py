@@ -16,7 +16,12 @@ Value = TypeVar("Value")
 
 
 def default_n_threads() -> int:
-    """One thread per usable core, at most 16."""
+    """One thread per usable core, at most 16; or `OMP_NUM_THREADS`.
+
+    Launchers set that variable where several processes share the cores, and torch obeys it, too.
+    """
+    with suppress(KeyError, ValueError):
+        return max(1, int(os.environ["OMP_NUM_THREADS"].partition(",")[0]))
     n_cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     return within_quota(min(n_cores or 1, 16))
 

@@ -1,3 +1,4 @@
+import multiprocessing
 import sys
 from types import SimpleNamespace
 
@@ -13,3 +14,12 @@ def test_a_bar_for_a_notebook_and_none_for_a_file(monkeypatch, capsys):
     text = capsys.readouterr()
     assert text.err == ""  # which notebooks show on red
     assert "Judging" in text.out
+
+
+def test_no_bar_in_a_process_of_a_launcher(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    assert list(progress(range(3), "Judging", 3)) == [0, 1, 2]
+    assert "Judging" in capsys.readouterr().err
+    monkeypatch.setattr(multiprocessing, "parent_process", object)
+    assert list(progress(range(3), "Judging", 3)) == [0, 1, 2]
+    assert capsys.readouterr().err == ""

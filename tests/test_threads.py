@@ -4,7 +4,23 @@ import time
 import pytest
 import torch
 
-from fre_lightning.threads import intra_op_threads, map_ahead, thread_pool, within_quota
+from fre_lightning.threads import (
+    default_n_threads,
+    intra_op_threads,
+    map_ahead,
+    thread_pool,
+    within_quota,
+)
+
+
+@pytest.mark.parametrize(
+    ("value", "n_threads"), [("3", 3), ("3,1", 3), ("0", 1), ("", None), ("many", None)]
+)
+def test_what_a_launcher_leaves_to_a_process_counts(monkeypatch, value, n_threads):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    whole = default_n_threads()
+    monkeypatch.setenv("OMP_NUM_THREADS", value)
+    assert default_n_threads() == (n_threads or whole)
 
 
 def test_the_number_of_threads_is_given_back():

@@ -49,9 +49,10 @@ def settings() -> str:
     parts = ["# Settings", "What `--help` prints: each key with its default, and what it does."]
     commands = sorted(CONFIGS.glob("*.yaml"), key=lambda path: (path.stem != "config", path.stem))
     choices = sorted(path for path in CONFIGS.glob("*/*.yaml") if path.parent.name != "hydra")
+    choices += sorted(CONFIGS.glob("hydra/launcher/*.yaml"))
     for path in [*commands, *choices]:
         name = path.relative_to(CONFIGS).with_suffix("").as_posix()
-        title = name.replace("/", "=") if "/" in name else f"{name}.yaml"
+        title = "=".join(name.rsplit("/", 1)) if "/" in name else f"{name}.yaml"
         parts.append(f"## {title}\n\n```yaml\n{path.read_text().rstrip()}\n```")
     return "\n\n".join(parts) + "\n"
 

@@ -25,14 +25,15 @@ script = open(sys.argv[-1]).read()
 options = dict(re.findall("#SBATCH --([a-z-]+)=(.*)", script))
 print(options, file=open(os.environ["SLURM_LOG"], "w"))
 first, last, at_a_time = map(int, re.match(r"(\\d+)-(\\d+)%(\\d+)", options["array"]).groups())
-print("Submitted batch job 77", flush=True)
+batch = os.getpid()
+print("Submitted batch job", batch, flush=True)
 if os.fork():
     os._exit(0)
 nowhere = os.open(os.devnull, os.O_WRONLY)
 os.dup2(nowhere, 1), os.dup2(nowhere, 2)  # who called sbatch waits until both are closed
 time.sleep(1)
 def run(number):
-    ids = {"JOB_ID": 77 + number, "ARRAY_JOB_ID": 77, "ARRAY_TASK_ID": number, "NTASKS": 1,
+    ids = {"JOB_ID": batch, "ARRAY_JOB_ID": batch, "ARRAY_TASK_ID": number, "NTASKS": 1,
            "JOB_NUM_NODES": 1, "NODEID": 0, "PROCID": 0, "LOCALID": 0, "JOB_NODELIST": "localhost",
            "CPUS_PER_TASK": options["cpus-per-task"]}
     ids = {f"SLURM_{name}": str(value) for name, value in ids.items()}

@@ -33,6 +33,7 @@ _MOVED = {
 _ADDED: dict[str, dict[str, Any]] = {
     "fre_lightning.scoring.Calibration": {"groups": "none"},
     "fre_lightning.backbones.Scattering": {"layers": "order2", "floor": 0.0},
+    "fre_lightning.images.tiling.Tiling": {"blocks": [1, 1]},
 }
 """Settings that older checkpoints lack, by class, and what they did without them."""
 

@@ -1,7 +1,8 @@
-"""The learnt part of one layer: features to error maps, by one subspace or one per tile."""
+"""The learnt part of one layer: features to error maps, by one subspace or several."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from functools import partial
+from itertools import cycle
 from typing import Any
 
 import torch
@@ -29,8 +30,8 @@ class Branch(nn.Module):
     Args:
         standardizer: Applied to the pooled, flattened features before the reducers. It learns from
             the training features, so its result is never cached.
-        reducers: One, or one for each tile.
-        tiling: How images are cut.
+        reducers: One for each subspace of the tiling.
+        tiling: How images are cut, and which of their cells share a subspace.
     """
 
     def __init__(
@@ -50,7 +51,7 @@ class Branch(nn.Module):
 
     @property
     def reducers(self) -> list[Reducer]:
-        """The reducers, without those of tiles of which nothing counts."""
+        """The reducers, without those of tiles or blocks of which nothing counts."""
         pairs = zip(self._reducers, self.cells, strict=True)
         return [reducer for reducer, cells in pairs if not cells.is_empty]  # type: ignore[misc]
 
@@ -61,10 +62,16 @@ class Branch(nn.Module):
             weights: `(n, T, h, w)` from 0 to 1, of the cells in each of n training images; n = 1:
                 in all images.
         """
-        for cells, part in zip(self.cells, self._split_weights(weights), strict=True):
-            assert part is not None
-            cells.use(part)
+        self._keep_blocks(weights)
         self._of_rows = weights.flatten(2).flatten(0, 1)
+
+    def _keep_blocks(self, weights: Tensor) -> None:
+        """Let each subspace keep its cells, with weights `(n, T, h, w)`."""
+        blocks = self.tiling.cells_of_blocks((weights.shape[2], weights.shape[3]))
+        parts = self._split_weights(weights)
+        for cells, part, block in zip(self.cells, parts, cycle(blocks), strict=False):
+            assert part is not None
+            cells.use(part, block)
 
     def standardize(self, rows: CachedRows) -> list[FeatureMatrix]:
         """Fit the standardizer to training features, and return those of each tile, standardised.
@@ -75,7 +82,10 @@ class Branch(nn.Module):
         Returns:
             `(N, C * h * w)` of each tile.
         """
-        _, n_channels, height, width = rows.row_shape
+        n_tiles, n_channels, height, width = rows.row_shape
+        if self.tiling.n_blocks > 1 and not self.cells[0].is_used:
+            device = self.standardizer.scale.device
+            self._keep_blocks(torch.ones(1, n_tiles, height, width, device=device))
         tiles = [shard.reshape(-1, n_channels, height, width) for shard in rows.shards]
         self.standardizer.fit(FeatureMatrix(tiles), n_channels, self._of_rows)
         return self.standardized(rows)
@@ -83,7 +93,8 @@ class Branch(nn.Module):
     def standardized(self, rows: CachedRows) -> list[FeatureMatrix]:
         """Features of each tile, `(N, C * h * w)`, standardised as they were learnt, weighed."""
         n_tiles, n_channels = rows.row_shape[:2]
-        weights = [row for cells in self.cells if cells.is_used for row in cells.weights.cpu()]
+        of_groups = self.cells[:: self.tiling.n_blocks]  # blocks keep different cells, not weights
+        weights = [row for cells in of_groups if cells.is_used for row in cells.weights.cpu()]
         roots = [row.sqrt().repeat(n_channels) for row in weights]
 
         def transform(block: Tensor, first_column: int, tile: int) -> Tensor:
@@ -120,13 +131,14 @@ class Branch(nn.Module):
         n_tiles, n_channels, height, width = rows.row_shape
         if folds is not None and self.standardizer.compression != "none":
             self.standardizer.damp_noise(self._channel_errors(rows, folds, device))
-        tiles_per_subspace = n_tiles // self.tiling.n_subspaces
+        tiles_per_subspace = n_tiles // self.tiling.n_groups
         n_maps = len(rows.indices) * tiles_per_subspace
-        n_copies = shifts.n_copies(n_maps, (height, width), len(self.reducers)) if shifts else 1
+        n_whole = -(-len(self.reducers) // self.tiling.n_blocks)  # that many take as much memory
+        n_copies = shifts.n_copies(n_maps, (height, width), n_whole) if shifts else 1
         maps = []
         for reducer, cells, shards in self._subspaces(rows):
             if cells.is_empty:
-                maps.append(torch.zeros(n_maps, 1, height, width))
+                maps.append(torch.zeros(n_maps, height * width))
                 continue
             cells.fit(FeatureMatrix(shards, self.standardizer))
             features = self._matrix(shards, rows, n_copies, cells)
@@ -140,9 +152,8 @@ class Branch(nn.Module):
                     folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
                     n_maps,
                 )
-                held_out = cells.spread(held_out)
-                maps.append(held_out.view(-1, tiles_per_subspace, height, width))
-        return self.tiling.lay_out(torch.cat(maps, dim=1)) if folds is not None else None
+                maps.append(cells.spread(held_out))
+        return self._lay_out(maps, (height, width)) if folds is not None else None
 
     def update(
         self,
@@ -167,14 +178,14 @@ class Branch(nn.Module):
             learnt from the old images and the other folds.
         """
         n_tiles, n_channels, height, width = rows.row_shape
-        tiles_per_subspace = n_tiles // self.tiling.n_subspaces
+        tiles_per_subspace = n_tiles // self.tiling.n_groups
         n_maps = len(rows.indices) * tiles_per_subspace
         maps = []
         for (reducer, cells, shards), part in zip(
             self._subspaces(rows), self._split_weights(weights), strict=True
         ):
             if cells.is_empty:
-                maps.append(torch.zeros(n_maps, 1, height, width))
+                maps.append(torch.zeros(n_maps, height * width))
                 continue
             assert isinstance(reducer, PCA)
             cells.use_for_rows(part)
@@ -183,9 +194,8 @@ class Branch(nn.Module):
             merge = reducer.update(features, device)
             row_folds = folds.repeat_interleave(tiles_per_subspace).repeat(n_copies)
             held_out = merge.held_out_errors(_positions(features, n_channels), row_folds, n_maps)
-            held_out = cells.spread(held_out)
-            maps.append(held_out.view(-1, tiles_per_subspace, height, width))
-        return self.tiling.lay_out(torch.cat(maps, dim=1))
+            maps.append(cells.spread(held_out))
+        return self._lay_out(maps, (height, width))
 
     def _matrix(
         self, shards: list[Any], rows: CachedRows, n_copies: int, cells: CellWeights
@@ -202,7 +212,7 @@ class Branch(nn.Module):
     def _channel_errors(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
         """Mean squared held-out error of each standardised channel, `(C,)`."""
         n_tiles, n_channels, height, width = rows.row_shape
-        tile_folds = folds.repeat_interleave(n_tiles // self.tiling.n_subspaces)
+        tile_folds = folds.repeat_interleave(n_tiles // self.tiling.n_groups)
         errors = []
         for _, cells, shards in self._subspaces(rows):
             if cells.is_empty:
@@ -227,37 +237,57 @@ class Branch(nn.Module):
         Returns:
             `(N, rows * h, columns * w)`.
         """
-        groups, maps = features.chunk(self.tiling.n_subspaces, dim=1), []
+        n_channels, height, width = features.shape[2:]
+        groups = (  # one at a time, as they take memory
+            self.standardizer(group.flatten(0, 1).flatten(1))
+            for group in features.chunk(self.tiling.n_groups, dim=1)
+        )
+        maps = []
         for group, reducer, cells, part in zip(
-            groups, self._reducers, self.cells, self._split_weights(weights), strict=True
+            self._of_each(groups),
+            self._reducers,
+            self.cells,
+            self._split_weights(weights),
+            strict=True,
         ):
-            _, n_tiles, n_channels, height, width = group.shape
-            flat = self.standardizer(group.flatten(0, 1).flatten(1))
             if cells.is_empty:
-                tile_maps = flat.new_zeros(flat.shape[0], height * width)
-            else:
-                flat = cells(flat, None if part is None else part.flatten(0, 1))
-                shape = n_channels, flat.shape[1] // n_channels, 1
-                tile_maps = cells.spread(error_map(flat - reducer(flat), shape)[..., 0])
-            maps.append(tile_maps.view(-1, n_tiles, height, width))
-        return self.tiling.lay_out(torch.cat(maps, dim=1))
+                maps.append(group.new_zeros(group.shape[0], height * width))
+                continue
+            flat = cells(group, None if part is None else part.flatten(0, 1))
+            shape = n_channels, flat.shape[1] // n_channels, 1
+            maps.append(cells.spread(error_map(flat - reducer(flat), shape)[..., 0]))
+        return self._lay_out(maps, (height, width))
+
+    def _lay_out(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
+        """The maps `(n * t, h * w)` of subspaces, 0 in other cells, as those of images."""
+        n_blocks = self.tiling.n_blocks
+        groups = [sum(maps[i + 1 : i + n_blocks], maps[i]) for i in range(0, len(maps), n_blocks)]
+        n_tiles = self.tiling.n_tiles // self.tiling.n_groups
+        return self.tiling.lay_out(
+            torch.cat([group.view(-1, n_tiles, *size) for group in groups], dim=1)
+        )
 
     def _subspaces(self, rows: CachedRows) -> Iterator[tuple[Any, CellWeights, list[Any]]]:
         """The reducer, the weights of cells and the shards of each subspace."""
         return zip(self._reducers, self.cells, self._split(rows), strict=True)
 
-    def _split_weights(self, weights: Tensor | None) -> Sequence[Tensor | None]:
+    def _split_weights(self, weights: Tensor | None) -> Iterator[Tensor | None]:
         """Weights `(N, T, h, w)` as those of each subspace, `(N, t, h * w)`."""
-        n_subspaces = self.tiling.n_subspaces
+        n_groups = self.tiling.n_groups
         if weights is None:
-            return [None] * n_subspaces
-        return weights.flatten(2).chunk(n_subspaces, dim=1)
+            return self._of_each([None] * n_groups)
+        return self._of_each(weights.flatten(2).chunk(n_groups, dim=1))
 
-    def _split(self, rows: CachedRows) -> list[list[Any]]:
+    def _split(self, rows: CachedRows) -> Iterator[list[Any]]:
         """The shards of each subspace's features: all tiles of all images, or of one position."""
         if self.tiling.shared:
-            return [[shard.reshape(-1, *shard.shape[2:]) for shard in rows.shards]]
-        return [[shard[:, tile] for shard in rows.shards] for tile in range(rows.row_shape[0])]
+            return self._of_each([[s.reshape(-1, *s.shape[2:]) for s in rows.shards]])
+        tiles = range(rows.row_shape[0])
+        return self._of_each([[shard[:, tile] for shard in rows.shards] for tile in tiles])
+
+    def _of_each(self, groups: Iterable[Any]) -> Iterator[Any]:
+        """What belongs to each group of tiles, for each of its subspaces."""
+        return (group for group in groups for _ in range(self.tiling.n_blocks))
 
 
 def _positions(features: FeatureMatrix, n_channels: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Weights of the cells of feature maps: how much of each cell counts."""
+"""The cells of feature maps that a subspace consists of, and how much of each counts."""
 
 import numpy as np
 import torch
@@ -11,7 +11,7 @@ from fre_lightning.fitted import FittedBuffers
 
 
 class CellWeights(FittedBuffers):
-    """Weighs the P cells of maps, and leaves out those that never count.
+    """Weighs the P cells of maps, and leaves out those of other subspaces or that never count.
 
     The features x of a cell of weight v become sqrt(v) (x - mean), so that squared errors have
     weight v in a subspace and in an error map. If weights differ between the images or tiles that
@@ -23,7 +23,7 @@ class CellWeights(FittedBuffers):
     Attributes:
         weights: `(t, P)` float32 from 0 to 1, for each of the t tiles that share a subspace; with
             weights for each training image their highest.
-        mean: `(C, K)` float32, of the K cells that count.
+        mean: `(C, K)` float32, of the K cells that are kept.
         kept: `(K,)` int64, these cells.
         place: `(P,)` int64, the number of each cell among these; K for those left out.
     """
@@ -40,20 +40,25 @@ class CellWeights(FittedBuffers):
 
     @property
     def is_used(self) -> bool:
-        """Whether there are weights."""
+        """Whether cells are weighed or left out."""
         return self._buffers["weights"] is not None
 
     @property
     def is_empty(self) -> bool:
-        """Whether no cell counts."""
+        """Whether no cell is kept."""
         return self.is_used and self.kept.shape[0] == 0
 
-    def use(self, weights: Tensor) -> None:
-        """Set the weights `(n, t, P)`, of t tiles in each of n training images; n = 1: in all."""
+    def use(self, weights: Tensor, block: Tensor) -> None:
+        """Set the weights, and keep the cells of a block that count in any image.
+
+        Args:
+            weights: `(n, t, P)`, of t tiles in each of n training images; n = 1: in all.
+            block: `(P,)` bool, the cells that may be kept.
+        """
         self.weights = weights.amax(dim=0)
-        counts = self.weights.amax(dim=0) > 0
-        self.kept = counts.nonzero()[:, 0]
-        self.place = torch.where(counts, counts.cumsum(dim=0) - 1, len(self.kept))
+        is_kept = (self.weights.amax(dim=0) > 0) & block.to(weights.device)
+        self.kept = is_kept.nonzero()[:, 0]
+        self.place = torch.where(is_kept, is_kept.cumsum(dim=0) - 1, len(self.kept))
         self._of_rows = weights.flatten(0, 1).cpu()
 
     def use_for_rows(self, weights: Tensor | None) -> None:
@@ -65,11 +70,11 @@ class CellWeights(FittedBuffers):
             self._of_rows = (self.weights if weights is None else weights.flatten(0, 1)).cpu()
 
     def inside(self, size: tuple[int, int]) -> NDArray[np.bool_] | None:
-        """Where a cell counts in any tile, `(h, w)`; None without weights."""
+        """Which cells are kept, `(h, w)`; None if all are."""
         if not self.is_used:
             return None
-        counts: NDArray[np.bool_] = (self.place < len(self.kept)).cpu().numpy()
-        return counts.reshape(size)
+        is_kept: NDArray[np.bool_] = (self.place < len(self.kept)).cpu().numpy()
+        return is_kept.reshape(size)
 
     def fit(self, features: FeatureMatrix) -> None:
         """Learn the mean of training features `(N, C * P)`, whose rows are as `use` has weights."""
@@ -86,7 +91,7 @@ class CellWeights(FittedBuffers):
         self.mean = mean.view(-1, n_cells).float().to(self.kept.device)[:, self.kept]
 
     def fill(self, maps: Tensor) -> Tensor:
-        """Training maps `(N, C, h, w)` with the mean in those cells that an image leaves out."""
+        """Training maps `(N, C, h, w)` with the mean in kept cells that an image leaves out."""
         if len(self._of_rows) <= 1:
             return maps
         counts = self._of_rows.repeat(len(maps) // len(self._of_rows), 1)[:, None] > 0
@@ -114,7 +119,7 @@ class CellWeights(FittedBuffers):
         return tiles.view(-1, n_features)
 
     def spread(self, cells: Tensor) -> Tensor:
-        """Values `(..., K)` of the cells that count as `(..., P)`, 0 elsewhere."""
+        """Values `(..., K)` of the cells that are kept as `(..., P)`, 0 elsewhere."""
         if not self.is_used:
             return cells
         return F.pad(cells, (0, 1)).index_select(-1, self.place.to(cells.device))

@@ -1,6 +1,6 @@
-"""Large and oblong images as a grid of tiles of the backbone's input size.
+"""Which parts of images share a subspace: tiles of large and oblong images, and blocks of cells.
 
-An image is resized to the size of the whole grid, so that small defects stay visible.
+An image is resized to the size of the whole grid of tiles, so that small defects stay visible.
 """
 
 from collections.abc import Sequence
@@ -13,19 +13,26 @@ from fre_lightning.images.resizing import resize_map
 
 
 class Tiling(nn.Module):
-    """A grid of tiles that may overlap.
+    """A grid of tiles that may overlap, and blocks of cells in the feature maps of each.
+
+    Tiles cut images before the backbone sees them, and so make cells smaller; blocks cut the
+    feature maps behind it.
 
     Args:
         grid: Numbers of rows and columns of tiles.
         overlap: Overlap of neighbouring tiles, as a share of a tile's side.
         shared: Whether one subspace serves all tiles (a uniform material), or each position has
             its own (a part that always lies the same way).
+        blocks: Numbers of rows and columns of the blocks of a tile's cells, each of which has a
+            subspace of its own.
 
     Raises:
         ConfigError: If one is out of range.
     """
 
-    def __init__(self, grid: Sequence[int], overlap: float, shared: bool) -> None:
+    def __init__(
+        self, grid: Sequence[int], overlap: float, shared: bool, blocks: Sequence[int]
+    ) -> None:
         super().__init__()
         if len(grid) != 2 or min(grid) < 1 or not 0 <= overlap <= 0.5:
             msg = (
@@ -33,9 +40,13 @@ class Tiling(nn.Module):
                 f"tiling.overlap={overlap} lie in [0, 0.5]."
             )
             raise ConfigError(msg)
+        if len(blocks) != 2 or min(blocks) < 1:
+            msg = f"tiling.blocks={list(blocks)} must be two positive numbers, [rows, columns]."
+            raise ConfigError(msg)
         self.grid = (grid[0], grid[1])
         self.overlap = overlap
         self.shared = shared
+        self.blocks = (blocks[0], blocks[1])
 
     @property
     def n_tiles(self) -> int:
@@ -43,9 +54,19 @@ class Tiling(nn.Module):
         return self.grid[0] * self.grid[1]
 
     @property
-    def n_subspaces(self) -> int:
-        """Number of subspaces per layer."""
+    def n_groups(self) -> int:
+        """Number of groups of tiles: those of a group share their subspaces."""
         return 1 if self.shared else self.n_tiles
+
+    @property
+    def n_blocks(self) -> int:
+        """Number of blocks per tile."""
+        return self.blocks[0] * self.blocks[1]
+
+    @property
+    def n_subspaces(self) -> int:
+        """Number of subspaces per layer: of each group of tiles, one for each block."""
+        return self.n_groups * self.n_blocks
 
     def image_size(self, tile_size: tuple[int, int]) -> tuple[int, int]:
         """The size `(H, W)` of a whole image, for tiles of `(h, w)`."""
@@ -55,6 +76,22 @@ class Tiling(nn.Module):
     def fingerprint(self) -> dict[str, object]:
         """The settings that change features, for the cache key."""
         return {"grid": list(self.grid), "overlap": self.overlap if self.n_tiles > 1 else 0}
+
+    def cells_of_blocks(self, size: tuple[int, int]) -> Tensor:
+        """Which cells each block consists of, row by row.
+
+        Args:
+            size: `(h, w)` of feature maps.
+
+        Returns:
+            `(B, h * w)` bool. If the numbers do not divide the size, blocks differ by a row or a
+            column; if there are more blocks than cells, some are empty.
+        """
+        rows, columns = (
+            torch.arange(side) * n // side for side, n in zip(size, self.blocks, strict=True)
+        )
+        blocks = (rows[:, None] * self.blocks[1] + columns).flatten()
+        return blocks == torch.arange(self.n_blocks)[:, None]
 
     def cut(self, images: Tensor, tile_size: tuple[int, int]) -> Tensor:
         """Cut `(N, C, H, W)` images to `(N * T, C, h, w)` tiles, row by row within each image."""

@@ -58,7 +58,7 @@ class OODModel(ImageModel):
     held_out_classes: Tensor
 
     def __init__(self, classifier: Classifier, methods: Mapping[str, Any]) -> None:
-        super().__init__(classifier, Tiling([1, 1], overlap=0.0, shared=False))
+        super().__init__(classifier, Tiling([1, 1], overlap=0.0, shared=False, blocks=[1, 1]))
         self.entries = [e for key in methods for e in _entries(key, methods[key], classifier)]
         self.add_buffers("held_out_scores", "held_out_classes")
         self._methods = nn.ModuleList(entry.method for entry in self.entries)

@@ -5,6 +5,7 @@ from sklearn import decomposition
 
 from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
+from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.features.shifts import CellShifts
 from fre_lightning.features.standardizer import ChannelStandardizer
 from fre_lightning.images.tiling import Tiling
@@ -25,7 +26,7 @@ def make_maps(n, n_tiles=1):
 
 
 def fit(maps, compression="cbrt", *, shared=True, folds=None):
-    tiling = Tiling([1, maps.shape[1]], 0.0, shared=shared)
+    tiling = Tiling([1, maps.shape[1]], 0.0, shared=shared, blocks=[1, 1])
     reducers = [PCA(0.97) for _ in range(tiling.n_subspaces)]
     branch = Branch(ChannelStandardizer(compression), reducers, tiling)
     rows = CachedRows([maps[:5], maps[5:]], [*range(len(maps))], [], False)
@@ -68,7 +69,10 @@ def test_without_folds_or_compression_channels_keep_their_scale():
 @pytest.mark.parametrize("n_copies", [1, 9])
 @pytest.mark.parametrize(("n_tiles", "shared"), [(1, True), (2, True), (2, False)])
 @pytest.mark.parametrize("is_weighed", [False, True])
-def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_copies, is_weighed):
+@pytest.mark.parametrize("blocks", [[1, 1], [1, 2]])
+def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(
+    n_tiles, shared, n_copies, is_weighed, blocks
+):
     maps, n_old, cpu = make_maps(N, n_tiles), 15, torch.device("cpu")
     weights = torch.zeros(1, n_tiles, SIDE, SIDE)
     weights[:, :, 1:] = torch.tensor([0.5, 1.0, 1.0])[:, None]
@@ -76,7 +80,7 @@ def test_an_update_is_a_fit_on_all_if_nothing_was_dropped(n_tiles, shared, n_cop
     new_folds = draw_folds(N - n_old, 3)
 
     def fit_on(part, n_components, folds=None):
-        tiling = Tiling([1, n_tiles], 0.0, shared=shared)
+        tiling = Tiling([1, n_tiles], 0.0, shared=shared, blocks=blocks)
         reducers = [PCA(n_components) for _ in range(tiling.n_subspaces)]
         branch = Branch(ChannelStandardizer("none"), reducers, tiling)
         rows = CachedRows([part], [*range(len(part))], [], False)
@@ -103,7 +107,9 @@ def test_held_out_errors_are_those_of_as_many_components_as_were_cut_to():
     held_out = []
     for n_components in (0.97, MAX_FROM_COPIES):
         branch = Branch(
-            ChannelStandardizer("none"), [PCA(n_components)], Tiling([1, 1], 0.0, shared=True)
+            ChannelStandardizer("none"),
+            [PCA(n_components)],
+            Tiling([1, 1], 0.0, shared=True, blocks=[1, 1]),
         )
         rows = CachedRows([maps], [*range(len(maps))], [], False)
         branch.standardize(rows)
@@ -112,3 +118,96 @@ def test_held_out_errors_are_those_of_as_many_components_as_were_cut_to():
         )
         assert branch.reducers[0].n_components == MAX_FROM_COPIES
     torch.testing.assert_close(*held_out)
+
+
+BLOCKS = [
+    ([2, 2], [(slice(0, 2), slice(0, 2)), (slice(0, 2), slice(2, 4)),
+              (slice(2, 4), slice(0, 2)), (slice(2, 4), slice(2, 4))]),
+    ([1, 3], [(slice(0, 4), slice(0, 2)), (slice(0, 4), slice(2, 3)), (slice(0, 4), slice(3, 4))]),
+]  # fmt: skip
+
+
+def fit_blocks(maps, blocks, folds=None, *, shared=False, shifts=None, n_components=3):
+    tiling = Tiling([1, maps.shape[1]], 0.0, shared, blocks)
+    reducers = [PCA(n_components) for _ in range(tiling.n_subspaces)]
+    branch = Branch(ChannelStandardizer("none"), reducers, tiling)
+    rows = CachedRows([maps[:7], maps[7:]], [*range(len(maps))], [], False)
+    branch.standardize(rows)
+    return branch, branch.fit(rows, folds, torch.device("cpu"), shifts)
+
+
+@pytest.mark.parametrize(("blocks", "places"), BLOCKS)
+@pytest.mark.parametrize(("n_tiles", "shared"), [(1, False), (2, False), (2, True)])
+def test_blocks_are_pca_of_each_cropped_map(blocks, places, n_tiles, shared):
+    maps, folds = make_maps(N, n_tiles), draw_folds(N, 4)
+    branch, held_out = fit_blocks(maps, blocks, folds, shared=shared)
+    found = branch(torch.from_numpy(maps))
+
+    def errors_of(learnt, judged):
+        pca = decomposition.PCA(3, svd_solver="full").fit(learnt.reshape(len(learnt), -1))
+        flat = judged.reshape(len(judged), -1)
+        error = (flat - pca.inverse_transform(pca.transform(flat))) ** 2
+        return error.reshape(judged.shape).sum(axis=1)
+
+    for tile in range(n_tiles):
+        group = list(range(n_tiles)) if shared else [tile]
+        for rows, columns in places:
+            crop = maps[..., rows, columns].astype(np.float64)
+            window = (
+                slice(None),
+                rows,
+                slice(SIDE * tile + columns.start, SIDE * tile + columns.stop),
+            )
+            learnt = crop[:, group].reshape(-1, *crop.shape[2:])
+            np.testing.assert_allclose(
+                found[window], errors_of(learnt, crop[:, tile]), rtol=1e-3, atol=1e-4
+            )
+            for fold in range(4):
+                kept, left = crop[folds != fold][:, group], crop[folds == fold][:, tile]
+                np.testing.assert_allclose(
+                    held_out[window][folds == fold],
+                    errors_of(kept.reshape(-1, *crop.shape[2:]), left),
+                    rtol=1e-3,
+                    atol=1e-4,
+                )
+
+
+@pytest.mark.parametrize(("blocks", "places"), BLOCKS)
+def test_copies_of_a_block_are_those_of_its_cropped_map(blocks, places):
+    maps, folds, shifts = make_maps(N), draw_folds(N, 4), CellShifts(100, 10**6)
+    branch, held_out = fit_blocks(maps, blocks, folds, shifts=shifts)
+    found = branch(torch.from_numpy(maps))
+    for place in places:
+        crop = np.ascontiguousarray(maps[(..., *place)])
+        own, own_held_out = fit_blocks(crop, [1, 1], folds, shifts=shifts)
+        window = (slice(None), *place)
+        np.testing.assert_allclose(found[window], own(torch.from_numpy(crop)), rtol=1e-3, atol=1e-4)
+        np.testing.assert_allclose(held_out[window], own_held_out, rtol=1e-3, atol=1e-4)
+
+
+def test_blocks_take_as_many_copies_as_the_whole():
+    """Four blocks take as much memory as the map that they are cut from."""
+    shifts, maps = CellShifts(100, 9 * N), make_maps(N)
+    for blocks in ([1, 1], [2, 2]):
+        branch, _ = fit_blocks(maps, blocks, shifts=shifts)
+        assert {int(reducer.n_rows) for reducer in branch.reducers} == {9 * N}
+
+
+def test_one_block_is_the_whole_bit_for_bit():
+    maps = make_maps(N)
+    branch, _ = fit_blocks(maps, [1, 1])
+    features = torch.from_numpy(maps[:, 0]).flatten(1)
+    reducer = PCA(3)
+    reducer.fit(FeatureMatrix([features]))
+    error = (features - reducer(features)).view(N, C, SIDE, SIDE).square().sum(dim=1)
+    assert torch.equal(branch(torch.from_numpy(maps)), error)
+    assert not any("cells" in name for name in branch.state_dict())
+
+
+def test_more_blocks_than_cells_leave_some_empty():
+    maps = make_maps(N)[..., :1]
+    branch, _ = fit_blocks(maps, [2, 3], draw_folds(N, 4))
+    assert len(branch.reducers) == 2
+    found = branch(torch.from_numpy(maps))
+    assert found.shape == (N, SIDE, 1)
+    assert (found > 0).all()

@@ -22,7 +22,7 @@ def images():
 @pytest.fixture
 def model():
     """Two tiles of 16x16, each with a subspace of its own."""
-    tiling = Tiling([1, 2], 0.0, shared=False)
+    tiling = Tiling([1, 2], 0.0, shared=False, blocks=[1, 1])
     backbone = Scattering("scattering", "order2", 16, 2, 4, True, 0.001, 1, "cbrt")
     branches = [
         Branch(ChannelStandardizer(backbone.compression), [PCA(2), PCA(2)], tiling)

@@ -65,9 +65,19 @@ def rows_of(model, images):
     ]
 
 
-def fit(images, regions=None, *, grid=(1, 1), shared=False, reducer=PCA, rank=0.9, **settings):
+def fit(
+    images,
+    regions=None,
+    *,
+    grid=(1, 1),
+    shared=False,
+    blocks=(1, 1),
+    reducer=PCA,
+    rank=0.9,
+    **settings,
+):
     """A model fitted to images, with shifted copies."""
-    tiling = Tiling(grid, 0.0, shared=shared)
+    tiling = Tiling(grid, 0.0, shared, blocks)
     (rows, columns), (height, width) = grid, images.shape[2:]
     backbone = Mosaic([height // rows, width // columns])
     others = {} if reducer is PCA else {"epochs": 3, "lr": 1e-2, "batch_size": 8, "space": "span"}
@@ -121,11 +131,21 @@ def test_a_rank_by_held_out_images_is_that_of_a_crop():
     assert ranks[0] == ranks[1]
 
 
-@pytest.mark.parametrize(("grid", "shared"), [((1, 1), False), ((2, 3), False), ((2, 3), True)])
-def test_what_lies_outside_changes_nothing(grid, shared):
+@pytest.mark.parametrize(
+    ("grid", "shared", "blocks"),
+    [
+        ((1, 1), False, (1, 1)),
+        ((2, 3), False, (1, 1)),
+        ((2, 3), True, (1, 1)),
+        ((1, 1), False, (2, 2)),
+        ((1, 3), True, (2, 1)),
+    ],
+)
+def test_what_lies_outside_changes_nothing(grid, shared, blocks):
     region, others = rectangle(), draw(len(TRAIN), seed=2)
-    scores, maps = fit(TRAIN, region, grid=grid, shared=shared)(TEST)
-    spoilt = fit(torch.where(region, TRAIN, others), region, grid=grid, shared=shared)
+    arguments = {"grid": grid, "shared": shared, "blocks": blocks}
+    scores, maps = fit(TRAIN, region, **arguments)(TEST)
+    spoilt = fit(torch.where(region, TRAIN, others), region, **arguments)
     other_scores, other_maps = spoilt(torch.where(region, TEST, others[:6]))
     torch.testing.assert_close(scores, other_scores, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(maps, other_maps, rtol=1e-5, atol=1e-6)
@@ -182,11 +202,13 @@ def test_one_region_for_each_image_may_be_the_same_for_all(statistic):
     torch.testing.assert_close(each.calibration.image_scores, expected, rtol=1e-4, atol=0)
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_what_an_image_leaves_out_changes_nothing(shared):
+@pytest.mark.parametrize(
+    ("shared", "blocks"), [(False, (1, 1)), (True, (1, 1)), (False, (2, 1)), (True, (2, 2))]
+)
+def test_what_an_image_leaves_out_changes_nothing(shared, blocks):
     regions, test_regions = draw_regions(len(TRAIN)), draw_regions(len(TEST))
     others = draw(len(TRAIN), seed=2)
-    arguments = {"grid": (1, 3), "shared": shared}
+    arguments = {"grid": (1, 3), "shared": shared, "blocks": blocks}
     model = fit(TRAIN, regions, **arguments)
     spoilt = fit(torch.where(regions[:, None], TRAIN, others), regions, **arguments)
     found = model(TEST, test_regions)
@@ -224,27 +246,37 @@ def test_an_update_in_a_rectangle_is_that_of_a_crop(replace_scores):
 
 @pytest.mark.parametrize(("grid", "shared"), [((1, 1), False), ((2, 3), True)])
 def test_an_update_in_a_region_is_a_fit_on_all_within_3_percent_of_scores(grid, shared):
-    images, arguments = draw(60), {"grid": grid, "shared": shared, "rank": 4}
-    whole, half = (fit(part, rectangle(), **arguments) for part in (images, images[:30]))
-    expected, before = whole(TEST)[0], half(TEST)[0]
-    torch.testing.assert_close(learn(half, images[30:])(TEST)[0], expected, rtol=0.03, atol=0)
-    assert float((before / expected - 1).abs().max()) > 0.04
+    check_update(draw(60), 30, rectangle(), 0.03, grid=grid, shared=shared)
 
 
-@pytest.mark.parametrize("shared", [False, True])
-def test_what_later_images_leave_out_changes_nothing(shared):
+def test_an_update_of_blocks_is_a_fit_on_all_within_5_percent_of_scores():
+    check_update(draw(40), 10, None, 0.05, blocks=(2, 2))
+
+
+def check_update(images, n_known, region, error, **arguments):
+    """An update gives the scores of a fit on all images, which those before it are far from."""
+    whole, part = (fit(i, region, rank=4, **arguments) for i in (images, images[:n_known]))
+    expected, before = whole(TEST)[0], part(TEST)[0]
+    found = learn(part, images[n_known:])(TEST)[0]
+    torch.testing.assert_close(found, expected, rtol=error, atol=0)
+    assert float((before / expected - 1).abs().max()) > error + 0.01
+
+
+@pytest.mark.parametrize(("shared", "blocks"), [(False, (1, 1)), (True, (1, 1)), (True, (2, 2))])
+def test_what_later_images_leave_out_changes_nothing(shared, blocks):
+    arguments = {"grid": (1, 3), "shared": shared, "blocks": blocks}
     regions, others = draw_regions(len(TRAIN)), draw(len(TRAIN), seed=2)
     spoilt = torch.where(regions[:, None], TRAIN, others)
     for replace_scores in (True, False):
         scores = []
         for images in (TRAIN, spoilt):
-            model = fit(TRAIN[:HALF], regions[:HALF], grid=(1, 3), shared=shared)
+            model = fit(TRAIN[:HALF], regions[:HALF], **arguments)
             learn(model, images[HALF:], regions[HALF:], replace_scores=replace_scores)
             scores.append(torch.cat([model(TEST)[0], model.calibration.image_scores]))
         torch.testing.assert_close(*scores, rtol=1e-4, atol=1e-5)
     calibrated = []
     for images in (TRAIN, spoilt):
-        model = fit(TRAIN[:HALF], regions[:HALF], grid=(1, 3), shared=shared)
+        model = fit(TRAIN[:HALF], regions[:HALF], **arguments)
         features = model.features_of(images[HALF:])
         recalibrate(model, [(features, model.weights_of(features, regions[HALF:]))])
         calibrated.append(model.calibration.image_scores)
@@ -279,15 +311,18 @@ def test_tiles_without_a_region_have_no_subspace(reducer):
         assert learn(model, draw(8, seed=3))(TEST)[0].isfinite().all()
 
 
-def test_it_is_loaded_as_it_was_saved():
+@pytest.mark.parametrize("blocks", [(1, 1), (2, 2)])
+def test_it_is_loaded_as_it_was_saved(blocks):
     for regions in (rectangle(), draw_regions(len(TRAIN)), None):
-        model = fit(TRAIN, regions)
+        model = fit(TRAIN, regions, blocks=blocks)
         state = model.state_dict()
+        has_cells = regions is not None or blocks != (1, 1)
         assert ("region" in state) == (regions is not None)
-        assert (any("cells" in name for name in state)) == (regions is not None)
+        assert (any("cells" in name for name in state)) == has_cells
+        reducers = [[PCA(0.9) for _ in range(model.tiling.n_subspaces)] for _ in "ab"]
         empty = FREModel(
             model.backbone,
-            [Branch(ChannelStandardizer("cbrt"), [PCA(0.9)], model.tiling) for _ in "ab"],
+            [Branch(ChannelStandardizer("cbrt"), each, model.tiling) for each in reducers],
             Scoring("test", "top", 0.2, 0.5, "mean", None, 0.0),
             Calibration(4, "none"),
             model.tiling,

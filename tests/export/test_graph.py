@@ -33,18 +33,22 @@ def test_it_reconstructs_as_the_reducer_does(kind):
     assert 0 < (half(rows) - expected).norm() < 1e-3 * expected.norm()
 
 
+ONE, FOUR = [1, 1], [2, 2]
 TILINGS = [
-    ([1, 3], 0.125, True, False),
+    ([1, 3], 0.125, True, ONE, False),
+    (ONE, 0.0, False, FOUR, False),
     *(
         pytest.param(tiling, marks=pytest.mark.slow)
         for tiling in (
-            ([2, 1], 0.5, False, False),
-            ([2, 2], 0.0, False, False),
-            ([2, 2], 0.3, True, False),
-            ([3, 2], 0.125, False, False),
-            ([1, 3], 0.125, True, True),
-            ([2, 2], 0.0, False, True),
-            ([1, 1], 0.0, True, True),
+            ([2, 1], 0.5, False, ONE, False),
+            ([2, 2], 0.0, False, ONE, False),
+            ([2, 2], 0.3, True, ONE, False),
+            ([3, 2], 0.125, False, ONE, False),
+            ([1, 3], 0.125, True, ONE, True),
+            ([2, 2], 0.0, False, ONE, True),
+            (ONE, 0.0, True, ONE, True),
+            ([1, 3], 0.125, True, FOUR, False),
+            ([2, 1], 0.0, False, [1, 2], True),
         )
     ),
 ]
@@ -52,13 +56,13 @@ TILINGS = [
 
 @pytest.fixture(params=TILINGS, ids=str)
 def tiled(request):
-    """A fitted model of tiles, oblong ones, and images that it has not seen.
+    """A fitted model of tiles or blocks, oblong ones, and images that it has not seen.
 
     With a region some cells count in part, and one tile not at all.
     """
-    grid, overlap, shared, has_region = request.param
+    grid, overlap, shared, blocks, has_region = request.param
     backbone = Scattering("scattering", "order2", [16, 32], 2, 4, True, 0.001, 1, "cbrt")
-    tiling = Tiling(grid, overlap, shared)
+    tiling = Tiling(grid, overlap, shared, blocks)
     reducers = [PCA(2) for _ in range(tiling.n_subspaces)]
     branch = Branch(ChannelStandardizer(backbone.compression), reducers, tiling)
     scoring = Scoring("top", "top", 0.2, 0.5, "mean", None, 0.0)

@@ -5,6 +5,7 @@ from fre_lightning.features.cells import CellWeights
 from fre_lightning.features.matrix import FeatureMatrix
 
 C, P = 3, 4
+ALL = torch.ones(P, dtype=torch.bool)
 ROWS = np.random.default_rng(0).normal(5, 1, size=(6, C * P)).astype(np.float32)
 
 
@@ -30,7 +31,7 @@ def test_each_image_is_weighed_by_its_own_cells():
     weights[:, 1] = 0
     weights[:2, 3] = 0.5
     cells = CellWeights()
-    cells.use(torch.from_numpy(weights).float()[:, None])
+    cells.use(torch.from_numpy(weights).float()[:, None], ALL)
     features = FeatureMatrix([ROWS[:4], ROWS[4:]], block_bytes=64)
     cells.fit(features)
     kept = [0, 2, 3]
@@ -53,8 +54,8 @@ def test_each_image_is_weighed_by_its_own_cells():
 
 def test_values_are_spread_to_where_they_belong():
     cells = CellWeights()
-    cells.use(torch.tensor([[[0.0, 1.0, 0.0, 0.5]]]))
+    cells.use(torch.tensor([[[0.0, 1.0, 0.0, 0.5]]]), ALL)
     assert cells.spread(torch.tensor([[1.0, 2.0]])).tolist() == [[0, 1, 0, 2]]
     assert not cells.is_empty
-    cells.use(torch.zeros(1, 1, P))
+    cells.use(torch.zeros(1, 1, P), ALL)
     assert cells.is_empty

@@ -21,7 +21,7 @@ def make_maps(n):
 
 def fit(maps, folds=None, n_components=0.97, tiling=None):
     """A branch that learnt from maps in two shards and their shifted copies."""
-    tiling = tiling or Tiling([1, 1], 0.0, shared=False)
+    tiling = tiling or Tiling([1, 1], 0.0, shared=False, blocks=[1, 1])
     reducers = [PCA(n_components) for _ in range(tiling.n_subspaces)]
     branch = Branch(ChannelStandardizer("none"), reducers, tiling)
     tiles = maps.reshape(-1, tiling.n_tiles, *SHAPE)
@@ -135,7 +135,7 @@ def test_copies_are_held_out_with_their_image():
 
 @pytest.mark.parametrize("shared", [False, True])
 def test_tiles_are_held_out_with_their_image(shared):
-    tiling = Tiling([1, 2], 0.0, shared=shared)
+    tiling = Tiling([1, 2], 0.0, shared=shared, blocks=[1, 1])
     maps, folds = make_maps(8), draw_folds(4, 2)
     _, held_out = fit(maps, folds, n_components=5, tiling=tiling)
     tiles = maps.reshape(4, 2, *SHAPE)

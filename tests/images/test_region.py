@@ -54,8 +54,8 @@ def test_what_is_no_picture_is_told(read, tmp_path):
 def test_weights_are_the_shares_of_cells():
     region = torch.zeros(1, 8, 12, dtype=torch.bool)
     region[:, 2:7, 5:] = True
-    whole = cell_weights(region, Tiling([1, 1], 0.0, shared=False), (8, 12), (2, 3))
+    whole = cell_weights(region, Tiling([1, 1], 0.0, shared=False, blocks=[1, 1]), (8, 12), (2, 3))
     expected = torch.tensor([[0, 0.375, 0.5], [0, 0.5625, 0.75]])
     torch.testing.assert_close(whole, expected[None, None])
-    tiles = cell_weights(region, Tiling([1, 3], 0.0, shared=False), (8, 4), (2, 1))
+    tiles = cell_weights(region, Tiling([1, 3], 0.0, shared=False, blocks=[1, 1]), (8, 4), (2, 1))
     torch.testing.assert_close(tiles, expected.T[None, ..., None])

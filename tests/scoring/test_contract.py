@@ -44,12 +44,14 @@ def test_scores_and_maps_have_their_shapes(scoring, held_out):
     assert normalized.shape == (N, 8, 6)
     scores = scoring.image_score(normalized)
     assert (scores.shape, scores.dtype) == ((N,), torch.float32)
-    untiled = Tiling([1, 1], 0.0, shared=False)
+    untiled = Tiling([1, 1], 0.0, shared=False, blocks=[1, 1])
     anomaly_maps = scoring.anomaly_map(normalized, (32, 24), untiled)
     assert anomaly_maps.shape == (N, 32, 24)
     assert anomaly_maps.isfinite().all()
     assert anomaly_maps.min() >= 0
-    tiled = scoring.anomaly_map(normalized, (16, 12), Tiling([2, 2], 0.0, shared=False))
+    tiled = scoring.anomaly_map(
+        normalized, (16, 12), Tiling([2, 2], 0.0, shared=False, blocks=[1, 1])
+    )
     assert tiled.shape == (N, 32, 24)
 
 
@@ -65,7 +67,7 @@ def test_a_defect_raises_the_score_and_its_part_of_the_map(scoring, held_out):
         height, width = maps.shape[1:]
         maps[0, : height // 4, : width // 3] += 50
     assert score(scoring, spoilt)[0] > score(scoring, held_out).max()
-    untiled = Tiling([1, 1], 0.0, shared=False)
+    untiled = Tiling([1, 1], 0.0, shared=False, blocks=[1, 1])
     anomaly_map = scoring.anomaly_map(scoring.normalize(spoilt), (32, 24), untiled)[0]
     row, column = divmod(int(anomaly_map.argmax()), 24)
     assert (row < 10, column < 10) == (True, True)

@@ -7,7 +7,7 @@ from fre_lightning.errors import ConfigError
 from fre_lightning.images.tiling import Tiling
 from fre_lightning.scoring.rule import error_map
 
-UNTILED = Tiling([1, 1], 0.0, shared=False)
+UNTILED = Tiling([1, 1], 0.0, shared=False, blocks=[1, 1])
 
 
 def test_error_map_and_score_by_hand(paper):

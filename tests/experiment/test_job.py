@@ -242,6 +242,18 @@ def test_tiles_have_subspaces_of_their_own_or_one(make_config, shared, reducer):
     assert summary["pixel_auroc"] > 0.8
 
 
+@pytest.mark.parametrize("reducer", ["pca", "tae", pytest.param("ae", marks=pytest.mark.slow)])
+def test_blocks_have_subspaces_of_their_own(make_config, output_dir, reducer):
+    epochs = [] if reducer == "pca" else ["reducer.epochs=20"]
+    settings = "tiling.blocks=[2,2]", f"reducer={reducer}", "model.image_size=32", *epochs
+    summary = run(make_config(*settings, "model.layers=order2"))
+    assert len(summary["n_components_each"]) == 4
+    assert summary["image_auroc"] > 0.9
+    again = run(make_config(f"checkpoint={output_dir}"))
+    assert again["image_auroc"] == summary["image_auroc"]
+    assert again["threshold"] == summary["threshold"]
+
+
 def test_an_unknown_metrics_size(make_config):
     with pytest.raises(ConfigError, match="image, mask"):
         run(make_config("metrics.size=screen"))

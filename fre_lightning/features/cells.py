@@ -98,7 +98,11 @@ class CellWeights(FittedBuffers):
         return torch.where(counts, maps.flatten(2), self.spread(self.mean).cpu()).view(maps.shape)
 
     def weigh(self, features: FeatureMatrix) -> FeatureMatrix:
-        """Training features `(N, C * P)` as `(N, C * K)`, weighed whenever they are read."""
+        """Training features as `(N, C * K)`, weighed whenever they are read.
+
+        Args:
+            features: `(N, C * P)`; or `(N, C * K)`, of the kept cells alone.
+        """
         if not self.is_used:
             return features
         return FeatureMatrix([_WeighedRows(features, self)], n_copies=features.n_copies)
@@ -134,9 +138,12 @@ class _WeighedRows:
     """The rows of `CellWeights.weigh`."""
 
     def __init__(self, features: FeatureMatrix, cells: CellWeights) -> None:
-        n_cells, n_channels = len(cells.place), features.shape[1] // len(cells.place)
-        starts = torch.arange(n_channels)[:, None] * n_cells
-        self._sources = (starts + cells.kept.cpu()).flatten()
+        n_cells, n_features = len(cells.place), cells.mean.numel()
+        starts = torch.arange(len(cells.mean))[:, None] * n_cells
+        is_cut = features.shape[1] == n_features
+        self._sources = (
+            torch.arange(n_features) if is_cut else (starts + cells.kept.cpu()).flatten()
+        )
         self._features = features
         self._cells = cells
         self.shape: tuple[int, ...] = (features.shape[0], len(self._sources))

@@ -77,10 +77,10 @@ def shifted_copies(
     Args:
         maps: `(N, C, h, w)`.
         n_copies: As `CellShifts.n_copies` gives it.
-        inside: `(h, w)`, the cells that count; None: all. Into these no others are shifted.
+        inside: `(h, w)`, the K cells that count; None: all. Into these no others are shifted.
 
     Returns:
-        `(N, C * h * w)` each.
+        `(N, C * K)` each, of the cells inside.
     """
     inside = np.ones(maps.shape[2:], dtype=bool) if inside is None else inside
     return [_ShiftedMaps(maps, dy, dx, inside) for dy, dx in _SHIFTS[:n_copies]]
@@ -101,10 +101,10 @@ class _ShiftedMaps:
         rows = np.where(inside[shifted, columns], shifted, rows)
         shifted = np.clip(columns + dx, 0, width - 1)
         columns = np.where(inside[rows, shifted], shifted, columns)
-        cells = (rows * width + columns).ravel()
+        cells = (rows * width + columns)[inside]
         self._maps = maps.reshape(n_maps, -1)
         self._sources = (np.arange(n_channels)[:, None] * height * width + cells).ravel()
-        self.shape: tuple[int, ...] = self._maps.shape
+        self.shape: tuple[int, ...] = (n_maps, len(self._sources))
 
     def __getitem__(self, block: tuple[slice, slice]) -> NDArray[np.float32]:
         rows, columns = block

@@ -42,6 +42,8 @@ def test_each_image_is_weighed_by_its_own_cells():
     np.testing.assert_allclose(
         weighed.block(slice(2, 5), slice(2, 7)), expected[2:5, 2:7], rtol=1e-4, atol=1e-6
     )
+    cut = FeatureMatrix([ROWS.reshape(6, C, P)[:, :, kept].reshape(6, -1)])
+    np.testing.assert_array_equal(cells.weigh(cut).block(slice(None)), weighed.block(slice(None)))
     found = cells(torch.from_numpy(ROWS), torch.from_numpy(weights).float())
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(cells.inside((2, 2)), [[True, False], [True, True]])

@@ -161,6 +161,4 @@ def test_nothing_is_shifted_in_from_outside():
     inside[1:, 1:3] = True
     cropped = read(shifted_copies(np.ascontiguousarray(maps[:, :, 1:, 1:3]), 9))
     for copy, expected in zip(read(shifted_copies(maps, 9, inside)), cropped, strict=True):
-        np.testing.assert_array_equal(
-            copy.reshape(5, *SHAPE)[:, :, inside].reshape(5, -1), expected
-        )
+        np.testing.assert_array_equal(copy, expected)

@@ -1,4 +1,4 @@
-"""The command line of every command: Hydra composes a configuration, a job runs it.
+"""One command: its arguments, Hydra, its stops and its exit code.
 
 Nothing heavy is imported before a job starts, so that `--help` and `--cfg job` answer at once.
 """
@@ -8,10 +8,10 @@ import sys
 import hydra
 
 from fre_lightning.arguments import mend_arguments
+from fre_lightning.cli.jobs import USER_ERROR, Command, Job
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import ConfigError, Stops
 from fre_lightning.files import print_any_name
-from fre_lightning.jobs import USER_ERROR, Command, Job
 
 
 def run_command(config_name: str, job: str) -> None:

@@ -23,7 +23,7 @@ from fre_lightning.config import CONFIG_DIR
 from fre_lightning.report.__main__ import main as report_main
 from tests.conftest import TINY_MODEL, said
 
-PACKAGE = Path(cli.__file__).parent
+PACKAGE = Path(cli.__file__).parents[1]
 SCRIPTS = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]["scripts"]
 
 

@@ -11,7 +11,7 @@ from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf, flag_override
 
 from fre_lightning.arguments import mend
-from fre_lightning.jobs import USER_ERROR, Job
+from fre_lightning.cli.jobs import USER_ERROR, Job
 from fre_lightning.results.sweep_jobs import forget_jobs, read_jobs
 
 _ADVICE = "With resume=true hydra.sweep.dir={}, finished jobs of this sweep are skipped.\n"

@@ -11,8 +11,8 @@ import pytest
 from omegaconf import OmegaConf
 
 from fre_lightning.config import CONFIG_DIR
+from tests.cli.test_resume import metrics_of
 from tests.conftest import TINY_MODEL, draw_mvtec, make_settings
-from tests.test_resume import metrics_of
 
 LAUNCHERS = ("joblib", "submitit_local", "submitit_slurm", "ray")
 SWEEP = ("dataset.category=part,copy,gone", "reducer=pca,tae", "logger=none")

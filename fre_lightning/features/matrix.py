@@ -1,8 +1,9 @@
 """The features of a split as one matrix that may be larger than memory: it is read in blocks."""
 
 import mmap
+from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
-from itertools import accumulate, pairwise
+from itertools import accumulate
 from typing import Protocol
 
 import numpy as np
@@ -60,14 +61,7 @@ class FeatureMatrix:
 
     def block(self, rows: slice, columns: slice = slice(None)) -> Tensor:
         """Read a block: `(n, d)` float32 in memory, for slices of step 1."""
-        first, last, _ = rows.indices(self.shape[0])
-        parts = [
-            _copy(shard, slice(max(first - start, 0), last - start), columns)
-            for shard, (start, stop) in zip(self._shards, pairwise(self._starts), strict=True)
-            if start < last and stop > first
-        ]
-        block = parts[0] if len(parts) == 1 else torch.cat(parts)
-        return self._transform(block, columns.start or 0) if self._transform else block
+        return self._read([rows], columns)
 
     def row_blocks(self, block_bytes: int | None = None) -> Iterator[tuple[slice, Tensor]]:
         """Iterate over all rows: pairs of a row slice and its `(n, D)` block."""
@@ -76,30 +70,58 @@ class FeatureMatrix:
     def rows_of(
         self, chosen: Tensor, mean: Tensor, block_bytes: int | None = None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Iterate over chosen rows, block by block: pairs of indices and features minus a mean.
+        """Iterate over chosen rows, in blocks: pairs of indices and features minus a mean.
+
+        No others are read.
 
         Args:
             chosen: `(N,)` bool.
             mean: `(D,)` float64; the features become it, on its device.
-            block_bytes: Of the blocks that they are chosen from.
+            block_bytes: Size of the blocks, as they are read.
         """
-        for rows, block in self.row_blocks(block_bytes):
-            inside = chosen[rows].nonzero()[:, 0]
-            yield inside + rows.start, block[inside].to(mean.device).double() - mean
+        index = chosen.nonzero()[:, 0]
+        step = self._step(1, block_bytes)
+        for start in range(0, len(index), step):
+            part = index[start : start + step]
+            yield part, self._read(_runs(part)).to(mean.device).double() - mean
 
     def column_blocks(self) -> Iterator[tuple[slice, Tensor]]:
         """Iterate over all columns: pairs of a column slice and its `(N, d)` block."""
         return ((columns, self.block(slice(None), columns)) for columns in self._slices(1))
 
+    def _read(self, runs: Sequence[slice], columns: slice = slice(None)) -> Tensor:
+        """Read ascending slices of rows, one below the other."""
+        pieces: dict[int, list[slice]] = {}  # by the number of their shard
+        for rows in runs:
+            first, last, _ = rows.indices(self.shape[0])
+            number = bisect_right(self._starts, first) - 1
+            while first < last:
+                start, stop = self._starts[number : number + 2]
+                pieces.setdefault(number, []).append(slice(first - start, min(last, stop) - start))
+                first, number = stop, number + 1
+        parts = [_copy(self._shards[number], inside, columns) for number, inside in pieces.items()]
+        block = parts[0] if len(parts) == 1 else torch.cat(parts)
+        return self._transform(block, columns.start or 0) if self._transform else block
+
     def _slices(self, axis: int, block_bytes: int | None = None) -> Iterator[slice]:
-        n, row_bytes = self.shape[axis], 4 * self.shape[1 - axis]
-        step = max((block_bytes or self._block_bytes) // max(row_bytes, 1), 1)
+        n, step = self.shape[axis], self._step(1 - axis, block_bytes)
         return (slice(start, min(start + step, n)) for start in range(0, n, step))
 
+    def _step(self, axis: int, block_bytes: int | None) -> int:
+        """How many lines along an axis a block has."""
+        return max((block_bytes or self._block_bytes) // max(4 * self.shape[axis], 1), 1)
 
-def _copy(shard: Rows, rows: slice, columns: slice) -> Tensor:
-    """Copy a part of a shard as float32; pages of a memory-mapped file are released again."""
-    part = torch.as_tensor(np.array(shard[rows, columns], dtype=np.float32))
+
+def _runs(index: Tensor) -> list[slice]:
+    """The slices that ascending numbers make up."""
+    breaks = (index.diff() != 1).nonzero()[:, 0] + 1
+    return [slice(int(run[0]), int(run[-1]) + 1) for run in index.tensor_split(breaks.cpu())]
+
+
+def _copy(shard: Rows, runs: Sequence[slice], columns: slice) -> Tensor:
+    """Copy rows of a shard as float32; pages of a memory-mapped file are released again."""
+    rows = [shard[run, columns] for run in runs]
+    part = torch.as_tensor(np.concatenate(rows, dtype=np.float32))
     mapped = getattr(shard, "_mmap", None)  # a view shares the map of the whole array
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         # Pages that were read would count as this process's memory until it ends.

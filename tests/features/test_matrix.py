@@ -45,6 +45,36 @@ def test_transform_knows_its_columns_and_leaves_the_data_alone(matrix):
     torch.testing.assert_close(matrix.block(slice(None)), torch.from_numpy(ROWS.reshape(7, 6)))
 
 
+class CountedRows:
+    """Rows that note which of them are read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.read = array, array.shape, []
+
+    def __getitem__(self, block):
+        self.read += range(*block[0].indices(len(self.array)))
+        return self.array[block]
+
+
+@pytest.mark.parametrize("block_bytes", [1, 50, 10**6])
+@pytest.mark.parametrize("chosen", [[0, 2, 3, 6], [1], [4, 5, 6], range(7), []])
+def test_chosen_rows_alone_are_read(chosen, block_bytes):
+    array, scale, mean = ROWS.reshape(7, 6), torch.arange(6.0), torch.full((6,), 0.5)
+    shards = [CountedRows(part) for part in (array[:3], array[3:3], array[3:4], array[4:])]
+    matrix = FeatureMatrix(shards, lambda block, _: block * scale)
+    is_chosen = torch.zeros(7, dtype=torch.bool)
+    is_chosen[list(chosen)] = True
+    blocks = list(matrix.rows_of(is_chosen, mean.double(), block_bytes))
+    assert [int(i) for index, _ in blocks for i in index] == list(chosen)
+    for index, values in blocks:
+        assert len(values) <= max(block_bytes // 24, 1)
+        torch.testing.assert_close(values, (torch.from_numpy(array)[index] * scale - 0.5).double())
+    read = [
+        row + start for shard, start in zip(shards, (0, 3, 3, 4), strict=True) for row in shard.read
+    ]
+    assert sorted(read) == list(chosen)
+
+
 def mapped_megabytes():
     status = Path("/proc/self/status").read_text()
     return next(int(s.split()[1]) for s in status.splitlines() if s.startswith("RssFile")) / 1024

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fre_lightning.backbones import Backbone
+from fre_lightning.collective import from_first
 from fre_lightning.detector.image_model import ImageModel
 from fre_lightning.detector.layer import Branch
 from fre_lightning.features.cache import CachedRows
@@ -196,7 +197,8 @@ class FREModel(ImageModel):
         for branch, rows in zip(self._branches, layers, strict=True):
             tiles = branch.standardize(rows)
         if self.calibration.groups == "auto":
-            groups = find_groups(tiles)  # of the last layer: similar there is similar enough
+            # Of the last layer: similar there is similar enough.
+            groups = from_first(lambda: find_groups(tiles))
         folds = self.calibration.draw_folds(self.n_train, groups)
         held_out = [
             branch.fit(rows, folds, device, shifts)

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fre_lightning.collective import share
+
 BLOCK_BYTES = 8 * 2**20
 """Bytes per block. The allocator reuses blocks of this size; larger ones are mapped anew, page by
 page."""
@@ -63,9 +65,17 @@ class FeatureMatrix:
         """Read a block: `(n, d)` float32 in memory, for slices of step 1."""
         return self._read([rows], columns)
 
-    def row_blocks(self, block_bytes: int | None = None) -> Iterator[tuple[slice, Tensor]]:
-        """Iterate over all rows: pairs of a row slice and its `(n, D)` block."""
-        return ((rows, self.block(rows)) for rows in self._slices(0, block_bytes))
+    def row_blocks(
+        self, block_bytes: int | None = None, *, shared: bool = False
+    ) -> Iterator[tuple[slice, Tensor]]:
+        """Iterate over all rows: pairs of a row slice and its `(n, D)` block.
+
+        Args:
+            block_bytes: Of the blocks.
+            shared: Whether the processes of a run get a share of the blocks each.
+        """
+        blocks = self._slices(0, block_bytes)
+        return ((rows, self.block(rows)) for rows in (share(blocks) if shared else blocks))
 
     def rows_of(
         self, chosen: Tensor, mean: Tensor, block_bytes: int | None = None
@@ -85,9 +95,17 @@ class FeatureMatrix:
             part = index[start : start + step]
             yield part, self._read(_runs(part)).to(mean.device).double() - mean
 
-    def column_blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Iterate over all columns: pairs of a column slice and its `(N, d)` block."""
-        return ((columns, self.block(slice(None), columns)) for columns in self._slices(1))
+    def column_blocks(self, *, shared: bool = False) -> Iterator[tuple[slice, Tensor]]:
+        """Iterate over all columns: pairs of a column slice and its `(N, d)` block.
+
+        Args:
+            shared: As in `row_blocks`.
+        """
+        blocks = self._slices(1)
+        return (
+            (columns, self.block(slice(None), columns))
+            for columns in (share(blocks) if shared else blocks)
+        )
 
     def _read(self, runs: Sequence[slice], columns: slice = slice(None)) -> Tensor:
         """Read ascending slices of rows, one below the other."""
@@ -103,9 +121,9 @@ class FeatureMatrix:
         block = parts[0] if len(parts) == 1 else torch.cat(parts)
         return self._transform(block, columns.start or 0) if self._transform else block
 
-    def _slices(self, axis: int, block_bytes: int | None = None) -> Iterator[slice]:
+    def _slices(self, axis: int, block_bytes: int | None = None) -> list[slice]:
         n, step = self.shape[axis], self._step(1 - axis, block_bytes)
-        return (slice(start, min(start + step, n)) for start in range(0, n, step))
+        return [slice(start, min(start + step, n)) for start in range(0, n, step)]
 
     def _step(self, axis: int, block_bytes: int | None) -> int:
         """How many lines along an axis a block has."""

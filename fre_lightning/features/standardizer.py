@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fre_lightning.collective import add_up
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.fitted import FittedBuffers
@@ -129,7 +130,7 @@ class ChannelStandardizer(FittedBuffers):
         count = float(features.shape[0] * self.n_positions)
         if weights is not None:
             count = float(weights.double().sum()) * features.shape[0] / len(weights)
-        for index, rows in features.row_blocks():
+        for index, rows in features.row_blocks(shared=True):
             values = function(rows).view(len(rows), n_channels, self.n_positions).double()
             weighed = values
             if weights is not None:
@@ -137,8 +138,8 @@ class ChannelStandardizer(FittedBuffers):
                 weighed = values * weights[numbers][:, None].to(values)
             total += weighed.sum(dim=(0, 2)).cpu()
             squares += (weighed * values).sum(dim=(0, 2)).cpu()
-        mean = total / count
-        variance = squares / count - mean.square()
+        mean = add_up(total) / count
+        variance = add_up(squares) / count - mean.square()
         return mean, variance.clamp(min=0).sqrt()
 
     def get_extra_state(self) -> int:

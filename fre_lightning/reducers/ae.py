@@ -6,6 +6,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fre_lightning.collective import add_up
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.base import GradientReducer
@@ -83,7 +84,7 @@ class Autoencoder(GradientReducer):
                 state.step(self.lr)
                 n_rows += len(batch)
         outside = state.subspace.left_out if self.space == "span" else 0.0
-        return total / n_rows + outside / state.subspace.features.shape[1]
+        return add_up(total) / n_rows + outside / state.subspace.features.shape[1]
 
     @torch.no_grad()
     def finish(self) -> None:

@@ -6,6 +6,7 @@ The images that a subspace was fitted on have far smaller errors than new ones.
 import torch
 from torch import Tensor
 
+from fre_lightning.collective import add_up
 from fre_lightning.reducers.subspace import Subspace
 
 
@@ -47,7 +48,7 @@ def held_out_errors(
         part = sums[rows]
         part.index_add_(1, groups[columns], residual.square().double().cpu())
         sums[rows] = part
-    return sums.float()
+    return add_up(sums).float()
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fre_lightning.collective import add_up, share, tensors_from_first
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.axes import add_product, leading_axes, principal_axes
 
@@ -39,14 +40,16 @@ class GramSubspace:
         """Solve for features; raises a FeatureError if they do not vary."""
         n_samples, n_features = features.shape
         upper = torch.zeros(n_samples, n_samples, dtype=torch.float64, device=device)
-        mean = torch.empty(n_features, dtype=torch.float64, device=device)
-        for columns, block in features.column_blocks():
+        mean = torch.zeros(n_features, dtype=torch.float64, device=device)
+        for columns, block in features.column_blocks(shared=True):
             values = block.to(device).double()
             mean[columns] = values.mean(dim=0)
             values -= mean[columns]
             add_product(upper, values)
+        upper = add_up(upper)
         gram = upper.triu() + upper.triu(1).T
-        return cls(features, mean, *principal_axes(gram, n_samples), gram)
+        variances, basis = tensors_from_first(lambda: principal_axes(gram, n_samples), device)
+        return cls(features, add_up(mean), variances, basis, gram)
 
     @property
     def _singular_values(self) -> Tensor:
@@ -59,11 +62,11 @@ class GramSubspace:
     def lift(self, weights: Tensor) -> Tensor:
         """See `Subspace`."""
         combinations = (weights.to(self.basis) / self._singular_values) @ self.basis.T  # (k, N)
-        lifted = torch.empty(len(weights), len(self.mean), device=self.basis.device)
-        for columns, block in self.features.column_blocks():
+        lifted = torch.zeros(len(weights), len(self.mean), device=self.basis.device)
+        for columns, block in self.features.column_blocks(shared=True):
             centred = block.to(self.basis).sub_(self.mean[columns])
             lifted[:, columns] = (combinations @ centred).float()
-        return lifted
+        return add_up(lifted)
 
     def held_out_blocks(
         self, n_components: float, folds: Tensor, n_scored: int
@@ -74,11 +77,12 @@ class GramSubspace:
         """
         scored = folds[:n_scored]
         combinations = torch.zeros_like(self.gram[:n_scored])
-        for fold in torch.unique(scored):
+        for fold in share(torch.unique(scored).tolist()):
             kept, from_mean, axes, coordinates = self._refit(folds == fold, n_components, n_scored)
             from_mean[:, kept] -= _centre((coordinates @ axes.T).T).T
             combinations[scored == fold] = from_mean
-        for columns, block in self.features.column_blocks():
+        combinations = add_up(combinations)
+        for columns, block in self.features.column_blocks(shared=True):
             centred = block.to(combinations.device) - block.mean(dim=0)
             yield slice(None), columns, combinations.float() @ centred
 

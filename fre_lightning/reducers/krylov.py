@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from fre_lightning.collective import add_up, from_first, share, tensors_from_first
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.axes import (
     add_product,
@@ -124,8 +125,11 @@ class KrylovSubspace:
     def coordinates(self) -> Tensor:
         """See `Subspace`; float32."""
         axes = self.lift(torch.eye(len(self.variances)))
-        blocks = _Centred(self.features, self.mean.device, self.mean)
-        return torch.cat([values @ axes.T for values in blocks])
+        data = _Centred(self.features, self.mean.device, self.mean)
+        coordinates = torch.zeros(self.features.shape[0], len(axes), device=self.mean.device)
+        for rows, values in data.blocks():
+            coordinates[rows] = values @ axes.T
+        return add_up(coordinates)
 
     def lift(self, weights: Tensor) -> Tensor:
         """See `Subspace`."""
@@ -136,7 +140,7 @@ class KrylovSubspace:
     ) -> Iterator[tuple[Tensor | slice, slice, Tensor]]:
         """See `Subspace`; blocks of images."""
         is_scored = torch.arange(len(folds)) < n_scored
-        for fold in torch.unique(folds[:n_scored]):
+        for fold in share(torch.unique(folds[:n_scored]).tolist()):
             chosen = (folds == fold) & is_scored
             for index, values, axes in self._held_out(n_components, folds == fold, chosen):
                 yield index, slice(None), values - (values @ axes.T) @ axes
@@ -194,10 +198,11 @@ def _find_span(data: "_Centred", limit: int, n_wanted: int, max_missing: float) 
     found, n_found = 0.0, 0
     rows, total = data.start(min(_BLOCK, limit))
     while not span or (n_found < n_wanted and total - found > max_missing * total):
-        span.append(_orthonormal(rows[: limit - n_found], span))
+        wanted = rows[: limit - n_found]
+        span += tensors_from_first(lambda: (_orthonormal(wanted, span),), rows.device)  # noqa: B023
         rows = data.times_scatter(span[-1])
         products.append(torch.cat([rows @ directions.T for directions in span], dim=1))
-        found += float(products[-1][:, n_found:].diagonal().double().sum())
+        found += from_first(lambda: float(products[-1][:, n_found:].diagonal().double().sum()))  # noqa: B023
         n_found += len(span[-1])
     scatter = torch.cat([F.pad(part, (0, n_found - part.shape[1])) for part in products])
     for directions in span:
@@ -250,31 +255,37 @@ class _Centred:
         self._device = device
         self.mean = torch.zeros(features.shape[1], dtype=torch.float64, device=device)
         if mean is None:
-            for values in self:
-                self.mean += values.sum(dim=0, dtype=torch.float64) / features.shape[0]
+            total = torch.zeros_like(self.mean)
+            for _, values in self.blocks():
+                total += values.sum(dim=0, dtype=torch.float64)
+            self.mean = add_up(total) / features.shape[0]
         else:
             self.mean = mean
 
-    def __iter__(self) -> Iterator[Tensor]:
+    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
+        """Rows and their features, of several processes the share of this one."""
         mean = self.mean.float()
-        for _, block in self._features.row_blocks(_READ_BYTES):
-            yield block.to(self._device).sub_(mean)
+        for rows, block in self._features.row_blocks(_READ_BYTES, shared=True):
+            yield rows, block.to(self._device).sub_(mean)
 
     def start(self, n: int) -> tuple[Tensor, float]:
         """Random combinations `(n, D)` of the rows, and the sum of squares of all of them."""
-        generator = torch.Generator().manual_seed(0)
-        rows, total = torch.zeros(n, len(self.mean), device=self._device), 0.0
-        for values in self:
-            rows.addmm_(torch.randn(n, len(values), generator=generator).to(values), values)
-            total += float(values.square().sum(dim=1).double().sum())
-        return rows, total
+        generator = torch.Generator()
+        combined = torch.zeros(n, len(self.mean), device=self._device)
+        total = torch.zeros((), dtype=torch.float64, device=self._device)
+        for rows, values in self.blocks():
+            generator.manual_seed(rows.start)  # the same whichever process has the block
+            weights = torch.randn(n, len(values), generator=generator).to(values)
+            combined.addmm_(weights, values)
+            total += values.square().sum(dim=1).double().sum()
+        return add_up(combined), float(add_up(total))
 
     def times_scatter(self, directions: Tensor) -> Tensor:
         """Directions `(n, D)` times the `(D, D)` scatter matrix, which is never formed."""
-        rows = torch.zeros_like(directions)
-        for values in self:
-            rows.addmm_((values @ directions.T).T, values)
-        return rows
+        products = torch.zeros_like(directions)
+        for _, values in self.blocks():
+            products.addmm_((values @ directions.T).T, values)
+        return add_up(products)
 
 
 def _orthonormal(rows: Tensor, span: list[Tensor]) -> Tensor:

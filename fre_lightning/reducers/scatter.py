@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from fre_lightning.collective import add_up, share, tensors_from_first
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.axes import add_product, leading_axes, principal_axes
 
@@ -39,13 +40,14 @@ class ScatterSubspace:
         total = torch.zeros(n_features, dtype=torch.float64, device=device)
         # A shift near the mean keeps squares small: subtracting the mean loses no precision.
         shift = features.block(slice(0, 256)).to(device).double().mean(dim=0)
-        for _, rows in features.row_blocks():
+        for _, rows in features.row_blocks(shared=True):
             values = rows.to(device).double() - shift
             total += values.sum(dim=0)
             add_product(upper, values.T)
-        upper -= torch.outer(total, total) / n_samples
+        total = add_up(total)
+        upper = add_up(upper) - torch.outer(total, total) / n_samples
         scatter = upper.triu() + upper.triu(1).T
-        variances, basis = principal_axes(scatter, n_samples)
+        variances, basis = tensors_from_first(lambda: principal_axes(scatter, n_samples), device)
         return cls(features, shift + total / n_samples, variances, basis, scatter)
 
     def coordinates(self) -> Tensor:
@@ -62,7 +64,7 @@ class ScatterSubspace:
     ) -> Iterator[tuple[Tensor | slice, slice, Tensor]]:
         """See `Subspace`; blocks of images."""
         is_scored = torch.arange(len(folds)) < n_scored
-        for fold in torch.unique(folds[:n_scored]):
+        for fold in share(torch.unique(folds[:n_scored]).tolist()):
             mean, axes = self._refit(folds == fold, n_components)
             chosen = (folds == fold) & is_scored
             for index, values in self.features.rows_of(chosen, mean):

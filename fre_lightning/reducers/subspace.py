@@ -56,11 +56,12 @@ class Subspace(Protocol):
             n_scored: The number of the first images.
 
         Yields:
-            Rows, columns, and their residual block.
+            Rows, columns, and their residual block. Of several processes of a run each gets its
+            share of the blocks.
         """
 
     def held_out_coordinates(self, folds: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Images in the subspace of the images of the other folds.
+        """Images in the subspace of the images of the other folds, the same in all processes.
 
         Args:
             folds: `(N,)` int64, the fold of each image.

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.adam import adam
 
+from fre_lightning.collective import add_up, from_first, part_of
 from fre_lightning.reducers.subspace import Subspace
 
 # With fewer, threads save no time, and are 10 to 40 times slower while other programs compute.
@@ -42,7 +43,8 @@ class TrainingState(nn.Module):
         self.tied = tied
         n_inputs = inputs.shape[1]
         self.register_buffer("inputs", inputs, persistent=False)
-        encoder = nn.init.xavier_uniform_(torch.empty(rank, n_inputs)).flatten()
+        # Several processes start from the weights of the first, and draw its order of images.
+        encoder = from_first(lambda: nn.init.xavier_uniform_(torch.empty(rank, n_inputs))).flatten()
         biases = torch.zeros(rank + n_inputs)
         # Encoder and decoder start equal. Drawn apart, they spend epochs on adapting to each other:
         # with 48 images the residual ends at 2.2 times PCA's instead of 1.3, with 220 at 1.16
@@ -71,26 +73,34 @@ class TrainingState(nn.Module):
         One of the copies of each image is drawn, as for augmented images in the training of a
         network: all copies would multiply the time of an epoch.
         """
+        order = from_first(self._draw_order)
+        return iter(torch.split(self.inputs[order.to(self.inputs.device)], batch_size))
+
+    def _draw_order(self) -> Tensor:
         n_copies = self.subspace.features.n_copies
         n_items = len(self.inputs) // n_copies
         order = torch.randperm(n_items)
         if n_copies > 1:
             order += n_items * torch.randint(n_copies, (n_items,))
-        return iter(torch.split(self.inputs[order.to(self.inputs.device)], batch_size))
+        return order
 
     def backward(self, batch: Tensor) -> Tensor:
         """Compute the gradient of the loss by hand: autograd takes longer than the arithmetic.
+
+        Of several processes each takes a share of the batch, and the gradient is that of all of it.
 
         Args:
             batch: `(n, r)` coordinates.
 
         Returns:
-            The loss, squared error averaged over images and all D features, a scalar.
+            The share's part of the loss, squared error averaged over images and all D features, a
+            scalar.
         """
         weights, gradient = self.weights, self._view(self.gradient)
+        scale = 1 / (len(batch) * self.subspace.features.shape[1])
+        batch = batch[part_of(len(batch))]
         encoded = torch.addmm(weights.encoder_bias, batch, weights.encoder.T)
         error = torch.addmm(weights.decoder_bias, encoded, weights.decoder).sub_(batch)
-        scale = 1 / (len(batch) * self.subspace.features.shape[1])
         loss = torch.dot(error.flatten(), error.flatten()) * scale
         error.mul_(2 * scale)
         backwards = error @ weights.decoder.T  # d loss / d encoded
@@ -101,6 +111,7 @@ class TrainingState(nn.Module):
             gradient.decoder.addmm_(encoded.T, error)
         else:
             torch.mm(encoded.T, error, out=gradient.decoder)
+        add_up(self.gradient)
         return loss
 
     def step(self, lr: float) -> None:

@@ -110,14 +110,16 @@ class ImageSet:
         key: dict[str, object] = {"files": [file_key(s.path, self.root) for s in self.samples]}
         return key if self.changed is None else key | self.changed.fingerprint()
 
-    def loader(self, model: ImageModel, first: int = 0, *, pin_memory: bool = False) -> ImageLoader:
-        """The images from sample `first` on, as a model takes them."""
+    def loader(
+        self, model: ImageModel, indices: Sequence[int] | None = None, *, pin_memory: bool = False
+    ) -> ImageLoader:
+        """Images as a model takes them, those at some positions or all."""
         return ImageLoader(
             self.samples,
             model.image_size,
             max(1, self.batch_size // model.tiling.n_tiles),
             self.n_threads,
-            first=first,
+            indices=indices,
             intensity=model.intensity,
             skip_unreadable=self.skip_unreadable,
             pin_memory=pin_memory,
@@ -191,8 +193,10 @@ def load_set(
 
     def compute(writers: Mapping[int, ShardWriter]) -> None:
         layers = [model.backbone_layers[index] for index in writers]
-        first = min(writer.first for writer in writers.values())
-        loader = images.loader(model, first, pin_memory=device == "cuda")
+        indices = sorted({item for writer in writers.values() for item in writer.items})
+        if not indices:  # other processes have all of them
+            return
+        loader = images.loader(model, indices, pin_memory=device == "cuda")
         writer_list = list(writers.values())
         module = FeatureExtraction(model, layers, writer_list, images.samples, cache)
         try:

@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -14,8 +14,9 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock, Timeout
 
+from fre_lightning.collective import from_first, gather, n_processes, rank, share, together
 from fre_lightning.errors import CacheError, ConfigError
-from fre_lightning.features.shards import Manifest, ShardWriter, read_manifest
+from fre_lightning.features.shards import Manifest, ShardWriter, read_manifest, write_united
 
 log = logging.getLogger(__name__)
 
@@ -83,10 +84,10 @@ class FeatureCache:
         """Read entries of the same items, and compute what is missing.
 
         Args:
-            entries: The entries; one process at a time computes them, others wait.
+            entries: The entries; one run at a time computes them, others wait.
             n_items: The number of items.
-            compute: Gets the writers of incomplete entries, by index in `entries`; appends rows to
-                each from its `first` item on.
+            compute: Gets the writers of incomplete entries, by index in `entries`; appends to each
+                the rows of its `items`.
 
         Returns:
             The complete entries.
@@ -95,17 +96,69 @@ class FeatureCache:
             CacheError: If the cache cannot be written, or no item has a row.
         """
         folders = [self.cache_dir / _folder_name(entry) for entry in entries]
-        try:
-            self.cache_dir.mkdir(parents=True, exist_ok=True)
-            with contextlib.ExitStack() as stack:
-                # All processes lock in the same order, so that no two wait for each other.
-                for folder in sorted(set(folders)):
-                    stack.enter_context(_lock(folder))
-                manifests = [
-                    read_manifest(folder, Manifest(entry.key, n_items))
-                    for folder, entry in zip(folders, entries, strict=True)
+        with contextlib.ExitStack() as locks:
+
+            def read() -> list[Manifest]:
+                with self._explained():
+                    self.cache_dir.mkdir(parents=True, exist_ok=True)
+                    # All processes lock in the same order, so that no two wait for each other.
+                    for folder in sorted(set(folders)):
+                        locks.enter_context(_lock(folder))
+                    return [
+                        read_manifest(folder, Manifest(entry.key, n_items))
+                        for folder, entry in zip(folders, entries, strict=True)
+                    ]
+
+            # Of several processes of one run the first one locks, for all of them.
+            manifests = from_first(read)
+            writers = self._compute_missing(folders, manifests, compute)
+            with self._explained():
+                return [
+                    _open(folder, manifest, was_computed=index in writers)
+                    for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True))
                 ]
-                return _compute_missing(folders, manifests, compute)
+
+    def _compute_missing(
+        self,
+        folders: Sequence[Path],
+        manifests: Sequence[Manifest],
+        compute: Callable[[Mapping[int, ShardWriter]], None],
+    ) -> Mapping[int, ShardWriter]:
+        """Complete entries, each process its share of the items; returns this one's writers."""
+        missing = {i: found for i, one in enumerate(manifests) if (found := set(one.missing()))}
+        if not missing:
+            return {}
+        items = share(sorted(set().union(*missing.values())))
+        process = rank() if n_processes() > 1 else None
+        with together(), self._explained():
+            writers = {
+                i: ShardWriter(folders[i], manifests[i], [j for j in items if j in found], process)
+                for i, found in missing.items()
+            }
+            try:
+                compute(writers)
+                for writer in writers.values():
+                    writer.close()
+            except OSError:
+                for i in writers:
+                    shutil.rmtree(folders[i], ignore_errors=True)
+                raise
+        written = gather({i: writer.shards for i, writer in writers.items()})
+        for i in writers:
+            manifests[i].unite(shards[i] for shards in written)
+        if process is not None:
+            from_first(lambda: self._write_united({folders[i]: manifests[i] for i in writers}))
+        return writers
+
+    def _write_united(self, manifests: Mapping[Path, Manifest]) -> None:
+        with self._explained():
+            for folder, manifest in manifests.items():
+                write_united(folder, manifest)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
         except OSError as error:
             msg = (
                 f"The feature cache {self.cache_dir} cannot be written: {error}. The unfinished "
@@ -134,36 +187,13 @@ def _folder_name(entry: CacheEntry) -> str:
     return f"{entry.name.replace('/', '-')}-{digest}"
 
 
-def _compute_missing(
-    folders: Sequence[Path],
-    manifests: Sequence[Manifest],
-    compute: Callable[[Mapping[int, ShardWriter]], None],
-) -> list[CachedRows]:
-    writers = {
-        index: ShardWriter(folders[index], manifest)
-        for index, manifest in enumerate(manifests)
-        if manifest.n_done < manifest.n_items
-    }
-    try:
-        if writers:
-            compute(writers)
-        for writer in writers.values():
-            writer.close()
-    except OSError:
-        for index in writers:
-            shutil.rmtree(folders[index], ignore_errors=True)
-        raise
-    return [
-        _open(folder, manifest, was_computed=index in writers)
-        for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True))
-    ]
-
-
 def _open(folder: Path, manifest: Manifest, *, was_computed: bool) -> CachedRows:
-    if not manifest.shards:
+    stored = [shard.file for shard in manifest.shards if shard.file]
+    if not stored:
+        shutil.rmtree(folder, ignore_errors=True)  # the next run will say of each image why
         msg = "None of the images can be read; see the warnings above."
         raise CacheError(msg)
-    shards = [np.load(folder / shard.file, mmap_mode="r") for shard in manifest.shards]
+    shards = [np.load(folder / file, mmap_mode="r") for file in stored]
     skipped = [item for shard in manifest.shards for item in shard.skipped]
     indices = sorted(set(range(manifest.n_items)) - set(skipped))
     return CachedRows(shards, indices, skipped, was_computed)

@@ -45,7 +45,7 @@ class ImageLoader:
         image_size: `(H, W)` of the batches.
         batch_size: Images per batch; the last may have fewer.
         n_threads: Number of decoding threads.
-        first: Position of the first sample.
+        indices: Positions of the samples to read, ascending; None: all.
         intensity: The range of the images' levels, as of `read_image`.
         skip_unreadable: Whether images that cannot be decoded are left out with a warning.
         pin_memory: Whether batches lie in pinned memory, from which a GPU copies faster.
@@ -57,7 +57,7 @@ class ImageLoader:
     batch_size: int
     n_threads: int
     _: KW_ONLY
-    first: int = 0
+    indices: Sequence[int] | None = None
     intensity: Intensity | None = None
     skip_unreadable: bool = False
     pin_memory: bool = False
@@ -65,7 +65,7 @@ class ImageLoader:
 
     def __len__(self) -> int:
         """The number of batches; one without any readable image is left out."""
-        return math.ceil((len(self.samples) - self.first) / self.batch_size)
+        return math.ceil(len(self._order) / self.batch_size)
 
     def __iter__(self) -> Iterator[ImageBatch]:
         """Yield batches, while the threads decode the next two.
@@ -73,7 +73,7 @@ class ImageLoader:
         Raises:
             UnreadableImageError: If an image cannot be decoded and `skip_unreadable` is off.
         """
-        order = range(self.first, len(self.samples))
+        order = self._order
         with thread_pool(self.n_threads, "decode") as pool:
             images = map_ahead(pool, self._read, order, 2 * self.batch_size)
             for start in range(0, len(order), self.batch_size):
@@ -83,6 +83,10 @@ class ImageLoader:
                 if readable:
                     batch = torch.stack([*readable.values()])
                     yield ImageBatch([*readable], batch.pin_memory() if self.pin_memory else batch)
+
+    @property
+    def _order(self) -> Sequence[int]:
+        return range(len(self.samples)) if self.indices is None else self.indices
 
     def _read(self, index: int) -> Tensor | None:
         try:

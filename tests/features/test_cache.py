@@ -23,7 +23,7 @@ class Source:
 
     def __call__(self, writers):
         (writer,) = writers.values()
-        for start in range(writer.first, 10, 3):
+        for start in range(writer.items[0], 10, 3):
             if self.stop_before is not None and start >= self.stop_before:
                 raise KeyboardInterrupt
             indices = [i for i in range(start, min(start + 3, 10)) if i not in self.skip]
@@ -135,7 +135,7 @@ def test_a_full_disk_removes_the_entry_and_says_so(cache, monkeypatch):
     real_save = np.save
 
     def save(stream, rows, **kwargs):
-        if stream.name.endswith("tmp") and "shard-00002" in stream.name:
+        if stream.name.endswith("tmp") and "shard-00006" in stream.name:
             raise OSError(errno.ENOSPC, "No space left on device")
         real_save(stream, rows, **kwargs)
 
@@ -194,7 +194,7 @@ def test_entries_of_the_same_items_are_completed_together(cache):
     seen = {}
 
     def compute(writers):
-        seen.update({index: writer.first for index, writer in writers.items()})
+        seen.update({index: writer.items[0] for index, writer in writers.items()})
         for start in range(min(seen.values()), 10, 2):
             indices = [start, start + 1]
             for index, writer in writers.items():

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterable, Iterator
 from itertools import count
 from typing import Any, Self
 
+from fre_lightning.rank import WORKER
+
 
 class FREError(Exception):
     """Base class: the command line prints the message without a traceback and exits with code 2."""
@@ -119,8 +121,9 @@ class Stops:
         number = next(self._numbers) if self._in_order else 0
         if number == 1:
             self._code = code
-            with contextlib.suppress(OSError):  # Python's own stream may be in the middle of a line
-                os.write(2, _STOPPED)
+            if WORKER not in os.environ:  # else the process that started this one says it
+                with contextlib.suppress(OSError):  # Python's own may be in the middle of a line
+                    os.write(2, _STOPPED)
             if self._raises:
                 raise SystemExit(code)
         elif number != 2:

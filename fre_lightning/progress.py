@@ -7,6 +7,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from fre_lightning.rank import is_first
+
 Item = TypeVar("Item")
 
 
@@ -29,7 +31,7 @@ def progress(
     """
     if not in_notebook():
         # Jobs in processes of their own would draw over each other; None: unless it is a terminal.
-        hidden = True if multiprocessing.parent_process() else None
+        hidden = True if multiprocessing.parent_process() or not is_first() else None
         return tqdm(items, title, total, unit=unit, disable=hidden)
     # Text, as in a terminal: widgets need a package that few have, and saved notebooks lose them.
     return tqdm(items, title, total, unit=unit, file=sys.stdout, ncols=80, leave=False)

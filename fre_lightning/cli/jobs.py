@@ -15,8 +15,10 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
+from fre_lightning.cli.workers import end_with_parent, needs_workers, run_workers
 from fre_lightning.errors import ConfigError, FREError, Stops
 from fre_lightning.files import print_any_name
+from fre_lightning.rank import is_first
 from fre_lightning.results.sweep_jobs import SweepJob, record_job
 
 log = logging.getLogger(__name__)
@@ -66,12 +68,17 @@ class Job:
             What its `run` returns; or of a job that failed its category and its error.
         """
         print_any_name()
+        end_with_parent()
+        if not is_first():
+            _mute()
         is_sweep, exit_code = HydraConfig.get().mode == RunMode.MULTIRUN, 0
         try:
             _require_values(cfg)
-            run = _load_run(self._module)
             with self.command.stops.work() if self.command else contextlib.nullcontext():
-                value = run(cfg)
+                if needs_workers(cfg):
+                    exit_code, value = run_workers(cfg), {}
+                else:
+                    value = _load_run(self._module)(cfg)
         except FREError as error:
             log.error("%s", error)
             exit_code, value = USER_ERROR, _failure(cfg, error)
@@ -85,6 +92,13 @@ class Job:
         if is_sweep:
             _record(exit_code, was_finished=isinstance(value, dict) and "was_finished" in value)
         return value
+
+
+def _mute() -> None:
+    """Let one of several processes say only what the first doesn't know."""
+    logging.disable(logging.INFO)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(lambda record: record.name.startswith("fre_lightning.images"))
 
 
 @cache

@@ -1,8 +1,11 @@
 """What happens before the work of a command, and after a sweep: a Hydra callback."""
 
+import atexit
 import contextlib
 import importlib.util
+import shutil
 import sys
+import tempfile
 from itertools import chain, count
 from pathlib import Path
 from typing import Any, NoReturn
@@ -12,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from fre_lightning.arguments import mend
 from fre_lightning.cli.jobs import USER_ERROR, Job
+from fre_lightning.rank import is_first
 from fre_lightning.results.sweep_jobs import forget_jobs, read_jobs
 
 _ADVICE = "With resume=true hydra.sweep.dir={}, finished jobs of this sweep are skipped.\n"
@@ -70,10 +74,13 @@ def _make_folder(config: DictConfig, kind: str, *, is_shared: bool = False) -> N
     """
     node = config.hydra[kind]
     folder, is_new = Path(node.dir), "%S" in OmegaConf.to_yaml(node)
+    if is_new and not is_first():  # of several processes one writes, and each may name its own
+        folder = Path(tempfile.mkdtemp(prefix="fre_lightning-"))
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if is_new and config.get("resume") and _writes_there(config):
         _end(f"resume=true goes on in a folder that you name: hydra.{kind}.dir=DIR.")
     try:
-        made = _make_new(folder) if is_new else folder
+        made = _make_new(folder) if is_new and is_first() else folder
         made.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _end(
@@ -81,7 +88,7 @@ def _make_folder(config: DictConfig, kind: str, *, is_shared: bool = False) -> N
             "hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep."
         )
     made = made.absolute() if is_shared else made
-    if made != folder:
+    if made != Path(node.dir):
         with flag_override(config, ["readonly", "struct"], [False, False]):
             node.dir = str(made)
             # A sweep's jobs are composed anew, from these.

@@ -1,7 +1,6 @@
 """The test images as batches of cached features, with labels and masks."""
 
 import logging
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -9,7 +8,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from fre_lightning.collective import n_processes, part_of
 from fre_lightning.datasets import Sample
+from fre_lightning.errors import ConfigError
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.features.cache import CachedRows, CacheEntry, FeatureCache
 from fre_lightning.features.matrix import FeatureMatrix
@@ -61,6 +62,9 @@ class FeatureBatches:
 
     Attributes:
         samples: The images that have features.
+
+    Raises:
+        ConfigError: If there are fewer of them than processes that share them.
     """
 
     def __init__(
@@ -73,6 +77,13 @@ class FeatureBatches:
         region_size: tuple[int, int],
     ) -> None:
         self.samples = [samples[index] for index in features[0].indices]
+        if len(self.samples) < n_processes():
+            msg = (
+                f"There are {len(self.samples)} test images for {n_processes()} processes. "
+                "Choose fewer with trainer.devices."
+            )
+            raise ConfigError(msg)
+        self._part = part_of(len(self.samples))
         self._labels = torch.tensor([sample.label for sample in self.samples])
         self._layers = [(FeatureMatrix(rows.shards), rows.row_shape) for rows in features]
         self._masks = masks
@@ -106,18 +117,22 @@ class FeatureBatches:
         return flaws
 
     def __len__(self) -> int:
-        """The number of batches."""
-        return math.ceil(len(self.samples) / _BATCH)
+        """The number of batches of this process."""
+        return len(self._starts)
 
     def __iter__(self) -> Iterator[FeatureBatch]:
-        """Yield batches."""
-        for start in range(0, len(self.samples), _BATCH):
-            rows = slice(start, start + _BATCH)
+        """Yield batches; of several processes of a run each gets its share."""
+        for start in self._starts:
+            rows = slice(start, min(start + _BATCH, self._part.stop))
             features = [matrix.block(rows).view(-1, *shape) for matrix, shape in self._layers]
             types = [sample.defect_type for sample in self.samples[rows]]
             masks = self._read_masks(rows)
             regions = read_regions(self.samples[rows], self._region_size)
             yield FeatureBatch(features, self._labels[rows], masks, types, regions)
+
+    @property
+    def _starts(self) -> range:
+        return range(self._part.start, self._part.stop, _BATCH)
 
     def _read_masks(self, rows: slice) -> Tensor | list[Tensor] | None:
         if self._reads_masks:
@@ -179,10 +194,12 @@ def _load_masks(
     def compute(writers: Mapping[int, ShardWriter]) -> None:
         writer = writers[0]
         with thread_pool(datamodule.n_threads) as pool:
-            masks = pool.map(lambda pair: read_mask(pair[0], pair[1], mask_size), pairs)
-            for index, mask in enumerate(progress(masks, "Masks", len(pairs))):
-                if index >= writer.first:
-                    writer.append(mask.numpy()[None], [index])
+            wanted = [pairs[index] for index in writer.items]
+            masks = pool.map(lambda pair: read_mask(pair[0], pair[1], mask_size), wanted)
+            for index, mask in zip(
+                writer.items, progress(masks, "Masks", len(wanted)), strict=True
+            ):
+                writer.append(mask.numpy()[None], [index])
 
     entry = CacheEntry(f"{dataset.category}-masks", key)
     (rows,) = cache.load_or_compute([entry], len(pairs), compute)

@@ -9,11 +9,10 @@ import pytorch_lightning as pl
 import torch
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.utilities.seed import isolate_rng
-from torch import Tensor
 
+from fre_lightning.collective import from_first
 from fre_lightning.config import build
-from fre_lightning.datasets.groups import name_groups
-from fre_lightning.detector.builder import build_model, detector_config, restore_model
+from fre_lightning.detector.builder import detector_config, restore_model
 from fre_lightning.detector.checkpoint import (
     DETECTOR_GROUPS,
     FILE_NAME,
@@ -27,9 +26,11 @@ from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
 from fre_lightning.experiment.loggers import ended
 from fre_lightning.experiment.module import FREModule
+from fre_lightning.experiment.processes import join_processes, leave_processes
 from fre_lightning.experiment.sizing import check_aspect, with_image_size
 from fre_lightning.experiment.summary import Stopwatch, summarize
 from fre_lightning.experiment.trainer import make_trainer, seed_everything
+from fre_lightning.experiment.training_images import counting_regions, named_groups, new_model
 from fre_lightning.experiment.twins import find_twins, log_twins
 from fre_lightning.experiment.writing import illustrate, write_results
 from fre_lightning.features.cache import CachedRows, FeatureCache
@@ -37,9 +38,8 @@ from fre_lightning.files import make_output_dir, replacing, write_json
 from fre_lightning.images.header import Header, read_headers
 from fre_lightning.images.health import examine, log_health
 from fre_lightning.images.notices import start_run
-from fre_lightning.images.region import read_region, read_regions
-from fre_lightning.images.sensor import find_intensity
 from fre_lightning.progress import progress
+from fre_lightning.rank import is_first
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
 from fre_lightning.results.finished import (
@@ -82,7 +82,8 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     if cfg.resume and (stored := results_if_finished(output_dir, origin)):
         return stored
     summary = _run_on(datamodule, cfg, output_dir, watch, quiet=quiet)
-    mark_finished(output_dir, origin)
+    if is_first():
+        mark_finished(output_dir, origin)
     return summary
 
 
@@ -94,19 +95,16 @@ def _run_on(
     *,
     quiet: bool,
 ) -> dict[str, Any]:
-    """Do the work of `run` on a dataset that is listed."""
+    """Do the work of `run` on a dataset that is listed; of several processes the first writes."""
+    trainer = make_trainer(cfg, **join_processes(cfg))
     checkpoint = read_checkpoint(cfg.checkpoint) if cfg.checkpoint else None
     if checkpoint:
         cfg = _with_detector_of(cfg, checkpoint)
     splits, root = datamodule.splits, datamodule.dataset.files_root
-    samples = (*splits.train, *splits.test)
-    headers = read_headers([sample.path for sample in samples], datamodule.n_threads)
-    health = examine(splits, headers, root)
-    log_health(health)
+    headers, health = from_first(lambda: _look_at(datamodule))
     cache: FeatureCache = build(cfg.cache)
     cfg = cfg if checkpoint else with_image_size(cfg, headers[: len(splits.train)])
     model = restore_model(checkpoint) if checkpoint else new_model(cfg, datamodule, headers, cache)
-    trainer = make_trainer(cfg)
     category, device = datamodule.dataset.category, trainer.strategy.root_device
     log.info("%s: %s, %s", category, model.description, device)
     with watch("extract"):
@@ -115,15 +113,10 @@ def _run_on(
     groups = None if checkpoint else named_groups(model, datamodule, rows)
     regions = counting_regions(model, datamodule, rows)
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
-    unmark(output_dir)
-    with watch("fit"):
-        if not checkpoint:
-            fit(module, trainer)
-            with replacing(output_dir / FILE_NAME) as temporary:
-                trainer.save_checkpoint(temporary, weights_only=True)
-    with watch("test"):
-        if batches:
-            trainer.test(module, progress(batches, "Scoring"), verbose=False)
+    _fit_and_test(module, trainer, batches, output_dir, watch)
+    leave_processes()
+    if not is_first():
+        return {}
     if batches:
         health["masks"] = batches.mask_flaws()
     if rows and test_rows:
@@ -142,6 +135,36 @@ def _run_on(
     return summary
 
 
+def _fit_and_test(
+    module: FREModule,
+    trainer: pl.Trainer,
+    batches: FeatureBatches | None,
+    output_dir: Path,
+    watch: Stopwatch,
+) -> None:
+    """Fit a module unless it comes from a checkpoint, store it, and test it on batches."""
+    unmark(output_dir)
+    with watch("fit"):
+        if not module.model.is_fitted:
+            fit(module, trainer)
+            if is_first():
+                with replacing(output_dir / FILE_NAME) as temporary:
+                    trainer.save_checkpoint(temporary, weights_only=True)
+    with watch("test"):
+        if batches:
+            trainer.test(module, progress(batches, "Scoring"), verbose=False)
+
+
+def _look_at(datamodule: AnomalyDataModule) -> tuple[list[Header | None], dict[str, Any]]:
+    """The headers of training and test images, and what is amiss with them, which the log tells."""
+    splits = datamodule.splits
+    paths = [sample.path for sample in (*splits.train, *splits.test)]
+    headers = read_headers(paths, datamodule.n_threads)
+    health = examine(splits, headers, datamodule.dataset.files_root)
+    log_health(health)
+    return headers, health
+
+
 def start(cfg: DictConfig) -> None:
     """Prepare the program for a run: its warnings, random numbers and threads."""
     start_run()
@@ -156,26 +179,6 @@ def fit(module: FREModule, trainer: pl.Trainer) -> None:
     has_epochs = any(last for _, _, last in steps)
     bar: Iterable[Any] = progress(steps, "Training") if has_epochs else steps
     trainer.fit(module, train_dataloaders=bar)
-
-
-def new_model(
-    cfg: DictConfig,
-    datamodule: AnomalyDataModule,
-    headers: Sequence[Header | None],
-    cache: FeatureCache,
-) -> FREModel:
-    """An unfitted model, with the range of levels of the training images."""
-    model, dataset = build_model(cfg), datamodule.dataset
-    paths = [sample.path for sample in datamodule.splits.train]
-    model.intensity = find_intensity(
-        dataset.intensity,
-        paths,
-        headers[: len(paths)],
-        dataset.files_root,
-        datamodule.n_threads,
-        cache.cache_dir,
-    )
-    return model
 
 
 def _extract(
@@ -196,38 +199,6 @@ def _extract(
         features,
         load_test_batches(features, datamodule, model.image_size, mask_size, cache),
     )
-
-
-def named_groups(
-    model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
-) -> Tensor | None:
-    """The group `(N,)` of each training image that was read, if the user names groups."""
-    paths = [datamodule.splits.train[index].path for index in rows[0].indices]
-    names = name_groups(model.calibration.groups, paths, datamodule.dataset.files_root)
-    if names is None:
-        return None
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
-    return torch.tensor([numbers[name] for name in names])
-
-
-def counting_regions(
-    model: FREModel, datamodule: AnomalyDataModule, rows: Sequence[CachedRows]
-) -> Tensor | None:
-    """Where training images count, `(N, H, W)` or `(1, H, W)` bool; None: everywhere."""
-    roi, train = datamodule.dataset.roi, datamodule.splits.train
-    if model.is_fitted:
-        if roi is not None and model.region is None:
-            msg = f"dataset.roi={roi}: this checkpoint was fitted without a region. Fit it again."
-            raise ConfigError(msg)
-        if roi is not None and roi.is_file():
-            log.info("The checkpoint's own region counts, not dataset.roi.")
-        return None
-    if roi is None:
-        return None
-    if roi.is_file():
-        region = read_region(roi, train[rows[0].indices[0]].path, model.image_size)
-        return None if region.all() else region[None]
-    return read_regions([train[index] for index in rows[0].indices], model.image_size)
 
 
 def _with_detector_of(cfg: DictConfig, checkpoint: Checkpoint) -> DictConfig:

@@ -12,6 +12,7 @@ import torch
 from pytorch_lightning import LightningModule
 from torch import Tensor
 
+from fre_lightning.collective import gather
 from fre_lightning.detector.checkpoint import Checkpoint, pack
 from fre_lightning.detector.model import FREModel, full_precision
 from fre_lightning.experiment.batches import FeatureBatch
@@ -164,7 +165,8 @@ class FREModule(LightningModule):
 
     def on_test_epoch_end(self) -> None:
         """Compute and log the metrics that are defined."""
-        parts = map(torch.cat, zip(*self._batches, strict=True))
+        batches = [batch for part in gather(self._batches) for batch in part]
+        parts = map(torch.cat, zip(*batches, strict=True))
         self.scores, self.labels, self.error_maps = parts
         self.pixel_metrics.close()
         if n_outside := self.pixel_metrics.n_outside:

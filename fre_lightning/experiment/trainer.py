@@ -2,6 +2,7 @@
 
 import logging
 import warnings
+from typing import Any
 
 import pytorch_lightning as pl
 from hydra.errors import InstantiationException
@@ -23,6 +24,7 @@ for _message in (
     ".*isinstance.treespec, LeafSpec.* is deprecated",
     "The ``compute`` method of metric PixelMetrics was called before",
     ".*does not have many workers",
+    "It is recommended to use .self.log.*sync_dist=True",
 ):
     warnings.filterwarnings("ignore", message=_message)
 # Advice on devices and services; its import sets the level, so a YAML cannot.
@@ -34,8 +36,12 @@ def seed_everything(seed: int) -> None:
     pl.seed_everything(seed, verbose=False)
 
 
-def make_trainer(cfg: DictConfig) -> pl.Trainer:
+def make_trainer(cfg: DictConfig, **own: Any) -> pl.Trainer:
     """The trainer of a run: it extracts, fits and tests, on one device.
+
+    Args:
+        cfg: The configuration of the run.
+        own: Settings of this process if the run is divided, see `join_processes`.
 
     Raises:
         ConfigError: If it cannot be made, or would use several devices.
@@ -46,16 +52,19 @@ def make_trainer(cfg: DictConfig) -> pl.Trainer:
         log.warning("Without TensorBoard, which cannot write to a folder named %s.", folder)
     try:
         trainer: pl.Trainer = build(
-            cfg.trainer, logger=loggers, callbacks=callbacks, default_root_dir=cfg.paths.output_dir
+            cfg.trainer,
+            logger=loggers,
+            callbacks=callbacks,
+            default_root_dir=cfg.paths.output_dir,
+            **own,
         )
     except InstantiationException as error:
         msg = f"The trainer cannot be made: {error.__cause__ or error}. Try trainer=auto."
         raise ConfigError(msg) from error
     if trainer.world_size > 1:
         msg = (
-            f"trainer.devices={cfg.trainer.devices}: FRE runs on one device. Lightning would start "
-            "this command again for each of them, a sweep included, and a fit takes seconds. "
-            "Run several sweeps with CUDA_VISIBLE_DEVICES instead; they share the feature cache."
+            f"trainer.devices={cfg.trainer.devices}: several devices divide a run of "
+            "`python -m fre_lightning` alone, with trainer=ddp; everything else works on one."
         )
         raise ConfigError(msg)
     return trainer

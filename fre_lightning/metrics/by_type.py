@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from fre_lightning.collective import gather
 from fre_lightning.datasets.base import GOOD
 from fre_lightning.images.resizing import resize_map
 from fre_lightning.metrics.bootstrap import bootstrap_interval
@@ -24,7 +25,7 @@ class PixelMetricsByType:
     """
 
     def __init__(self) -> None:
-        self.total = PixelMetrics()
+        self.total = _new()
         self.values: dict[str, dict[str, float]] = {}
         self.n_outside = 0
         self._by_type: dict[str, PixelMetrics] = {}
@@ -59,21 +60,31 @@ class PixelMetricsByType:
             self.n_outside += int((defective & ~found).sum())
         for name in dict.fromkeys(types):
             chosen = torch.tensor([other == name for other in types])
-            metric = self._by_type.setdefault(name, PixelMetrics().to(anomaly_maps.device))
+            metric = self._by_type.setdefault(name, _new().to(anomaly_maps.device))
             own = None if regions is None else regions[chosen]
             metric.update(anomaly_maps[chosen], masks[chosen], own)
 
     def close(self) -> None:
-        """Compute `total` and `values` of the images so far."""
-        for metric in self._by_type.values():
-            self.total = self.total.to(metric.device)
+        """Compute `total` and `values` of the images so far, of all processes of the run."""
+        parts = gather((self.n_outside, {n: metric.cpu() for n, metric in self._by_type.items()}))
+        self.n_outside = sum(n_outside for n_outside, _ in parts)
+        self._by_type = {}
+        for name, metric in (item for _, by_type in parts for item in by_type.items()):
             self.total.add(metric)
+            if name in self._by_type:
+                self._by_type[name].add(metric)
+            else:
+                self._by_type[name] = metric
         good = self._by_type.pop(GOOD, None)
         for name, metric in self._by_type.items():
             if good is not None:
                 metric.add(good)
             self.values[name] = metric.compute()
         self._by_type = {}
+
+
+def _new() -> PixelMetrics:
+    return PixelMetrics(sync_on_compute=False)  # processes meet in `close`, each with its types
 
 
 def metrics_by_type(

@@ -16,10 +16,11 @@ from fre_lightning.errors import DatasetError
 from fre_lightning.experiment.batches import FeatureBatches
 from fre_lightning.experiment.datamodule import AnomalyDataModule
 from fre_lightning.experiment.extraction import load_features
-from fre_lightning.experiment.job import counting_regions, fit, named_groups, new_model
+from fre_lightning.experiment.job import fit
 from fre_lightning.experiment.module import FREModule
 from fre_lightning.experiment.sizing import with_image_size
 from fre_lightning.experiment.trainer import make_trainer
+from fre_lightning.experiment.training_images import counting_regions, named_groups, new_model
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.images.header import read_headers
 from fre_lightning.images.pasted_defects import PastedDefects

@@ -15,7 +15,7 @@ from hydra.core.hydra_config import HydraConfig
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
-from fre_lightning.cli.workers import end_with_parent, needs_workers, run_workers
+from fre_lightning.cli.workers import end_with_parent, is_divided, needs_workers, run_workers
 from fre_lightning.errors import ConfigError, FREError, Stops
 from fre_lightning.files import print_any_name
 from fre_lightning.rank import is_first
@@ -69,7 +69,7 @@ class Job:
         """
         print_any_name()
         end_with_parent()
-        if not is_first():
+        if is_divided(cfg) and not is_first():
             _mute()
         is_sweep, exit_code = HydraConfig.get().mode == RunMode.MULTIRUN, 0
         try:

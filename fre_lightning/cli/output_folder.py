@@ -15,6 +15,7 @@ from omegaconf import DictConfig, OmegaConf, flag_override
 
 from fre_lightning.arguments import mend
 from fre_lightning.cli.jobs import USER_ERROR, Job
+from fre_lightning.cli.workers import is_divided
 from fre_lightning.rank import is_first
 from fre_lightning.results.sweep_jobs import forget_jobs, read_jobs
 
@@ -74,13 +75,14 @@ def _make_folder(config: DictConfig, kind: str, *, is_shared: bool = False) -> N
     """
     node = config.hydra[kind]
     folder, is_new = Path(node.dir), "%S" in OmegaConf.to_yaml(node)
-    if is_new and not is_first():  # of several processes one writes, and each may name its own
+    is_other = is_divided(config) and not is_first()
+    if is_new and is_other:  # the first one writes, in a folder that it names
         folder = Path(tempfile.mkdtemp(prefix="fre_lightning-"))
         atexit.register(shutil.rmtree, folder, ignore_errors=True)
     if is_new and config.get("resume") and _writes_there(config):
         _end(f"resume=true goes on in a folder that you name: hydra.{kind}.dir=DIR.")
     try:
-        made = _make_new(folder) if is_new and is_first() else folder
+        made = _make_new(folder) if is_new and not is_other else folder
         made.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         _end(

@@ -32,13 +32,18 @@ class WorkerError(FREError):
     """A process of a run that ended early, and could not say why."""
 
 
+def is_divided(cfg: DictConfig) -> bool:
+    """Whether a run asks for several processes."""
+    return OmegaConf.select(cfg, "trainer.strategy") is not None
+
+
 def needs_workers(cfg: DictConfig) -> bool:
     """Whether a run asks for several processes, and this is none of them.
 
     Raises:
         ConfigError: In a sweep: each job would start its own beside those of others.
     """
-    if OmegaConf.select(cfg, "trainer.strategy") is None:
+    if not is_divided(cfg):
         return False
     if HydraConfig.get().mode == RunMode.MULTIRUN:
         msg = (
@@ -71,11 +76,11 @@ def run_workers(cfg: DictConfig) -> int:
     Raises:
         WorkerError: If one was killed. The others are ended, too.
     """
-    n_workers = _count(cfg.trainer.devices)
+    n_workers, node = _count(cfg.trainer.devices), int(os.environ.get("NODE_RANK", "0"))
     environment = os.environ | {
         "MASTER_ADDR": os.environ.get("MASTER_ADDR", "127.0.0.1"),
         "MASTER_PORT": os.environ.get("MASTER_PORT") or str(_free_port()),
-        "NODE_RANK": os.environ.get("NODE_RANK", "0"),
+        "NODE_RANK": str(node),
         "WORLD_SIZE": str(n_workers * cfg.trainer.num_nodes),
         "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS") or str(_n_cores() // n_workers or 1),
         WORKER: str(os.getpid()),
@@ -83,9 +88,11 @@ def run_workers(cfg: DictConfig) -> int:
     workers = [
         # In a session of its own: Ctrl-C comes to this process, which ends them.
         subprocess.Popen(
-            _command(), env=environment | {"LOCAL_RANK": str(rank)}, start_new_session=True
+            _command(),
+            env=environment | {"LOCAL_RANK": str(local), "RANK": str(node * n_workers + local)},
+            start_new_session=True,
         )
-        for rank in range(n_workers)
+        for local in range(n_workers)
     ]
     try:
         return _wait(workers)

@@ -10,7 +10,7 @@ import torch
 from omegaconf import DictConfig, open_dict
 from pytorch_lightning.utilities.seed import isolate_rng
 
-from fre_lightning.collective import from_first
+from fre_lightning.collective import from_first, rank
 from fre_lightning.config import build
 from fre_lightning.detector.builder import detector_config, restore_model
 from fre_lightning.detector.checkpoint import (
@@ -39,7 +39,6 @@ from fre_lightning.images.header import Header, read_headers
 from fre_lightning.images.health import examine, log_health
 from fre_lightning.images.notices import start_run
 from fre_lightning.progress import progress
-from fre_lightning.rank import is_first
 from fre_lightning.results import run_folder
 from fre_lightning.results.console import print_metrics
 from fre_lightning.results.finished import (
@@ -66,7 +65,7 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
         quiet: Whether the table of metrics is not printed.
 
     Returns:
-        The content of `metrics.json`.
+        The content of `metrics.json`; nothing in the other processes of a divided run.
 
     Raises:
         FREError: For anything that the user can fix.
@@ -82,7 +81,7 @@ def run(cfg: DictConfig, *, quiet: bool = False) -> dict[str, Any]:
     if cfg.resume and (stored := results_if_finished(output_dir, origin)):
         return stored
     summary = _run_on(datamodule, cfg, output_dir, watch, quiet=quiet)
-    if is_first():
+    if summary:
         mark_finished(output_dir, origin)
     return summary
 
@@ -114,8 +113,7 @@ def _run_on(
     regions = counting_regions(model, datamodule, rows)
     module = FREModule(model, rows, shifts, config, cfg.false_alarm_rate, groups, regions)
     _fit_and_test(module, trainer, batches, output_dir, watch)
-    leave_processes()
-    if not is_first():
+    if not leave_processes():
         return {}
     if batches:
         health["masks"] = batches.mask_flaws()
@@ -147,7 +145,7 @@ def _fit_and_test(
     with watch("fit"):
         if not module.model.is_fitted:
             fit(module, trainer)
-            if is_first():
+            if rank() == 0:
                 with replacing(output_dir / FILE_NAME) as temporary:
                     trainer.save_checkpoint(temporary, weights_only=True)
     with watch("test"):

@@ -16,7 +16,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from omegaconf import DictConfig
 from torch import distributed
 
-from fre_lightning.collective import n_processes
+from fre_lightning.collective import n_processes, rank
 from fre_lightning.errors import ConfigError
 from fre_lightning.rank import WORKER, is_started
 
@@ -73,11 +73,14 @@ def join_processes(cfg: DictConfig) -> dict[str, Any]:
     }
 
 
-def leave_processes() -> None:
-    """Wait for the others, then go on alone."""
-    if distributed.is_initialized():
+def leave_processes() -> bool:
+    """Wait for the others, then go on alone; whether this is the first process, or the only one."""
+    is_first = rank() == 0
+    if n_processes() > 1:
         distributed.barrier()
+    if distributed.is_initialized():
         distributed.destroy_process_group()
+    return is_first
 
 
 def _environment() -> ClusterEnvironment:

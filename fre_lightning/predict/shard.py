@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple, Self
 
 from fre_lightning.errors import ConfigError
+from fre_lightning.rank import rank_and_number
 
 ImagePath = str | os.PathLike[str]
 
@@ -23,15 +24,21 @@ class Shard(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """The shard that a setting such as `1/4` names.
+        """The shard that a setting such as `1/4` names; `auto` is that of torchrun or srun.
 
         Raises:
             ConfigError: If it names none.
         """
+        if text == "auto":
+            rank, n_processes = rank_and_number()
+            return cls(rank + 1, n_processes)
         match = re.fullmatch(r"(\d+)/(\d+)", str(text))
         shard = cls(*map(int, match.groups())) if match else None
         if shard is None or not 1 <= shard.number <= shard.n_parts:
-            msg = f"shard={text} must be i/n, with i from 1 to n: 1/4 is the first part of four."
+            msg = (
+                f"shard={text} must be i/n, with i from 1 to n: 1/4 is the first part of four. "
+                "Under torchrun and srun it may be auto."
+            )
             raise ConfigError(msg)
         return shard
 

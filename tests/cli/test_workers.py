@@ -57,6 +57,7 @@ def test_each_is_told_its_number(run_scripts):
     assert run_scripts(TELLS, TELLS, TELLS) == 0
     told = [eval(Path(str(rank)).read_text()) for rank in range(3)]
     assert [one["LOCAL_RANK"] for one in told] == ["0", "1", "2"]
+    assert [one["RANK"] for one in told] == ["0", "1", "2"]
     for name in ("MASTER_ADDR", "MASTER_PORT", "WORLD_SIZE", "OMP_NUM_THREADS"):
         assert len({one[name] for one in told}) == 1
     assert told[0]["WORLD_SIZE"] == "3"

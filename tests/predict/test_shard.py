@@ -37,6 +37,12 @@ def test_nonsense_is_refused(text):
         Shard.parse(text)
 
 
+def test_the_part_of_a_process(monkeypatch):
+    monkeypatch.setenv("RANK", "2")
+    monkeypatch.setenv("WORLD_SIZE", "4")
+    assert Shard.parse("auto") == Shard(3, 4)
+
+
 @pytest.fixture
 def predict(fitted_run, tmp_path):
     """Run predict on the images of `fitted_run` into one folder."""

@@ -1,6 +1,6 @@
 """The learnt part of one layer: features to error maps, by one subspace or several."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import cycle
 from typing import Any
@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from fre_lightning.detector.partition import Partition
 from fre_lightning.features.cache import CachedRows
 from fre_lightning.features.cells import CellWeights
 from fre_lightning.features.matrix import FeatureMatrix
@@ -43,6 +44,7 @@ class Branch(nn.Module):
         self._cells = nn.ModuleList(CellWeights() for _ in reducers)
         self._of_rows: Tensor | None = None
         self.tiling = tiling
+        self._partition = Partition(tiling)
 
     @property
     def cells(self) -> list[CellWeights]:
@@ -68,7 +70,7 @@ class Branch(nn.Module):
     def _keep_blocks(self, weights: Tensor) -> None:
         """Let each subspace keep its cells, with weights `(n, T, h, w)`."""
         blocks = self.tiling.cells_of_blocks((weights.shape[2], weights.shape[3]))
-        parts = self._split_weights(weights)
+        parts = self._partition.weights(weights)
         for cells, part, block in zip(self.cells, parts, cycle(blocks), strict=False):
             assert part is not None
             cells.use(part, block)
@@ -128,11 +130,10 @@ class Branch(nn.Module):
         Raises:
             FREError: As the reducer does.
         """
-        n_tiles, n_channels, height, width = rows.row_shape
+        n_channels, height, width = rows.row_shape[1:]
         if folds is not None and self.standardizer.compression != "none":
             self.standardizer.damp_noise(self._channel_errors(rows, folds, device))
-        tiles_per_subspace = n_tiles // self.tiling.n_groups
-        n_maps = len(rows.indices) * tiles_per_subspace
+        n_maps = len(rows.indices) * self._partition.n_tiles
         n_whole = -(-len(self.reducers) // self.tiling.n_blocks)  # that many take as much memory
         n_copies = shifts.n_copies(n_maps, (height, width), n_whole) if shifts else 1
         maps = []
@@ -149,11 +150,11 @@ class Branch(nn.Module):
                     subspace,
                     rank_of_refits(requested, rank, n_copies),
                     _positions(features, n_channels),
-                    folds.repeat_interleave(tiles_per_subspace).repeat(n_copies),
+                    folds.repeat_interleave(self._partition.n_tiles).repeat(n_copies),
                     n_maps,
                 )
                 maps.append(cells.spread(held_out))
-        return self._lay_out(maps, (height, width)) if folds is not None else None
+        return self._partition.join(maps, (height, width)) if folds is not None else None
 
     def update(
         self,
@@ -177,25 +178,24 @@ class Branch(nn.Module):
             Their held-out error maps `(N, rows * h, columns * w)`: those of an image under what is
             learnt from the old images and the other folds.
         """
-        n_tiles, n_channels, height, width = rows.row_shape
-        tiles_per_subspace = n_tiles // self.tiling.n_groups
-        n_maps = len(rows.indices) * tiles_per_subspace
+        n_channels, height, width = rows.row_shape[1:]
+        n_maps = len(rows.indices) * self._partition.n_tiles
         maps = []
         for (reducer, cells, shards), part in zip(
-            self._subspaces(rows), self._split_weights(weights), strict=True
+            self._subspaces(rows), self._partition.weights(weights), strict=True
         ):
             if cells.is_empty:
                 maps.append(torch.zeros(n_maps, height * width))
                 continue
             assert isinstance(reducer, PCA)
             cells.use_for_rows(part)
-            n_copies = round(float(reducer.n_rows)) // (n_known * tiles_per_subspace)
+            n_copies = round(float(reducer.n_rows)) // (n_known * self._partition.n_tiles)
             features = self._matrix(shards, rows, n_copies, cells)
             merge = reducer.update(features, device)
-            row_folds = folds.repeat_interleave(tiles_per_subspace).repeat(n_copies)
+            row_folds = folds.repeat_interleave(self._partition.n_tiles).repeat(n_copies)
             held_out = merge.held_out_errors(_positions(features, n_channels), row_folds, n_maps)
             maps.append(cells.spread(held_out))
-        return self._lay_out(maps, (height, width))
+        return self._partition.join(maps, (height, width))
 
     def _matrix(
         self, shards: list[Any], rows: CachedRows, n_copies: int, cells: CellWeights
@@ -211,8 +211,8 @@ class Branch(nn.Module):
 
     def _channel_errors(self, rows: CachedRows, folds: Tensor, device: torch.device) -> Tensor:
         """Mean squared held-out error of each standardised channel, `(C,)`."""
-        n_tiles, n_channels, height, width = rows.row_shape
-        tile_folds = folds.repeat_interleave(n_tiles // self.tiling.n_groups)
+        n_channels, height, width = rows.row_shape[1:]
+        tile_folds = folds.repeat_interleave(self._partition.n_tiles)
         errors = []
         for _, cells, shards in self._subspaces(rows):
             if cells.is_empty:
@@ -244,10 +244,10 @@ class Branch(nn.Module):
         )
         maps = []
         for group, reducer, cells, part in zip(
-            self._of_each(groups),
+            self._partition.of_each(groups),
             self._reducers,
             self.cells,
-            self._split_weights(weights),
+            self._partition.weights(weights),
             strict=True,
         ):
             if cells.is_empty:
@@ -256,38 +256,11 @@ class Branch(nn.Module):
             flat = cells(group, None if part is None else part.flatten(0, 1))
             shape = n_channels, flat.shape[1] // n_channels, 1
             maps.append(cells.spread(error_map(flat - reducer(flat), shape)[..., 0]))
-        return self._lay_out(maps, (height, width))
-
-    def _lay_out(self, maps: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """The maps `(n * t, h * w)` of subspaces, 0 in other cells, as those of images."""
-        n_blocks = self.tiling.n_blocks
-        groups = [sum(maps[i + 1 : i + n_blocks], maps[i]) for i in range(0, len(maps), n_blocks)]
-        n_tiles = self.tiling.n_tiles // self.tiling.n_groups
-        return self.tiling.lay_out(
-            torch.cat([group.view(-1, n_tiles, *size) for group in groups], dim=1)
-        )
+        return self._partition.join(maps, (height, width))
 
     def _subspaces(self, rows: CachedRows) -> Iterator[tuple[Any, CellWeights, list[Any]]]:
         """The reducer, the weights of cells and the shards of each subspace."""
-        return zip(self._reducers, self.cells, self._split(rows), strict=True)
-
-    def _split_weights(self, weights: Tensor | None) -> Iterator[Tensor | None]:
-        """Weights `(N, T, h, w)` as those of each subspace, `(N, t, h * w)`."""
-        n_groups = self.tiling.n_groups
-        if weights is None:
-            return self._of_each([None] * n_groups)
-        return self._of_each(weights.flatten(2).chunk(n_groups, dim=1))
-
-    def _split(self, rows: CachedRows) -> Iterator[list[Any]]:
-        """The shards of each subspace's features: all tiles of all images, or of one position."""
-        if self.tiling.shared:
-            return self._of_each([[s.reshape(-1, *s.shape[2:]) for s in rows.shards]])
-        tiles = range(rows.row_shape[0])
-        return self._of_each([[shard[:, tile] for shard in rows.shards] for tile in tiles])
-
-    def _of_each(self, groups: Iterable[Any]) -> Iterator[Any]:
-        """What belongs to each group of tiles, for each of its subspaces."""
-        return (group for group in groups for _ in range(self.tiling.n_blocks))
+        return zip(self._reducers, self.cells, self._partition.shards(rows), strict=True)
 
 
 def _positions(features: FeatureMatrix, n_channels: int) -> Tensor:

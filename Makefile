@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+LOWEST := .venv-lowest
 # A process for each core: each computes with one thread.
 PYTEST := $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
-.PHONY: install demo test check docs clean
+.PHONY: install demo test check lowest docs clean
 
 install: $(VENV)/.installed
 
@@ -33,10 +34,20 @@ check: install
 	$(BIN)/lint-imports
 	$(PYTEST)
 
+# The quick tests with the lowest versions that pyproject.toml allows, in an environment of their own.
+lowest:
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --upgrade pip uv
+	$(LOWEST)/bin/uv pip compile --quiet --resolution lowest-direct --extra dev pyproject.toml \
+		--output-file $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python -r $(LOWEST)/requirements.txt
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python --no-deps --editable .
+	$(LOWEST)/bin/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal -m "not slow"
+
 # The site, into site/; a warning is an error.
 docs: install
 	$(BIN)/python -m pip install --quiet --editable ".[docs]"
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
 
 clean:
-	rm -rf $(VENV) dist build site .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(LOWEST) dist build site .mypy_cache .pytest_cache .ruff_cache

@@ -32,6 +32,12 @@ def remove_leftovers(folder: Path) -> None:
         path.unlink(missing_ok=True)
 
 
+def mark_used(path: Path) -> None:
+    """Give a file or a folder the time of its last use, by which caches are pruned."""
+    with contextlib.suppress(OSError):  # it may be for reading only
+        os.utime(path)
+
+
 def open_text(path: Path, mode: Literal["r", "w", "a"] = "r") -> TextIO:
     """Open a text file; the bytes of file names that are no valid text stay as they are."""
     return path.open(mode, encoding="utf-8", errors="surrogateescape", newline="")

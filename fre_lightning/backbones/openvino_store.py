@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fre_lightning.files import replacing
+from fre_lightning.files import mark_used, replacing
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +48,9 @@ def load_or_convert(
     if path.is_file():
         try:
             with zipfile.ZipFile(path) as archive:
-                return import_openvino().Core().read_model(*map(archive.read, _PARTS))
+                model = import_openvino().Core().read_model(*map(archive.read, _PARTS))
+            mark_used(path)
+            return model
         except (OSError, zipfile.BadZipFile, KeyError, RuntimeError) as error:
             log.warning("%s is damaged (%s): converting the network again.", path, error)
     model = convert()

@@ -12,11 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import Timeout
 
 from fre_lightning.collective import from_first, gather, n_processes, rank, share, together
 from fre_lightning.errors import CacheError, ConfigError
+from fre_lightning.features.locks import lock_of
 from fre_lightning.features.shards import Manifest, ShardWriter, read_manifest, write_united
+from fre_lightning.files import mark_used
 
 log = logging.getLogger(__name__)
 
@@ -176,7 +178,7 @@ class FeatureCache:
                     n_bytes += (Path(folder) / name).stat().st_size
         if n_bytes >= least:
             log.info(
-                "The feature cache %s takes %.1f GB; delete what you like of it at any time.",
+                "The feature cache %s takes %.1f GB; see python -m fre_lightning.cache --help.",
                 self.cache_dir,
                 n_bytes / 1e9,
             )
@@ -193,6 +195,7 @@ def _open(folder: Path, manifest: Manifest, *, was_computed: bool) -> CachedRows
         shutil.rmtree(folder, ignore_errors=True)  # the next run will say of each image why
         msg = "None of the images can be read; see the warnings above."
         raise CacheError(msg)
+    mark_used(folder)
     shards = [np.load(folder / file, mmap_mode="r") for file in stored]
     skipped = [item for shard in manifest.shards for item in shard.skipped]
     indices = sorted(set(range(manifest.n_items)) - set(skipped))
@@ -200,7 +203,7 @@ def _open(folder: Path, manifest: Manifest, *, was_computed: bool) -> CachedRows
 
 
 def _lock(folder: Path) -> contextlib.AbstractContextManager[object]:
-    lock = FileLock(folder.with_name(folder.name + ".lock"))
+    lock = lock_of(folder)
     try:
         return lock.acquire(timeout=0)
     except Timeout:

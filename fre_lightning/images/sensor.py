@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fre_lightning.errors import ConfigError
-from fre_lightning.files import file_key, write_json
+from fre_lightning.files import file_key, mark_used, write_json
 from fre_lightning.images.decoding import DECODING_ERRORS, decode_file
 from fre_lightning.images.header import Header
 from fre_lightning.images.intensity import Intensity
@@ -164,10 +164,13 @@ def _key(setting: object, paths: Sequence[Path], root: Path) -> str:
 
 def _kept(key: str, cache_dir: Path) -> Intensity | None:
     """What was found before for the same files; nothing if that cannot be read."""
+    path = _path(key, cache_dir)
     try:
-        return Intensity.from_dict(json.loads(_path(key, cache_dir).read_text("utf-8")))
+        intensity = Intensity.from_dict(json.loads(path.read_text("utf-8")))
     except (OSError, ValueError, KeyError, TypeError):
         return None
+    mark_used(path)
+    return intensity
 
 
 def _path(key: str, cache_dir: Path) -> Path:

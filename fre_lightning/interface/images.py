@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from fre_lightning.errors import CacheError, DatasetError
-from fre_lightning.files import open_text
+from fre_lightning.files import mark_used, open_text
 from fre_lightning.images.prepare import ImageLike, values_of
 
 
@@ -110,6 +110,7 @@ def _store(images: Iterable[ImageLike], folder: Path) -> Path:
         target = folder / digest.hexdigest()[:16]
         if not target.is_dir():
             temporary.rename(target)
+        mark_used(target)
     except OSError as error:
         msg = f"Images cannot be kept in {folder} ({error}). Set paths.cache_dir to another folder."
         raise CacheError(msg) from error

@@ -59,6 +59,10 @@ class CacheEntry(NamedTuple):
     key: Mapping[str, object]
 
 
+class _DeletedError(CacheError):
+    """A file that was there is gone."""
+
+
 class FeatureCache:
     """A folder of entries. Each is found by a key, and holds rows of items 0 to `n_items - 1`.
 
@@ -97,6 +101,18 @@ class FeatureCache:
         Raises:
             CacheError: If the cache cannot be written, or no item has a row.
         """
+        try:
+            return self._load_or_compute(entries, n_items, compute)
+        except _DeletedError:
+            log.warning("%s was deleted meanwhile: computing once more.", self.cache_dir)
+            return self._load_or_compute(entries, n_items, compute)
+
+    def _load_or_compute(
+        self,
+        entries: Sequence[CacheEntry],
+        n_items: int,
+        compute: Callable[[Mapping[int, ShardWriter]], None],
+    ) -> list[CachedRows]:
         folders = [self.cache_dir / _folder_name(entry) for entry in entries]
         with contextlib.ExitStack() as locks:
 
@@ -114,7 +130,7 @@ class FeatureCache:
             # Of several processes of one run the first one locks, for all of them.
             manifests = from_first(read)
             writers = self._compute_missing(folders, manifests, compute)
-            with self._explained():
+            with together(), self._explained():
                 return [
                     _open(folder, manifest, was_computed=index in writers)
                     for index, (folder, manifest) in enumerate(zip(folders, manifests, strict=True))
@@ -141,6 +157,8 @@ class FeatureCache:
                 compute(writers)
                 for writer in writers.values():
                     writer.close()
+            except FileNotFoundError:  # by now another process may write there
+                raise
             except OSError:
                 for i in writers:
                     shutil.rmtree(folders[i], ignore_errors=True)
@@ -163,11 +181,11 @@ class FeatureCache:
             yield
         except OSError as error:
             msg = (
-                f"The feature cache {self.cache_dir} cannot be written: {error}. The unfinished "
-                "entry was removed. Free some space, or choose another place with "
-                "paths.cache_dir=DIR."
+                f"The feature cache {self.cache_dir} cannot be written: {error}. Nothing half "
+                "written is left. Free some space, or choose another paths.cache_dir=DIR."
             )
-            raise CacheError(msg) from error
+            kind = _DeletedError if isinstance(error, FileNotFoundError) else CacheError
+            raise kind(msg) from error
 
     def log_size(self, least: int = 5 * 10**9) -> None:
         """Say how large the folder is, if it takes at least so many bytes."""
@@ -209,3 +227,7 @@ def _lock(folder: Path) -> contextlib.AbstractContextManager[object]:
     except Timeout:
         log.info("Another process is computing %s; waiting for it.", folder.name)
         return lock.acquire()
+    except OSError:
+        if os.access(folder.parent, os.W_OK):
+            raise
+        return contextlib.nullcontext()  # whole entries of a cache for reading only need no lock

@@ -1,6 +1,7 @@
 import errno
 import json
 import logging
+import shutil
 import threading
 
 import numpy as np
@@ -218,6 +219,67 @@ def test_its_size_is_told_once_it_is_large(cache, caplog):
     assert not caplog.messages
     cache.log_size(5_000)
     assert f"The feature cache {cache.cache_dir} takes" in caplog.text
+
+
+@pytest.mark.parametrize("deleted_at", [0, 6])
+def test_a_cache_that_is_deleted_while_it_is_written_is_computed_once_more(
+    cache, deleted_at, caplog
+):
+    """The second try is not disturbed; what others write there meanwhile stays."""
+    source, others = Source(), cache.cache_dir / "others"
+
+    def compute(writers):
+        (writer,) = writers.values()
+        for start in range(writer.first, 10, 3):
+            indices = list(range(start, min(start + 3, 10)))
+            if start == deleted_at and not others.exists():
+                shutil.rmtree(cache.cache_dir)
+                others.mkdir(parents=True)
+            source.computed += indices
+            writer.append(ROWS[indices], indices)
+
+    rows = load(cache, compute)
+    np.testing.assert_array_equal(stored(rows), ROWS)
+    assert source.computed[-10:] == list(range(10))
+    assert "deleted meanwhile" in caplog.text
+    assert others.is_dir()
+    assert not load(cache, pytest.fail).was_computed
+
+
+def test_a_cache_that_is_deleted_each_time_is_told(cache):
+    def compute(writers):
+        shutil.rmtree(cache.cache_dir)
+        writers[0].append(ROWS, range(10))
+
+    with pytest.raises(CacheError, match="No such file"):
+        load(cache, compute)
+
+
+def test_whole_entries_are_read_where_nothing_can_be_written(cache, monkeypatch):
+    load(cache, Source())
+
+    def refuse(*_, **__):
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    monkeypatch.setattr(shards, "replacing", refuse)
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr("os.utime", refuse)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    np.testing.assert_array_equal(stored(load(cache, pytest.fail)), ROWS)
+    with pytest.raises(CacheError, match="Read-only"):
+        load(cache, Source(), key="other")
+
+
+def test_a_lock_that_cannot_be_taken_where_one_can_write_is_told(cache, monkeypatch):
+    """Another user's: without it two processes would write."""
+    load(cache, Source())
+
+    def refuse(*_, **__):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    with pytest.raises(CacheError, match="Permission denied"):
+        load(cache, pytest.fail)
 
 
 def test_an_unknown_type(tmp_path):

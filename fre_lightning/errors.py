@@ -5,6 +5,7 @@ The message of an error says what is wrong and what to do next.
 
 import contextlib
 import difflib
+import errno
 import os
 import signal
 import sys
@@ -62,6 +63,28 @@ class ReportError(FREError):
 
 class ExportError(FREError):
     """A detector that cannot be exported, or an export with other scores."""
+
+
+@contextlib.contextmanager
+def explaining_full_disks() -> Iterator[None]:
+    """Make an `OutputError` of a disk that is full, or for reading only, wherever it shows.
+
+    Raises:
+        OutputError: Instead of that `OSError`; other errors pass.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_PLACE:
+            raise
+        msg = (
+            f"What this command makes cannot be written: {error}. Free some space, or choose other "
+            "folders (hydra.run.dir=DIR, and TMPDIR in the environment); then start it again."
+        )
+        raise OutputError(msg) from error
+
+
+_NO_PLACE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 
 
 def did_you_mean(word: str, words: Iterable[str]) -> str:

@@ -1,8 +1,17 @@
+import errno
 import signal
+from pathlib import Path
 
 import pytest
 
-from fre_lightning.errors import FREError, Stops, did_you_mean, exit_code_of
+from fre_lightning.errors import (
+    FREError,
+    OutputError,
+    Stops,
+    did_you_mean,
+    exit_code_of,
+    explaining_full_disks,
+)
 
 
 def test_near_words_are_named_and_far_ones_are_not():
@@ -63,3 +72,17 @@ def test_a_body_without_stops_ends_as_it_does():
     with pytest.raises(KeyError), Stops(in_order=True):
         raise KeyError
     assert signal.getsignal(signal.SIGINT) is handler
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT, errno.EROFS])
+def test_a_full_disk_is_told_in_a_sentence(number):
+    with (
+        pytest.raises(OutputError, match=r"cannot be written: .*out/scores\.csv.*hydra\.run\.dir"),
+        explaining_full_disks(),
+    ):
+        raise OSError(number, "No place", "out/scores.csv")
+
+
+def test_other_errors_are_not_of_a_full_disk():
+    with pytest.raises(FileNotFoundError), explaining_full_disks():
+        Path("none").read_text()

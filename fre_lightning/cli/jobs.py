@@ -16,7 +16,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 
 from fre_lightning.cli.workers import end_with_parent, is_divided, needs_workers, run_workers
-from fre_lightning.errors import ConfigError, FREError, Stops
+from fre_lightning.errors import ConfigError, FREError, Stops, explaining_full_disks
 from fre_lightning.files import print_any_name
 from fre_lightning.rank import is_first
 from fre_lightning.results.sweep_jobs import SweepJob, record_job
@@ -74,11 +74,13 @@ class Job:
         is_sweep, exit_code = HydraConfig.get().mode == RunMode.MULTIRUN, 0
         try:
             _require_values(cfg)
-            with self.command.stops.work() if self.command else contextlib.nullcontext():
-                if needs_workers(cfg):
-                    exit_code, value = run_workers(cfg), {}
-                else:
-                    value = _load_run(self._module)(cfg)
+            starts_workers = needs_workers(cfg)
+            run = run_workers if starts_workers else _load_run(self._module)
+            stops = self.command.stops.work() if self.command else contextlib.nullcontext()
+            with stops, explaining_full_disks():
+                value = run(cfg)
+            if starts_workers:
+                exit_code, value = value, {}
         except FREError as error:
             log.error("%s", error)
             exit_code, value = USER_ERROR, _failure(cfg, error)

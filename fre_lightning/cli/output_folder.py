@@ -19,6 +19,9 @@ from fre_lightning.cli.workers import is_divided
 from fre_lightning.rank import is_first
 from fre_lightning.results.sweep_jobs import forget_jobs, read_jobs
 
+_LEAST_SPACE = 2**16
+"""Bytes on the disk, for the files that Hydra writes before a job."""
+
 _ADVICE = "With resume=true hydra.sweep.dir={}, finished jobs of this sweep are skipped.\n"
 
 
@@ -68,7 +71,7 @@ def _require_launcher(config: DictConfig) -> bool:
 
 
 def _make_folder(config: DictConfig, kind: str, *, is_shared: bool = False) -> None:
-    """Make an output folder, or end the program: Hydra itself would print a traceback.
+    """Make an output folder and write there, or end the program: Hydra would print a traceback.
 
     A folder that is named by the second must be new: two commands may start in one second. One that
     is shared gets an absolute name, for other processes may have another working directory.
@@ -84,10 +87,12 @@ def _make_folder(config: DictConfig, kind: str, *, is_shared: bool = False) -> N
     try:
         made = _make_new(folder) if is_new and not is_other else folder
         made.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=made) as stream:
+            stream.write(bytes(_LEAST_SPACE))
     except OSError as error:
         _end(
-            f"The output folder {folder} cannot be made ({error.strerror}). Choose another with "
-            "hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep."
+            f"Nothing can be written into the output folder {folder} ({error.strerror}). Choose "
+            "another with hydra.run.dir=DIR, or hydra.sweep.dir=DIR for a sweep."
         )
     made = made.absolute() if is_shared else made
     if made != Path(node.dir):

@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import errno
 import importlib
 import re
 import signal
@@ -275,6 +276,34 @@ def test_a_folder_that_the_user_names_is_used_again(call, monkeypatch, tmp_path)
     for _ in range(2):
         run_command("export", "job_again")
     assert [path.name for path in (tmp_path / "cwd").iterdir()] == ["mine"]
+
+
+def test_a_full_disk_is_told_by_any_command(monkeypatch, capsys, tmp_path):
+    def run(cfg):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setitem(sys.modules, "job_full", SimpleNamespace(run=run))
+    monkeypatch.setattr(sys, "argv", ["export", "checkpoint=x"])
+    with pytest.raises(SystemExit) as stop:
+        run_command("export", "job_full")
+    assert stop.value.code == 2
+    text = " ".join("".join(capsys.readouterr()).split())
+    assert "No space left on device. Free some space" in text
+    assert "Traceback" not in text
+
+
+def test_a_folder_without_space_is_told_before_the_work(monkeypatch, capsys, tmp_path):
+    def refuse(dir):  # noqa: A002
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
+    monkeypatch.setattr(sys, "argv", ["export", "checkpoint=x"])
+    with pytest.raises(SystemExit) as stop:
+        run_command("export", "job_never")
+    assert stop.value.code == 2
+    assert "(No space left on device). Choose another" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("first", ["run", "compose"])

@@ -50,6 +50,24 @@ def test_a_run_writes_what_it_returns(make_config, output_dir):
     assert list(output_dir.glob("**/*.tmp")) == []
 
 
+@pytest.mark.parametrize("reducer", ["pca", pytest.param("tae", marks=pytest.mark.slow)])
+def test_the_same_run_writes_the_same_bytes_but_for_times(make_config, mvtec, tmp_path, reducer):
+    """First the features are computed, then read, then computed once more."""
+    # One that is not found: else each draw of the bootstrap has the same metrics.
+    shutil.copy(mvtec / "part/test/good/000.png", mvtec / "part/test/dent/000.png")
+    written = []
+    for name in ("computed", "read", "again"):
+        if name == "again":
+            shutil.rmtree(tmp_path / "cache")
+        folder = tmp_path / name
+        run(make_config(f"reducer={reducer}", "report=false", f"paths.output_dir={folder}"))
+        lines = (folder / "metrics.json").read_bytes().splitlines()
+        without_times = [line for line in lines if b'"seconds_' not in line]
+        assert len(without_times) == len(lines) - 5
+        written.append((without_times, (folder / "scores.csv").read_bytes()))
+    assert written[0] == written[1] == written[2]
+
+
 @pytest.mark.parametrize(
     ("reducer", "scoring"),
     [
@@ -224,7 +242,7 @@ def test_backbones_with_different_sizes_are_refused(make_config):
 
 
 @pytest.mark.parametrize("shared", [True, False])
-@pytest.mark.parametrize("reducer", ["pca", "tae"])
+@pytest.mark.parametrize("reducer", ["pca", pytest.param("tae", marks=pytest.mark.slow)])
 def test_tiles_have_subspaces_of_their_own_or_one(make_config, shared, reducer):
     tiles = ("tiling.grid=[2,2]", "tiling.overlap=0.25", f"tiling.shared={shared}")
     summary = run(

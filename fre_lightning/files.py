@@ -26,9 +26,15 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Remove temporary files that killed processes left, from a folder that one process writes."""
-    for path in folder.rglob(".*.tmp"):
+def remove_leftovers(folder: Path, *, deep: bool = True) -> None:
+    """Remove temporary files that killed processes left, from a folder that one process writes.
+
+    Args:
+        folder: The folder.
+        deep: Whether its sub-folders are that process's, too.
+    """
+    pattern = ".*.[0-9]*.tmp"  # as `replacing` names them
+    for path in folder.rglob(pattern) if deep else folder.glob(pattern):
         path.unlink(missing_ok=True)
 
 

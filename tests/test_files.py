@@ -45,3 +45,14 @@ def test_what_a_killed_process_left_is_removed_and_nothing_else(tmp_path):
         remove_leftovers(tmp_path)
         temporary.write_text("whole")
     assert {*tmp_path.rglob("*.*")} == {kept, tmp_path / "a/c.json"}
+
+
+def test_leftovers_of_sub_folders_stay_if_these_are_not_ours(tmp_path):
+    ours, theirs, other = (
+        tmp_path / name for name in (".c.json.7.tmp", "a/.c.json.7.tmp", ".c.tmp")
+    )
+    (tmp_path / "a").mkdir()
+    for path in (ours, theirs, other):
+        path.write_text("")
+    remove_leftovers(tmp_path, deep=False)
+    assert [path.exists() for path in (ours, theirs, other)] == [False, True, True]

@@ -1,6 +1,7 @@
 """One export, from a checkpoint to checked files."""
 
 import logging
+import shutil
 import tempfile
 import time
 from pathlib import Path
@@ -62,7 +63,10 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     graph = DetectorGraph(exportable(model, half_reducer=cfg.half_reducer), resize)
     size = graph.input_size
     about = describe(cfg, model, size, rate)
-    with tempfile.TemporaryDirectory(prefix=".export-", dir=output_dir) as temporary:
+    prefix = f".export-{file_format.name}-"
+    for left in output_dir.glob(f"{prefix}*"):  # by a process that was killed
+        shutil.rmtree(left, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=output_dir) as temporary:
         folder = Path(temporary)
         log.info("Exporting %s to %s", model.description, file_format.name)
         start = time.perf_counter()

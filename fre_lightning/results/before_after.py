@@ -18,6 +18,7 @@ from fre_lightning.detector.checkpoint import FILE_NAME
 from fre_lightning.detector.detector import Detector
 from fre_lightning.detector.loading import load
 from fre_lightning.errors import DatasetError, UnreadableImageError
+from fre_lightning.files import remove_leftovers
 from fre_lightning.results.run_folder import CONFIG
 
 log = logging.getLogger(__name__)
@@ -164,6 +165,7 @@ def save_detector(detector: Detector, source: str, output_dir: Path) -> Path:
     """
     path = Path(source).expanduser()
     config = (path if path.is_dir() else path.parent) / CONFIG
+    remove_leftovers(output_dir, deep=False)
     detector.save(output_dir / FILE_NAME)
     if config.is_file() and config.parent.resolve() != output_dir.resolve():
         shutil.copyfile(config, output_dir / CONFIG)

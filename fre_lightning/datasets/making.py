@@ -28,15 +28,16 @@ def make_once(
         DatasetError: If it cannot be written, or was not made by this function with these
             parameters.
     """
+    mark = folder / _MARK
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.parent / f".{folder.name}.lock"):
-            mark = folder / _MARK
-            if not mark.is_file():
-                _make(folder, parameters, make, setting)
-            elif json.loads(mark.read_text(encoding="utf-8")) != parameters:
-                msg = f"{folder} was made with other settings. Move it, or set {setting}."
-                raise DatasetError(msg)
+        if not mark.is_file():  # else it is whole, and may be for reading only
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder.parent / f".{folder.name}.lock"):
+                if not mark.is_file():
+                    _make(folder, parameters, make, setting)
+        if json.loads(mark.read_text(encoding="utf-8")) != parameters:
+            msg = f"{folder} was made with other settings. Move it, or set {setting}."
+            raise DatasetError(msg)
     except OSError as error:
         msg = (
             f"The images cannot be written to {folder.absolute()} ({error}). Set {setting} to a "

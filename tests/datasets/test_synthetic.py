@@ -97,6 +97,19 @@ def test_made_only_once(tmp_path: Path) -> None:
     assert parameters["n_test_defective"] == 6
 
 
+def test_what_is_whole_is_read_where_nothing_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = make(tmp_path).scan()
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    assert make(tmp_path).scan() == first
+
+
 def test_interruption_leaves_nothing_half_made(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

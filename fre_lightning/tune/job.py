@@ -77,7 +77,7 @@ def _print(rows: Sequence[Sequence[str]], command: str, output_dir: Path) -> Non
     table = Table(*_TITLES, caption="by good images alone")
     for *cells, error in rows:
         table.add_row(*cells, style="yellow" if error else None)
-    console = Console()
+    console = Console(markup=False)  # lists stand in brackets
     console.print(table)
     for row in rows:
         if row[-1]:

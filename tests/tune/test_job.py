@@ -79,6 +79,14 @@ def test_a_list_needs_no_quotes_within(tune):
     assert {row["candidate"] for row in rows} == {"model.n_scales=1 seed=1", "model.n_scales=2"}
 
 
+def test_lists_in_brackets_are_printed(tune):
+    settings = "model.layers=[order2_half,order2] model.n_scales=1 model.pool=1"
+    code, said, _ = tune(*TINY_MODEL, f"tune.candidates=['{settings}']")
+    assert code == 0
+    command = said.partition("Fit the first: ")[2]
+    assert shlex.split(command)[-3:] == settings.split()
+
+
 @pytest.mark.parametrize(
     ("argument", "words"),
     [

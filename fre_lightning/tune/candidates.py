@@ -28,7 +28,7 @@ def compose_candidate(typed: Sequence[str], candidate: str) -> DictConfig:
         return compose("tune", [*typed, *split(candidate)])
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error).partition("\n")[0].rstrip(".")
-        msg = f"{reason}. Correct {candidate} in tune.candidates."
+        msg = f"{reason}. Correct the candidate {candidate}."
         raise ConfigError(msg) from error
 
 
@@ -41,7 +41,7 @@ def split(candidate: str) -> list[str]:
     try:
         return [mend(argument) for argument in shlex.split(candidate)]
     except ValueError as error:
-        msg = f"The candidate {candidate} cannot be read ({error}). Correct tune.candidates."
+        msg = f"The candidate {candidate} cannot be read ({error}). Correct its quotes."
         raise ConfigError(msg) from error
 
 

@@ -18,7 +18,7 @@ from fre_lightning.errors import ConfigError
 _PATHS = re.compile(
     r"\+*(dataset\.(root|roi|table|(good|mask|image)_dir|defect_dirs)|input|roi|checkpoint|ckpt_path|images"
     r"|good|defective"
-    r"|model\.(.+\.)?weights|paths\..+|hydra\.(run|sweep)\.dir)"
+    r"|model\.(.+\.)?weights|classifier\.(file|weights)|paths\..+|hydra\.(run|sweep)\.dir)"
 )
 _WORDS = re.compile(
     r"\+*(dataset\.(category|path|label|good_labels|split|mask)|tags|tune\.candidates)"

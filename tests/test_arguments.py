@@ -63,7 +63,7 @@ PATH_KEYS = [
     "dataset.defect_dirs",
     "dataset.mask_dir",
 ]
-PATH_KEYS += ["input", "checkpoint", "ckpt_path", "images", "model.weights"]
+PATH_KEYS += ["input", "checkpoint", "ckpt_path", "images", "model.weights", "classifier.file"]
 PATH_KEYS += ["paths.data_dir", "paths.cache_dir", "paths.output_dir"]
 PATH_KEYS += ["hydra.run.dir", "hydra.sweep.dir"]
 

@@ -226,7 +226,7 @@ def _checked(path: Path, node: Any) -> Any:
 
 
 def _is_own_module(target: object) -> bool:
-    """Whether this package defines an `nn.Module` of this dotted name."""
+    """Whether this package defines an `nn.Module` of this dotted name that runs no foreign code."""
     package, _, name = str(target).rpartition(".")
     if package.partition(".")[0] != "fre_lightning" or "__" in package:
         return False
@@ -235,4 +235,5 @@ def _is_own_module(target: object) -> bool:
     except (ImportError, AttributeError):
         return False
     is_module = isinstance(kind, type) and issubclass(kind, nn.Module)
+    is_module = is_module and not getattr(kind, "runs_code", False)
     return is_module and kind.__module__.partition(".")[0] == "fre_lightning"

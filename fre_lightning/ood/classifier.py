@@ -1,14 +1,15 @@
-"""The base class of classifiers: networks with their head, which give vectors and logits."""
+"""The base classes of classifiers: they give vectors of layers, and logits."""
 
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, fx, nn
 from torchvision.models.feature_extraction import get_graph_node_names
 
+from fre_lightning.backbones import Backbone
 from fre_lightning.backbones.traced import TracedBackbone, cut_at
 from fre_lightning.backbones.weights import RANDOM, is_weights_file, read_state
 from fre_lightning.errors import BackboneError
@@ -23,8 +24,44 @@ TRAIN = "train"
 _HEAD = "head"
 
 
-class Classifier(TracedBackbone):
-    """A network with its head, frozen: features of layers as vectors, and logits, in one pass.
+class Classifier(Backbone):
+    """A frozen network that gives features of layers as vectors, and logits, in one pass.
+
+    Attributes:
+        layers: Those of the constructor, then `logits`.
+        n_classes: The number of logits.
+        pixel_mean: What is subtracted from pixels; where it is, the classifier computes.
+    """
+
+    group: ClassVar[str] = "classifier"
+    n_classes: int
+    pixel_mean: Tensor
+
+    @property
+    def head(self) -> Head | None:
+        """The head, if it is known to be one linear layer whose outputs are the logits."""
+        return None
+
+    @abstractmethod
+    def to_store(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """What a checkpoint keeps of its settings, to rebuild it for a state dict."""
+
+    @abstractmethod
+    def outputs(self, images: Tensor, layers: tuple[str, ...]) -> list[Tensor]:
+        """What some layers give, of any shape, for `(N, 3, H, W)` uint8 images."""
+
+    def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
+        """Vectors `(N, C)` of layers, logits `(N, K)` among them, of `(N, 3, H, W)` uint8."""
+        chosen = self.layers if layers is None else tuple(layers)
+        return [average(output) for output in self.outputs(images, chosen)]
+
+    def features(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
+        """The same as `forward`."""
+        return self.forward(images, layers)
+
+
+class NetworkClassifier(Classifier, TracedBackbone):
+    """A network whose modules are known: any of them is a layer, and weights are its own.
 
     The head is the network's last linear layer or convolution.
 
@@ -35,13 +72,7 @@ class Classifier(TracedBackbone):
         weights: As of `NetworkBackbone`; or `train`, which are random until `network` is trained.
         seed: The seed of random weights.
         n_classes: The number of classes of weights that are random or trained; others have theirs.
-
-    Attributes:
-        layers: Those of the constructor, then `logits`.
-        n_classes: The number of logits.
     """
-
-    group: ClassVar[str] = "classifier"
 
     def __init__(
         self,
@@ -79,6 +110,10 @@ class Classifier(TracedBackbone):
         bias = layer.bias if layer.bias is not None else layer.weight.new_zeros(len(layer.weight))
         return Head(layer.weight, bias)  # type: ignore[arg-type]
 
+    def to_store(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings; the state dict has the weights, so that none are looked for."""
+        return {**settings, "weights": TRAIN}
+
     def build_network(self) -> fx.GraphModule:
         """The network, for as many classes as its weights have."""
         with torch.device("meta"):
@@ -89,6 +124,10 @@ class Classifier(TracedBackbone):
         elif self.weights != RANDOM:
             self.n_classes = self.classes_of_weights() or self.n_classes
         return super().build_network()
+
+    def outputs(self, images: Tensor, layers: tuple[str, ...]) -> list[Tensor]:
+        """What some layers give, of any shape, for `(N, 3, H, W)` uint8 images."""
+        return TracedBackbone.outputs(self, images, layers)
 
     def cut(self, network: nn.Module) -> fx.GraphModule:
         """The network, which returns the outputs of layers and its logits."""
@@ -111,15 +150,6 @@ class Classifier(TracedBackbone):
         found[PENULTIMATE] = head.args[0]
         output.args = ({layer: found[layer] for layer in self.layers},)
         return fx.GraphModule(network, graph).eval()
-
-    def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
-        """Vectors `(N, C)` of layers, logits `(N, K)` among them, of `(N, 3, H, W)` uint8."""
-        chosen = self.layers if layers is None else tuple(layers)
-        return [average(output) for output in self.outputs(images, chosen)]
-
-    def features(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
-        """The same as `forward`."""
-        return self.forward(images, layers)
 
     @torch.no_grad()
     def _try(self) -> None:

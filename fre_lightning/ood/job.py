@@ -16,7 +16,7 @@ from fre_lightning.experiment.trainer import make_trainer, seed_everything
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.files import make_output_dir, replacing, write_json, write_text
 from fre_lightning.images.notices import start_run
-from fre_lightning.ood.classifier import Classifier
+from fre_lightning.ood.classifier import Classifier, NetworkClassifier
 from fre_lightning.ood.known import ClassSplits
 from fre_lightning.ood.loading import GROUPS, save_ood
 from fre_lightning.ood.model import OODModel
@@ -78,8 +78,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
     if cfg.match_classes:
         _check_classes(classifier, images.known)
     with watch("train"):
-        if classifier.is_trained_here:
-            _train(cfg, model, images, output_dir, trainer)
+        if isinstance(classifier, NetworkClassifier) and classifier.is_trained_here:
+            _train(cfg, model, classifier, images, output_dir, trainer)
         else:
             classifier.load_weights()
     log.info("%s, on %s", model.description, trainer.strategy.root_device)
@@ -111,10 +111,15 @@ def run(cfg: DictConfig) -> dict[str, Any]:
 
 
 def _train(
-    cfg: DictConfig, model: OODModel, images: RunImages, output_dir: Path, trainer: "Trainer"
+    cfg: DictConfig,
+    model: OODModel,
+    classifier: NetworkClassifier,
+    images: RunImages,
+    output_dir: Path,
+    trainer: "Trainer",
 ) -> None:
-    """Train the classifier on known images, and store its weights."""
-    classifier, (samples, labels) = model.backbone, images.fitted_on
+    """Train the model's classifier on known images, and store its weights."""
+    samples, labels = images.fitted_on
     loader = image_set(cfg, images, NamedSet(KNOWN, KNOWN, samples))
     pixels = torch.cat([batch.images for batch in loader.loader(model)]).float()
     pixels = pixels.sub_(classifier.pixel_mean).div_(classifier.pixel_std)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from omegaconf import OmegaConf
-from torch import nn
 
 from fre_lightning import detector
 from fre_lightning.detector.checkpoint import (
@@ -17,14 +16,18 @@ from fre_lightning.detector.checkpoint import (
     write_payload,
 )
 from fre_lightning.detector.loading import find_device
+from fre_lightning.errors import BackboneError
 from fre_lightning.threads import default_n_threads
 
 if TYPE_CHECKING:
     from fre_lightning.ood.detector import OODDetector
+    from fre_lightning.ood.model import OODModel
 
 TASK = "ood"
 GROUPS = ("classifier", "methods")
 """The configuration groups that a checkpoint contains."""
+
+_PROGRAM = "fre_lightning.ood.programs.ProgramClassifier"
 
 
 def load(path: str | PathLike[str], **options: Any) -> Any:
@@ -52,6 +55,7 @@ def load_ood(
     false_alarm_rate: float | None = None,
     method: str | None = None,
     n_threads: int | None = None,
+    program: str | PathLike[str] | None = None,
 ) -> "OODDetector":
     """Load a classifier that knows what it knows.
 
@@ -61,8 +65,11 @@ def load_ood(
         false_alarm_rate: The share of known images that may be called unknown; None: the run's.
         method: The key of the method that decides; None: the run's.
         n_threads: CPU threads; None for one per core.
+        program: The file of a classifier that is a program, which checkpoints do not hold, for it
+            is code; the very one of the run.
 
     Raises:
+        BackboneError: If the program is missing, or another one.
         CheckpointError: If it is missing, damaged, or not of `fre_lightning.ood`.
         ConfigError: If an option is out of range.
     """
@@ -73,7 +80,13 @@ def load_ood(
     with explaining(str(path)):
         about, state = read_payload(str(path), GROUPS, TASK)
         config = OmegaConf.create(about["config"])
-        classifier = build(config.classifier, n_classes=len(about["logits"]))
+        is_program = "_target_" not in config.classifier
+    if is_program:
+        config.classifier.update(_find_program(path, config.classifier.file, program))
+        classifier = build(config.classifier, n_classes=0)
+    with explaining(str(path)):
+        if not is_program:
+            classifier = build(config.classifier, n_classes=len(about["logits"]))
         model = OODModel(classifier, config.methods)
         model.load_state_dict(state)
     rate = about["false_alarm_rate"] if false_alarm_rate is None else false_alarm_rate
@@ -81,9 +94,26 @@ def load_ood(
     return OODDetector(model.to(find_device(device)), about["logits"], method, rate, n_threads)
 
 
+def _find_program(
+    path: str | PathLike[str], name: str, program: str | PathLike[str] | None
+) -> dict[str, str]:
+    """The settings that a checkpoint lacks if its classifier is a program.
+
+    Raises:
+        BackboneError: If the caller names none.
+    """
+    if program is None:
+        msg = (
+            f"The classifier of {path} is the program {name}, which is code, so that the "
+            "checkpoint has not got it: name the file by program=FILE or --program FILE."
+        )
+        raise BackboneError(msg)
+    return {"_target_": _PROGRAM, "file": str(program)}
+
+
 def save_ood(
     path: Path,
-    model: nn.Module,
+    model: "OODModel",
     config: dict[str, Any],
     classes: Sequence[str],
     method: str,
@@ -102,12 +132,10 @@ def save_ood(
     Raises:
         OutputError: If it cannot be written.
     """
-    # A checkpoint has the weights: none are looked for when it is loaded.
-    classifier = config["classifier"] | {"weights": "train"}
     packed = pack_state(
         model.state_dict(),
         task=TASK,
-        config=config | {"classifier": classifier},
+        config=config | {"classifier": model.backbone.to_store(config["classifier"])},
         logits=list(classes),
         decide_by=method,
         false_alarm_rate=false_alarm_rate,

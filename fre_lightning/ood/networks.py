@@ -11,11 +11,11 @@ from torchvision.models import get_model_weights, list_models
 from fre_lightning.backbones.timm import check_name, import_timm
 from fre_lightning.backbones.torchvision import TorchvisionBackbone
 from fre_lightning.errors import BackboneError
-from fre_lightning.ood.classifier import Classifier
+from fre_lightning.ood.classifier import NetworkClassifier
 
 
-class TorchvisionClassifier(Classifier, TorchvisionBackbone):
-    """A torchvision network with its head; see `Classifier`."""
+class TorchvisionClassifier(NetworkClassifier, TorchvisionBackbone):
+    """A torchvision network with its head; see `NetworkClassifier`."""
 
     @property
     def options(self) -> dict[str, Any]:
@@ -35,8 +35,8 @@ class TorchvisionClassifier(Classifier, TorchvisionBackbone):
         return len(known[self.weights].meta["categories"]) if self.weights in known else None
 
 
-class TimmClassifier(Classifier):
-    """A timm network with its head, if torch.fx can record it; see `Classifier`.
+class TimmClassifier(NetworkClassifier):
+    """A timm network with its head, if torch.fx can record it; see `NetworkClassifier`.
 
     Weights `pretrained` are those of the name's tag, downloaded at first use.
     """
@@ -79,16 +79,16 @@ class TimmClassifier(Classifier):
         return network.eval()
 
 
-class SmallClassifier(Classifier):
+class SmallClassifier(NetworkClassifier):
     """Three convolutions with batch normalisation, an average and a linear layer.
 
     Args:
-        layers: As of `Classifier`; there are `blocks.0`, `blocks.1` and `blocks.2` below the head.
-        image_size: As of `Classifier`; at least 4.
+        layers: As of `NetworkClassifier`; below the head are `blocks.0`, `blocks.1`, `blocks.2`.
+        image_size: As of `NetworkClassifier`; at least 4.
         weights: A file, `train` or `random`.
         width: Channels of the first convolution; the second has twice, the third four times that.
-        seed: As of `Classifier`.
-        n_classes: As of `Classifier`.
+        seed: As of `NetworkClassifier`.
+        n_classes: As of `NetworkClassifier`.
     """
 
     def __init__(

@@ -36,6 +36,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--output", type=Path, default=Path("predictions.csv"), metavar="FILE")
     parser.add_argument("--method", help="the method that decides, by its key; else the run's")
     parser.add_argument("--false-alarm-rate", type=float, metavar="RATE", help="else the run's")
+    parser.add_argument(
+        "--program", metavar="FILE", help="the run's classifier, if it is a program"
+    )
     parser.add_argument("--device", help="cpu, cuda or cuda:1; else a GPU if there is one")
     args = parser.parse_args(argv)
     return exit_code_of(lambda: predict(args))
@@ -52,7 +55,13 @@ def predict(args: argparse.Namespace) -> None:
         msg = f"There are no images in {args.folder}. Give a folder of images."
         raise DatasetError(msg)
     rate, output = args.false_alarm_rate, args.output.expanduser()
-    detector = load_ood(args.run, device=args.device, false_alarm_rate=rate, method=args.method)
+    detector = load_ood(
+        args.run,
+        device=args.device,
+        false_alarm_rate=rate,
+        method=args.method,
+        program=args.program,
+    )
     make_output_dir(os.fspath(output.parent))
     counts = Counter[str]()
     try:

@@ -1,87 +1,25 @@
 """A run from images to results, a detector and a report, on a small classifier."""
 
-import csv
 import json
 
 import numpy as np
 import pytest
 import torch
-from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 from PIL import Image
 from sklearn.metrics import roc_auc_score
 
 import fre_lightning
-from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
 from fre_lightning.metrics.ood import OOD_METRICS
 from fre_lightning.ood.detector import OODDetector
-from fre_lightning.ood.job import run
 from fre_lightning.ood.predict import main as predict
 from fre_lightning.ood.results import read_rows, spread, write_rows
 from fre_lightning.ood.sweep import SweepMeans
 from fre_lightning.results.sweep_jobs import SweepJob, record_job
+from tests.ood.conftest import read
 
 KEYS = ["fre", "fre_by_class", "msp", "max_logit", "energy", "react", "mahalanobis", "knn", "vim"]
-
-
-def draw(folder, n, rng, slope):
-    """Ramps along one of the axes, with noise; slope None: noise alone."""
-    folder.mkdir(parents=True)
-    y, x = np.mgrid[:8, :8]
-    for i in range(n):
-        levels = rng.integers(0, 256, (8, 8))
-        if slope is not None:
-            levels = 60 + 16 * (slope[0] * x + slope[1] * y) + rng.normal(0, 12, (8, 8))
-        Image.fromarray(levels.clip(0, 255).astype(np.uint8)).save(folder / f"{i:02d}.png")
-
-
-@pytest.fixture(scope="module")
-def data(tmp_path_factory):
-    root, rng = tmp_path_factory.mktemp("ood"), np.random.default_rng(0)
-    for name, slope in (("flat", (0, 0)), ("right", (1, 0)), ("up", (0, 1))):
-        draw(root / "known/train" / name, 40, rng, slope)
-        draw(root / "known/test" / name, 12, rng, slope)
-    draw(root / "steep", 20, rng, (0.8, 0.8))
-    draw(root / "noise", 20, rng, None)
-    return root
-
-
-@pytest.fixture(scope="module")
-def call(data):
-    def run_job(name, *overrides):
-        with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
-            settings = [
-                "known=folder",
-                f"known.root={data / 'known'}",
-                "unknown=folders",
-                f"unknown.near=[{data / 'steep'}]",
-                f"unknown.far=[{data / 'noise'}]",
-                "unknown.corruptions=[inverted]",
-                "classifier.image_size=8",
-                "training.epochs=12",
-                "training.batch_size=16",
-                "methods.knn.k=5",
-                "trainer=cpu",
-                "n_threads=1",
-                "held_out=0.5",
-                f"paths.cache_dir={data / 'cache'}",
-                f"paths.output_dir={data / name}",
-            ]
-            small = [] if "classifier=torchvision" in overrides else ["classifier.width=4"]
-            return run(compose("ood", [*small, *settings, *overrides]))
-
-    return run_job
-
-
-@pytest.fixture(scope="module")
-def finished(data, call):
-    return data / "run", call("run")
-
-
-def read(path):
-    with path.open() as stream:
-        return list(csv.DictReader(stream))
 
 
 def test_results_are_those_of_the_scores(finished):

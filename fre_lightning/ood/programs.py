@@ -1,0 +1,188 @@
+"""Classifiers in files, whose code is not needed: programs of torch.export or TorchScript."""
+
+import hashlib
+import io
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from fre_lightning.backbones.engines import images_per_thread
+from fre_lightning.errors import BackboneError
+from fre_lightning.ood.classifier import LOGITS, Classifier
+
+_TOLERANCE = 1e-3
+"""Of an image's outputs in two batches, by their largest; other sums would be off by 1e-5."""
+
+
+class ProgramClassifier(Classifier):
+    """A program that maps normalised images `(N, 3, H, W)`, N free, to layers and logits.
+
+    It gives a dictionary of tensors, `logits` among its keys; or a tuple of layers, called `0`, `1`
+    and so on, and of logits, which are the last. Neither state dicts nor checkpoints have it.
+
+    Args:
+        file: Of `torch.export.save` or `torch.jit.save`. It is code, which is run.
+        sha256: Its checksum; None: any.
+        layers: Some of what the program gives; maps are averaged over positions.
+        image_size: One number or `[height, width]`.
+        mean: Of red, green and blue in 0..1, which is subtracted from images.
+        std: Which they are divided by then.
+        n_classes: Left alone, for the program has its own.
+
+    Raises:
+        BackboneError: If the file cannot be loaded or is another one, does not take such images,
+            or gives something else.
+    """
+
+    runs_code: ClassVar[bool] = True
+    pixel_std: Tensor
+
+    def __init__(
+        self,
+        file: str,
+        sha256: str | None,
+        layers: str | int | Sequence[str | int],
+        image_size: int | Sequence[int],
+        mean: Sequence[float],
+        std: Sequence[float],
+        n_classes: int,  # noqa: ARG002 - all classifiers are built with it
+    ) -> None:
+        self.file = Path(file).expanduser()
+        chosen = [layers] if isinstance(layers, str | int) else [*layers]
+        super().__init__(self.file.stem, [*chosen, LOGITS], 1, image_size)
+        self.sha256 = _checksum(self.file, sha256)
+        self._program = (_load(self.file),)  # in a tuple, as it is no part of the state
+        for key, values in (("pixel_mean", mean), ("pixel_std", std)):
+            self.register_buffer(key, 255 * torch.tensor(values).view(3, 1, 1), persistent=False)
+        self.n_classes = self._try()
+        self.eval()
+
+    @property
+    def weights_label(self) -> str:
+        """The file's name."""
+        return self.file.name
+
+    def to_store(self, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """The settings and the checksum, without a class: loading one builds no program."""
+        kept = {key: value for key, value in settings.items() if key != "_target_"}
+        return kept | {"file": self.file.name, "sha256": self.sha256}
+
+    @property
+    def images_per_thread(self) -> int | None:
+        """Images a CPU thread handles per call."""
+        return images_per_thread("eager", self.image_size)
+
+    def fingerprint(self, layer: str) -> dict[str, object]:
+        """Everything that changes a layer's features; part of the cache key."""
+        pixels = [self.pixel_mean.flatten().tolist(), self.pixel_std.flatten().tolist()]
+        return super().fingerprint(layer) | {"program": self.sha256, "pixels": pixels}
+
+    def outputs(self, images: Tensor, layers: tuple[str, ...]) -> list[Tensor]:
+        """What some layers give, of any shape, for `(N, 3, H, W)` uint8 images."""
+        found = _named(self._program[0]((images.float() - self.pixel_mean) / self.pixel_std))
+        return [found[layer] for layer in layers]
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        self._program[0]._apply(fn)
+        return super()._apply(fn, recurse)  # type: ignore[no-any-return, no-untyped-call]
+
+    @torch.no_grad()
+    def _try(self) -> int:
+        """The number of logits, if two images together and the first alone give the same.
+
+        Raises:
+            BackboneError: If they do not, or the program fails.
+        """
+        generator = torch.Generator().manual_seed(0)
+        pair = torch.rand(2, 3, *self.image_size, generator=generator)
+        try:
+            found, alone = (_named(self._program[0](images)) for images in (pair, pair[:1]))
+        except Exception as error:  # a program raises what it likes
+            reason = str(error).strip().partition("\n")[0].rstrip(".")
+            height, width = self.image_size
+            msg = (
+                f"{self.file} does not take one and two images of {height}x{width} ({reason}). Set "
+                "classifier.image_size; save the program for any number of images, by torch.export "
+                "with dynamic_shapes."
+            )
+            raise BackboneError(msg) from error
+        for layer in self.layers:
+            if layer not in found:
+                msg = (
+                    f"{self.file} gives {', '.join(found) or 'no tensors'}, not {layer}. Choose "
+                    "classifier.layers among these; the program must give a dictionary with "
+                    "logits, or a tuple whose last is the logits."
+                )
+                raise BackboneError(msg)
+            self._check(layer, found[layer], alone[layer])
+        return found[LOGITS].shape[1]
+
+    def _check(self, layer: str, together: Tensor, alone: Tensor) -> None:
+        if together.ndim < 2 or len(together) != 2 or (layer == LOGITS and together.ndim != 2):
+            msg = (
+                f"{self.file} gives {layer} of {tuple(together.shape)} for two images. The program "
+                "must give (2, K) logits, and (2, C), (2, L, C) or (2, C, h, w) of layers."
+            )
+            raise BackboneError(msg)
+        if not torch.allclose(together[:1], alone, 0, _TOLERANCE * float(together.abs().max())):
+            msg = (
+                f"{self.file} gives an image another {layer} beside another image. Save the "
+                "program in evaluation mode: network.eval() before."
+            )
+            raise BackboneError(msg)
+
+
+def _checksum(file: Path, expected: str | None) -> str:
+    try:
+        with file.open("rb") as stream:
+            found = hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as error:
+        msg = f"{file} cannot be read ({error.strerror}). Correct classifier.file."
+        raise BackboneError(msg) from error
+    if expected not in {None, found}:
+        msg = f"{file} is not the program of the checksum {expected}. Give that one."
+        raise BackboneError(msg)
+    return found
+
+
+def _load(file: Path) -> Any:
+    """The program as a module, on the CPU.
+
+    Raises:
+        BackboneError: If the file has none, or none of this version of torch.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = {Path(name).name for name in archive.namelist()}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # TorchScript is deprecated, and what many still have
+            if "constants.pkl" in members:
+                return torch.jit.load(file, map_location="cpu").eval()  # type: ignore[no-untyped-call]
+            if "archive_format" in members:
+                return torch.export.load(io.BytesIO(file.read_bytes())).module()
+    except Exception as error:  # torch raises all kinds
+        msg = (
+            f"{file} cannot be loaded as a program ({type(error).__name__}). Save it once more, "
+            f"with torch {torch.__version__}."
+        )
+        raise BackboneError(msg) from error
+    msg = (
+        f"{file} is no program of torch.export.save or torch.jit.save. Weights of a network that "
+        "has a name are for classifier=torchvision or timm."
+    )
+    raise BackboneError(msg)
+
+
+def _named(outputs: Any) -> dict[str, Tensor]:
+    """The tensors that a program gives, by name."""
+    if isinstance(outputs, tuple | list):
+        *layers, logits = outputs
+        outputs = {str(i): layer for i, layer in enumerate(layers)} | {LOGITS: logits}
+    if not isinstance(outputs, Mapping):
+        return {}
+    return {str(k): tensor for k, tensor in outputs.items() if isinstance(tensor, Tensor)}

@@ -18,7 +18,7 @@ Images = NDArray[Any]
 """`(N, H, W, 3)`: uint8, or float32 in the units of a range of levels."""
 Outputs = tuple[NDArray[np.float32], NDArray[np.float32]]
 Runner = Callable[[Images], Outputs]
-"""Maps images to scores `(N,)` and anomaly maps `(N, h, w)`."""
+"""Maps images to scores `(N,)`, and to anomaly maps `(N, h, w)` or logits `(N, K)`."""
 
 METADATA_KEY = "fre_lightning"
 """The key of the description, JSON, in a model file."""
@@ -28,8 +28,9 @@ class Format(ABC):
     """A file format.
 
     A new format derives from it. `write` gets a graph in which the number of images is free, and
-    their size too unless the graph resizes none or one size; the description goes into one of
-    the files as JSON under `METADATA_KEY`. `load` gets the path of the first file.
+    their size too unless the graph resizes none or one size. The description goes into one of the
+    files as JSON under `METADATA_KEY`; its `outputs` are the names of outputs, in their order.
+    `load` gets the path of the first file.
 
     Attributes:
         name: Its name on the command line.
@@ -56,7 +57,7 @@ class Format(ABC):
             raise ConfigError(msg)
 
     @abstractmethod
-    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, object]) -> None:
+    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, Any]) -> None:
         """Write the files into a folder, with a description in them."""
 
     @abstractmethod

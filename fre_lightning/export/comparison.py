@@ -17,13 +17,14 @@ from fre_lightning.errors import ExportError
 from fre_lightning.export.base import Images, Outputs, Runner
 from fre_lightning.images.intensity import Intensity, in_units, to_levels
 from fre_lightning.images.resizing import resize
+from fre_lightning.ood.deciding import Deciding
 
 _BATCH = 3
 _N_WARM_UP = 2
 
 
-def reference(model: FREModel) -> Runner:
-    """PyTorch's own way from decoded images of any size to scores and maps."""
+def reference(model: FREModel | Deciding) -> Runner:
+    """PyTorch's own way from decoded images of any size to what the model gives."""
 
     def run(images: Images) -> Outputs:
         with torch.inference_mode():
@@ -31,8 +32,8 @@ def reference(model: FREModel) -> Runner:
                 resize(np.ascontiguousarray(to_levels(image, model.intensity)), model.image_size)
                 for image in images
             ]
-            scores, anomaly_maps = model(torch.stack(pixels))
-        return scores.numpy(), anomaly_maps.numpy()
+            scores, others = model(torch.stack(pixels))
+        return scores.numpy(), others.numpy()
 
     return run
 
@@ -57,6 +58,8 @@ def check_parity(
     images: Sequence[Images],
     sizes: tuple[tuple[int, int], tuple[int, int] | None],
     intensity: Intensity | None = None,
+    other: str = "map",
+    unit: float = 0.0,
 ) -> dict[str, Any]:
     """Compare a file with PyTorch: on images of one size, then on their own sizes as well.
 
@@ -67,6 +70,8 @@ def check_parity(
         images: `(H, W, 3)` each, of any sizes.
         sizes: `(h, w)` of the model's images, and `(H, W)` of the file's; None: any size.
         intensity: The model's range of levels.
+        other: What there is besides scores: `map` or `logits`.
+        unit: See `largest_differences`.
 
     Returns:
         Differences and tolerances.
@@ -81,41 +86,50 @@ def check_parity(
         parts["from_any_size_"] = list(images)
     report: dict[str, Any] = {}
     for part, part_images in parts.items():
-        score, anomaly_map = largest_differences(expected, exported, part_images)
-        if max(score, anomaly_map) > tolerance:
+        score, second = largest_differences(expected, exported, part_images, unit)
+        if max(score, second) > tolerance:
             what = "the file's own resize of images" if part else "the file"
             key = "half_tolerance" if cfg.half_reducer else "tolerance"
             msg = (
                 f"With {what}, scores differ from PyTorch's by up to {score:.2g} of their value "
-                f"and maps by {anomaly_map:.2g} of their maximum; "
+                f"and {other.rstrip('s')}s by {second:.2g} of their maximum; "
                 f"{key}={tolerance:g} allows less. No file is left behind. Try "
                 f"{'half_reducer=false' if cfg.half_reducer else 'another format'}, or allow more "
                 "if that suits you."
             )
             raise ExportError(msg)
-        report |= {f"{part}score_difference": score, f"{part}map_difference": anomaly_map}
+        report |= {f"{part}score_difference": score, f"{part}{other}_difference": second}
     return report | {"tolerance": tolerance}
 
 
 def largest_differences(
-    expected: Runner, actual: Runner, images: Sequence[Images]
+    expected: Runner, actual: Runner, images: Sequence[Images], unit: float = 0.0
 ) -> tuple[float, float]:
     """Run both on images `(H, W, 3)`, in batches of up to three neighbours of one size.
 
+    Args:
+        expected: PyTorch.
+        actual: The file.
+        images: To run them on.
+        unit: Differences of scores are relative to no less than this; for scores that may be 0.
+
     Returns:
-        The largest difference of scores, relative to the expected score, and of maps, relative to
-        the highest value of each; infinite if one is not a number or shapes differ.
+        The largest difference of scores, relative to the expected score, and of maps or logits,
+        relative to the largest of an image; infinite if one is not a number or shapes differ.
     """
     largest = np.zeros(2)
     for batch in _batches(images):
-        (scores, maps), (actual_scores, actual_maps) = expected(batch), actual(batch)
-        if actual_scores.shape != scores.shape or actual_maps.shape != maps.shape:
+        (scores, others), (actual_scores, actual_others) = expected(batch), actual(batch)
+        if actual_scores.shape != scores.shape or actual_others.shape != others.shape:
             return float("inf"), float("inf")
-        highest = maps.max(axis=(1, 2), keepdims=True)
-        parts = _relative(actual_scores - scores, scores), _relative(actual_maps - maps, highest)
+        highest = np.abs(others).max(axis=tuple(range(1, others.ndim)), keepdims=True)
+        parts = (
+            _relative(actual_scores - scores, np.maximum(np.abs(scores), unit)),
+            _relative(actual_others - others, highest),
+        )
         largest = np.maximum(largest, parts)
-    score, anomaly_map = np.nan_to_num(largest, nan=np.inf, posinf=np.inf).tolist()
-    return score, anomaly_map
+    score, second = np.nan_to_num(largest, nan=np.inf, posinf=np.inf).tolist()
+    return score, second
 
 
 def _relative(difference: NDArray[np.float32], scale: NDArray[np.float32]) -> np.floating:

@@ -10,50 +10,34 @@ from omegaconf import DictConfig
 from rich.console import Console
 from rich.table import Table
 
-from fre_lightning.detector.model import FREModel
-from fre_lightning.export.graph import INPUT, OUTPUTS
+from fre_lightning.export.graph import INPUT
+from fre_lightning.export.subjects import Subject
 from fre_lightning.version import __version__
 
 
-def describe(
-    cfg: DictConfig, model: FREModel, size: tuple[int, int] | None, rate: float
-) -> dict[str, Any]:
+def describe(cfg: DictConfig, subject: Subject, size: tuple[int, int] | None) -> dict[str, Any]:
     """Describe a file to the programs that will run it, which may choose other thresholds.
 
     Args:
         cfg: Its `resize` and `half_reducer`.
-        model: The exported model.
+        subject: What is exported.
         size: `(H, W)` of the file's images; None: any size.
-        rate: The false-alarm rate of the thresholds.
     """
-    thresholds = model.calibration.thresholds(rate)
+    intensity = subject.model.intensity
     return {
         "input": {
             "name": INPUT,
             "shape": ["N", *(size or ["H", "W"]), 3],
-            "dtype": "float32" if model.intensity else "uint8",
+            "dtype": "float32" if intensity else "uint8",
             "layout": "NHWC",
             "color": "RGB",
             "size": list(size) if size else "any",
         },
-        "outputs": {
-            OUTPUTS[0]: {"shape": ["N"], "dtype": "float32"},
-            OUTPUTS[1]: {"shape": ["N", *model.image_size], "dtype": "float32"},
-        },
-        "intensity": model.intensity and list(model.intensity[:2]),
-        "image_size": list(model.image_size),
+        "intensity": intensity and list(intensity[:2]),
+        "image_size": list(subject.model.image_size),
         "resize": cfg.resize,
-        "threshold": thresholds and thresholds.image,
-        "pixel_threshold": thresholds and thresholds.pixel,
-        "false_alarm_rate": rate,
-        "calibration_scores": [round(float(s), 6) for s in model.calibration.image_scores.cpu()],
-        "model": model.backbone.name,
-        "weights": model.backbone.weights_label,
-        "reducer": model.reducers[0].name,
-        "n_components": sum(reducer.n_components for reducer in model.reducers),
         "half_reducer": cfg.half_reducer,
-        "scoring": model.scoring.name,
-        "n_train": model.n_train,
+        **subject.about,
         "versions": _versions(),
     }
 
@@ -87,9 +71,9 @@ def print_report(report: Mapping[str, Any], written: str) -> None:
         table.add_row(label, *values)
     table.add_section()
     for part, label in (("", "difference"), ("from_any_size_", "with resize")):
-        if f"{part}score_difference" in parity:
-            table.add_row(f"score, {label}", "", f"{parity[f'{part}score_difference']:.1e}")
-            table.add_row(f"map, {label}", "", f"{parity[f'{part}map_difference']:.1e}")
+        for what in ("score", "map", "logits"):
+            if (key := f"{part}{what}_difference") in parity:
+                table.add_row(f"{what}, {label}", "", f"{parity[key]:.1e}")
     table.add_section()
     table.add_row("size, MB", "", f"{n_bytes / 1e6:.1f}")
     console = Console()

@@ -1,6 +1,7 @@
-"""A detector as one graph: images in, scores and anomaly maps out, free of this package."""
+"""A detector as one graph: images in, scores and more out, free of this package."""
 
 import warnings
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +11,12 @@ from torch.nn import functional as F
 from fre_lightning.detector.model import FREModel
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.fitted import copy_sharing_tensors
+from fre_lightning.ood.deciding import Deciding
 from fre_lightning.reducers import Reducer
 
 INPUT = "images"
-OUTPUTS = ("score", "anomaly_map")
+
+ModelT = TypeVar("ModelT", bound=FREModel | Deciding)
 
 
 class DetectorGraph(nn.Module):
@@ -26,7 +29,7 @@ class DetectorGraph(nn.Module):
         resize: Resizes images to the model's size; None if they have it.
     """
 
-    def __init__(self, model: FREModel, resize: LanczosResize | None) -> None:
+    def __init__(self, model: FREModel | Deciding, resize: LanczosResize | None) -> None:
         super().__init__()
         self.model = model
         self.resize = resize
@@ -37,14 +40,14 @@ class DetectorGraph(nn.Module):
         return self.resize.input_size if self.resize else self.model.image_size
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Scores `(N,)` and anomaly maps `(N, h, w)`, at the model's image size."""
+        """Scores `(N,)`, and anomaly maps `(N, h, w)` at the model's image size, or logits."""
         if self.model.intensity:
             low, high, _ = self.model.intensity
             scaled = (images - low) * (255.0 / (high - low))
             images = scaled.round().clamp(0, 255).to(torch.uint8)  # as `to_levels`
         planes = self.resize(images) if self.resize else images.permute(0, 3, 1, 2)
-        scores, anomaly_maps = self.model(planes)
-        return scores, anomaly_maps
+        scores, others = self.model(planes)
+        return scores, others
 
 
 class ExportedReducer(nn.Module):
@@ -66,6 +69,11 @@ class ExportedReducer(nn.Module):
         if not self.tied:
             self.register_buffer("decoder", reducer.decoder_weight.to(dtype))
 
+    def squared_errors(self, features: Tensor) -> Tensor:
+        """Squared reconstruction errors `(N,)` of `(N, D)` features, summed over D."""
+        error: Tensor = (features - self(features)).square().sum(dim=1)
+        return error
+
     def forward(self, features: Tensor) -> Tensor:
         """Reconstruct `(N, D)` features."""
         encoder = self.get_buffer("encoder").float()
@@ -75,7 +83,7 @@ class ExportedReducer(nn.Module):
         return encoded @ decoder + self.get_buffer("decoder_bias")
 
 
-def exportable(model: FREModel, *, half_reducer: bool) -> FREModel:
+def exportable(model: ModelT, *, half_reducer: bool) -> ModelT:
     """A copy of a model that shares its tensors, with parts that every format can hold."""
     copied = copy_sharing_tensors(model)
     copied.backbone.prepare_export()
@@ -83,7 +91,8 @@ def exportable(model: FREModel, *, half_reducer: bool) -> FREModel:
     for name, part in list(copied.named_modules()):
         if isinstance(part, Reducer):
             copied.set_submodule(name, ExportedReducer(part, dtype))
-    return copied.eval().requires_grad_(requires_grad=False)
+    copied.eval().requires_grad_(requires_grad=False)
+    return copied
 
 
 def record(graph: DetectorGraph) -> ExportedProgram:

@@ -9,8 +9,6 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fre_lightning.detector.builder import restore_model
-from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.errors import ConfigError
 from fre_lightning.export.base import Format
 from fre_lightning.export.comparison import check_parity, compare_latency, reference, resized
@@ -21,10 +19,10 @@ from fre_lightning.export.memory import memory_per_size
 from fre_lightning.export.onnx import Onnx
 from fre_lightning.export.openvino import OpenVINO
 from fre_lightning.export.samples import load_samples
+from fre_lightning.export.subjects import load_subject
 from fre_lightning.export.torch_export import TorchExport
 from fre_lightning.files import make_output_dir, write_json
 from fre_lightning.images.resizing import parse_image_size
-from fre_lightning.scoring.threshold import check_rate
 
 log = logging.getLogger(__name__)
 
@@ -46,23 +44,20 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         The content of `export.json`.
 
     Raises:
-        ExportError: If the file's scores or maps differ from PyTorch's by more than is allowed;
-            then nothing is left behind.
+        ExportError: If what the file gives differs from PyTorch's by more than is allowed; then
+            nothing is left behind.
         FREError: For any other error that the user can fix.
     """
     file_format, input_size = _find_format(cfg.format), _input_size(cfg)
-    if cfg.false_alarm_rate is not None:
-        check_rate(cfg.false_alarm_rate)
     output_dir = make_output_dir(cfg.paths.output_dir)
+    subject = load_subject(cfg)
+    model, intensity = subject.model, subject.model.intensity
     path = Path(cfg.checkpoint).expanduser()
-    checkpoint = read_checkpoint(path)
-    source, images = load_samples(cfg.images, path, cfg.n_images, checkpoint.intensity)
-    rate = checkpoint.false_alarm_rate if cfg.false_alarm_rate is None else cfg.false_alarm_rate
-    model = restore_model(checkpoint)
+    source, images = load_samples(cfg.images, path, cfg.n_images, intensity)
     resize = LanczosResize(model.image_size, input_size) if cfg.resize else None
     graph = DetectorGraph(exportable(model, half_reducer=cfg.half_reducer), resize)
     size = graph.input_size
-    about = describe(cfg, model, size, rate)
+    about = describe(cfg, subject, size)
     prefix = f".export-{file_format.name}-"
     for left in output_dir.glob(f"{prefix}*"):  # by a process that was killed
         shutil.rmtree(left, ignore_errors=True)
@@ -74,8 +69,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         expected, exported = reference(model), file_format.load(folder / file_format.files[0])
         log.info("Comparing it with PyTorch on %d images (%s)", len(images), source)
-        sizes, intensity = (model.image_size, size), model.intensity
-        parity = check_parity(cfg, expected, exported, images, sizes, intensity)
+        sizes, (other, unit) = (model.image_size, size), subject[2:]
+        parity = check_parity(cfg, expected, exported, images, sizes, intensity, other, unit)
         image = resized(images[:1], size, intensity)[0] if size else images[0]
         latency = compare_latency(cfg, expected, exported, image)
         growth = memory_per_size(exported, images[0]) if size is None else None

@@ -6,14 +6,14 @@ import warnings
 from collections.abc import Mapping
 from contextlib import redirect_stdout
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch.export import ExportedProgram
 
 from fre_lightning.errors import ExportError
 from fre_lightning.export.base import METADATA_KEY, Format, Images, Outputs, Runner, only_errors
-from fre_lightning.export.graph import INPUT, OUTPUTS
+from fre_lightning.export.graph import INPUT
 
 _OPSET = 20
 _MAX_BYTES = 2**31 - 2**20  # protobuf's limit, minus room for all that is not weights
@@ -26,7 +26,7 @@ class Onnx(Format):
     files: ClassVar[tuple[str, ...]] = ("model.onnx",)
     packages: ClassVar[tuple[str, ...]] = ("onnx", "onnxscript", "onnxruntime")
 
-    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, object]) -> None:
+    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, Any]) -> None:
         """Write one file.
 
         Raises:
@@ -46,7 +46,7 @@ class Onnx(Format):
                 program,
                 dynamo=True,
                 input_names=[INPUT],
-                output_names=list(OUTPUTS),
+                output_names=list(about["outputs"]),
                 opset_version=_OPSET,
                 verbose=False,
             )
@@ -62,7 +62,7 @@ class Onnx(Format):
         session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
 
         def run(images: Images) -> Outputs:
-            scores, anomaly_maps = session.run(list(OUTPUTS), {INPUT: images})
-            return scores, anomaly_maps
+            scores, others = session.run(None, {INPUT: images})
+            return scores, others
 
         return run

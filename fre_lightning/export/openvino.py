@@ -11,7 +11,7 @@ from torch.export import ExportedProgram
 
 from fre_lightning.backbones.openvino_store import import_openvino
 from fre_lightning.export.base import METADATA_KEY, Format, Images, Outputs, Runner
-from fre_lightning.export.graph import INPUT, OUTPUTS
+from fre_lightning.export.graph import INPUT
 
 
 class OpenVINO(Format):
@@ -21,14 +21,14 @@ class OpenVINO(Format):
     files: ClassVar[tuple[str, ...]] = ("model.xml", "model.bin")
     packages: ClassVar[tuple[str, ...]] = ("openvino",)
 
-    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, object]) -> None:
+    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, Any]) -> None:
         """Write the network and its weights, not rounded to half precision."""
         ov = import_openvino()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model = ov.convert_model(program)
         model.inputs[0].get_tensor().set_names({INPUT})
-        for output, name in zip(model.outputs, OUTPUTS, strict=True):
+        for output, name in zip(model.outputs, about["outputs"], strict=True):
             output.get_tensor().set_names({name})
         _store_transposes_once(model)
         model.set_rt_info(json.dumps(about), METADATA_KEY)
@@ -46,8 +46,8 @@ class OpenVINO(Format):
 
         def run(images: Images) -> Outputs:
             results = compiled({INPUT: images})
-            scores, anomaly_maps = (results[name] for name in OUTPUTS)
-            return scores, anomaly_maps
+            scores, others = (results[output] for output in compiled.outputs)
+            return scores, others
 
         return run
 

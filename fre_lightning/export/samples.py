@@ -74,8 +74,10 @@ def _test_images(config: Path) -> list[Path]:
     if not config.is_file():
         return []
     try:
-        dataset = build_stored("dataset", OmegaConf.load(config))
-        return [sample.path for sample in dataset.scan().test]
+        stored = OmegaConf.load(config)
+        if "known" in stored:  # a run of fre_lightning.ood
+            return [sample.path for sample in build_stored("known", stored).scan().test.samples]
+        return [sample.path for sample in build_stored("dataset", stored).scan().test]
     except FREError as error:
         log.info("%s", error)
         return []

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +18,7 @@ class TorchExport(Format):
     name: ClassVar[str] = "torch_export"
     files: ClassVar[tuple[str, ...]] = ("model.pt2",)
 
-    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, object]) -> None:
+    def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, Any]) -> None:
         """Write one archive, with the description as an extra file in it."""
         extra = {f"{METADATA_KEY}.json": json.dumps(about)}
         with only_errors("torch.export"):
@@ -31,7 +31,7 @@ class TorchExport(Format):
         def run(images: Images) -> Outputs:
             with torch.no_grad():
                 outputs = module(torch.from_numpy(np.require(images, requirements="W")))
-            scores, anomaly_maps = (output.numpy() for output in outputs)
-            return scores, anomaly_maps
+            scores, others = (output.numpy() for output in outputs)
+            return scores, others
 
         return run

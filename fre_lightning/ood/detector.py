@@ -8,7 +8,7 @@ import torch
 from fre_lightning.detector.judge import Judge
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.ood.model import OODModel
-from fre_lightning.scoring.threshold import check_rate, n_images_needed, p_values
+from fre_lightning.scoring.threshold import check_rate, p_values
 from fre_lightning.threads import intra_op_threads
 
 
@@ -80,13 +80,9 @@ class OODDetector(Judge[OODResult]):
         return [self._result(*row) for row in zip(*columns, strict=True)]
 
     def _result(self, score: float, confidence: float, label: int) -> OODResult:
-        held_out = self.model.held_out_scores
+        calibration = self.model.calibration_scores(self._index, label, self.false_alarm_rate)
         p_value = None
-        if len(held_out):
-            same = held_out[self.model.held_out_classes == label]
-            # With fewer of a class its p-values could never be as small as the rate.
-            enough = len(same) >= n_images_needed(self.false_alarm_rate)
-            calibration = (same if enough else held_out)[:, self._index].cpu()
+        if len(calibration):
             p_value = float(p_values(torch.tensor([score]), calibration))
         is_unknown = None if p_value is None else p_value <= self.false_alarm_rate
         return OODResult(self.classes[label], confidence, score, p_value, is_unknown)

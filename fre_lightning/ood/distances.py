@@ -51,6 +51,8 @@ class Mahalanobis(Method):
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:  # noqa: ARG002
         """min_c (x - m_c)^T S^-1 (x - m_c)."""
         whitened = (features - self.centre) @ self.whitening
+        if torch.compiler.is_exporting():  # cdist would fix the number of images
+            return (whitened[:, None] - self.means).square().sum(dim=2).amin(dim=1)
         return torch.cdist(whitened, self.means).amin(dim=1).square()
 
 
@@ -89,10 +91,16 @@ class NearestNeighbours(Method):
 
     def forward(self, features: Tensor, logits: Tensor) -> Tensor:  # noqa: ARG002
         """|z - z_(k)|, z = x / |x|."""
-        parts = torch.split(F.normalize(features), max(1, _BLOCK // len(self.bank)))
+        normalized = F.normalize(features)
+        if torch.compiler.is_exporting():  # split would fix the number of images
+            return self._distances(normalized)
+        parts = torch.split(normalized, max(1, _BLOCK // len(self.bank)))
+        return torch.cat([self._distances(part) for part in parts])
+
+    def _distances(self, normalized: Tensor) -> Tensor:
         # Of unit vectors the nearest has the greatest product; its distance is 2 - 2 products.
-        products = [(part @ self.bank.T).topk(self.k, dim=1).values[:, -1] for part in parts]
-        return (2 - 2 * torch.cat(products)).clamp(min=0).sqrt()
+        products = (normalized @ self.bank.T).topk(self.k, dim=1).values[:, -1]
+        return (2 - 2 * products).clamp(min=0).sqrt()
 
 
 class ViM(Method):

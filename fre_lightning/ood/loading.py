@@ -73,8 +73,28 @@ def load_ood(
         CheckpointError: If it is missing, damaged, or not of `fre_lightning.ood`.
         ConfigError: If an option is out of range.
     """
-    from fre_lightning.config import build
     from fre_lightning.ood.detector import OODDetector
+
+    model, about = restore_ood(path, program)
+    rate = about["false_alarm_rate"] if false_alarm_rate is None else false_alarm_rate
+    method, n_threads = method or about["decide_by"], n_threads or default_n_threads()
+    return OODDetector(model.to(find_device(device)), about["logits"], method, rate, n_threads)
+
+
+def restore_ood(
+    path: str | PathLike[str], program: str | PathLike[str] | None = None
+) -> "tuple[OODModel, dict[str, Any]]":
+    """The fitted model of a checkpoint, on the CPU, and what `save_ood` was told beside it.
+
+    Args:
+        path: As of `load_ood`.
+        program: As of `load_ood`.
+
+    Raises:
+        BackboneError: If the program is missing, or another one.
+        CheckpointError: If the checkpoint is missing, damaged, or not of `fre_lightning.ood`.
+    """
+    from fre_lightning.config import build
     from fre_lightning.ood.model import OODModel
 
     with explaining(str(path)):
@@ -89,9 +109,7 @@ def load_ood(
             classifier = build(config.classifier, n_classes=len(about["logits"]))
         model = OODModel(classifier, config.methods)
         model.load_state_dict(state)
-    rate = about["false_alarm_rate"] if false_alarm_rate is None else false_alarm_rate
-    method, n_threads = method or about["decide_by"], n_threads or default_n_threads()
-    return OODDetector(model.to(find_device(device)), about["logits"], method, rate, n_threads)
+    return model.eval(), about
 
 
 def _find_program(

@@ -16,6 +16,7 @@ from fre_lightning.images.tiling import Tiling
 from fre_lightning.ood.classifier import PENULTIMATE, Classifier
 from fre_lightning.ood.fre import FRE, FREByClass
 from fre_lightning.ood.method import Known, Method
+from fre_lightning.scoring.threshold import n_images_needed
 
 log = logging.getLogger(__name__)
 
@@ -118,6 +119,23 @@ class OODModel(ImageModel):
         logits = layers[-1].block(slice(None))
         self.held_out_scores = self.score_all(layers).to(self.device)
         self.held_out_classes = logits.argmax(dim=1).to(self.device)
+
+    def calibration_scores(self, index: int, label: int, rate: float) -> Tensor:
+        """Held-out scores `(H',)`, on the CPU, that p-values of images of a class are counted in.
+
+        They are those of the same class, or of all where it has too few for p-values as small as
+        the rate; none if nothing was held out.
+
+        Args:
+            index: The number of the method.
+            label: The class that an image is taken for.
+            rate: The false-alarm rate.
+        """
+        scores = self.held_out_scores
+        if not len(scores):
+            return scores
+        same = scores[self.held_out_classes == label]
+        return (same if len(same) >= n_images_needed(rate) else scores)[:, index].cpu()
 
     def score(self, layers: Sequence[Tensor]) -> Tensor:
         """Scores `(N, M)` of the M entries, of `(N, D)` features of each layer, logits last."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import torch
-from torch import Tensor
+from torch import Tensor, fx
 
 from fre_lightning.backbones.engines import images_per_thread
 from fre_lightning.errors import BackboneError
@@ -57,6 +57,7 @@ class ProgramClassifier(Classifier):
         super().__init__(self.file.stem, [*chosen, LOGITS], 1, image_size)
         self.sha256 = _checksum(self.file, sha256)
         self._program = (_load(self.file),)  # in a tuple, as it is no part of the state
+        self.graph: fx.GraphModule | None = None  # for an export
         for key, values in (("pixel_mean", mean), ("pixel_std", std)):
             self.register_buffer(key, 255 * torch.tensor(values).view(3, 1, 1), persistent=False)
         self.n_classes = self._try()
@@ -84,8 +85,24 @@ class ProgramClassifier(Classifier):
 
     def outputs(self, images: Tensor, layers: tuple[str, ...]) -> list[Tensor]:
         """What some layers give, of any shape, for `(N, 3, H, W)` uint8 images."""
-        found = _named(self._program[0]((images.float() - self.pixel_mean) / self.pixel_std))
+        program = self._program[0] if self.graph is None else self.graph
+        found = _named(program((images.float() - self.pixel_mean) / self.pixel_std))
         return [found[layer] for layer in layers]
+
+    def prepare_export(self) -> None:
+        """Become part of the graph.
+
+        Raises:
+            BackboneError: If the program is one of TorchScript, which torch.export does not record.
+        """
+        (program,) = self._program
+        if isinstance(program, torch.jit.ScriptModule):
+            msg = (
+                f"{self.file} is TorchScript, which cannot be exported once more. Save the "
+                "network by torch.export.save, and run fre_lightning.ood on that."
+            )
+            raise BackboneError(msg)
+        self.graph = fx.GraphModule(program, program.graph)  # the same, but with a mode
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
         self._program[0]._apply(fn)

@@ -13,6 +13,7 @@ from fre_lightning.export.job import FORMATS
 
 SIZE = 12
 ABOUT = {"threshold": 0.25, "words": "as-nothing-else-would-be"}
+ABOUT["outputs"] = {"score": {}, "anomaly_map": {}}
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -175,6 +175,7 @@ def show(study: optuna.Study, settings: Sequence[str]) -> None:
         msg = "No trial succeeded; the errors are above. Choose another --study for the next."
         raise ConfigError(msg)
     table = Table("trial", "AUROC of\ndrawn defects", "spread", "seconds", "settings")
+    table.columns[-1].overflow = "fold"
     table.caption = f"the best of {len(done)}, by good images alone"
     for trial in done[:_N_SHOWN]:
         found, candidate = trial.user_attrs["found"], trial.user_attrs["candidate"]

@@ -16,6 +16,7 @@ from filelock import Timeout
 
 from fre_lightning.collective import from_first, gather, n_processes, rank, share, together
 from fre_lightning.errors import CacheError, ConfigError
+from fre_lightning.features.inventory import size_of
 from fre_lightning.features.locks import lock_of
 from fre_lightning.features.shards import Manifest, ShardWriter, read_manifest, write_united
 from fre_lightning.files import mark_used
@@ -189,11 +190,7 @@ class FeatureCache:
 
     def log_size(self, least: int = 5 * 10**9) -> None:
         """Say how large the folder is, if it takes at least so many bytes."""
-        n_bytes = 0
-        for folder, _, names in os.walk(self.cache_dir):
-            for name in names:
-                with contextlib.suppress(OSError):  # another process may remove it
-                    n_bytes += (Path(folder) / name).stat().st_size
+        n_bytes = size_of(self.cache_dir)
         if n_bytes >= least:
             log.info(
                 "The feature cache %s takes %.1f GB; see python -m fre_lightning.cache --help.",

@@ -230,7 +230,7 @@ def test_a_cache_that_is_deleted_while_it_is_written_is_computed_once_more(
 
     def compute(writers):
         (writer,) = writers.values()
-        for start in range(writer.first, 10, 3):
+        for start in range(writer.items[0], 10, 3):
             indices = list(range(start, min(start + 3, 10)))
             if start == deleted_at and not others.exists():
                 shutil.rmtree(cache.cache_dir)

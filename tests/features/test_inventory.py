@@ -23,7 +23,7 @@ def cache(tmp_path):
 
 def fill(cache, name="gear-train-vit/small-blocks.5", stop=10, key=KEY):
     def compute(writers):
-        for index in range(writers[0].first, stop):
+        for index in range(writers[0].items[0], stop):
             writers[0].append(np.ones((1, 2), np.float32), [index])
         if stop < 10:
             raise KeyboardInterrupt

@@ -116,14 +116,14 @@ def _entry(path: Path, name: str) -> StoredItem:
 def _read_manifests(folder: Path) -> tuple[Mapping[str, Any], int, int]:
     """The key, and how many items an entry has and stores; what cannot be read counts as empty."""
     key: Mapping[str, Any] = {}
-    n_items = n_done = 0
+    n_items, stops = 0, {}  # a killed run of several processes may leave a shard in two manifests
     for path in folder.glob("manifest*.json"):
         with contextlib.suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             content = json.loads(path.read_text(encoding="utf-8"))
-            n_stored = sum(shard["stop"] - shard["first"] for shard in content["shards"])
+            found = {int(shard["first"]): int(shard["stop"]) for shard in content["shards"]}
             key, n_items = dict(content["key"]), int(content["n_items"])
-            n_done += n_stored
-    return key, n_items, n_done
+            stops.update(found)
+    return key, n_items, sum(stop - first for first, stop in stops.items())
 
 
 def _is_locked(folder: Path) -> bool:

@@ -1,3 +1,4 @@
+import json
 import os
 
 import numpy as np
@@ -51,6 +52,22 @@ def test_half_an_entry(cache):
         fill(cache, stop=7)
     (item,) = take_inventory(cache.cache_dir)
     assert (item.n_images, item.is_complete) == (6, False)
+
+
+def test_shards_of_several_manifests_count_once(cache):
+    """As a run of several processes leaves them that is killed when it unites them."""
+    fill(cache)
+    (item,) = take_inventory(cache.cache_dir)
+    united = json.loads((item.path / "manifest.json").read_text())
+    for number in range(2):
+        part = united | {"shards": united["shards"][2 * number : 2 * number + 2]}
+        (item.path / f"manifest-{number}.json").write_text(json.dumps(part))
+    (item,) = take_inventory(cache.cache_dir)
+    assert (item.n_images, item.is_complete) == (10, True)
+    (item.path / "manifest.json").unlink()
+    (item.path / "manifest-0.json").unlink()
+    (item,) = take_inventory(cache.cache_dir)
+    assert (item.n_images, item.is_complete) == (4, False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"shards": [1]}'])

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from scipy import integrate
 from scipy.spatial.distance import cdist
 from sklearn import metrics as sklearn_metrics
 from torch.utils.tensorboard import SummaryWriter
@@ -177,7 +178,7 @@ def test_aupimo_averages_over_the_logarithm_of_the_false_positive_rate():
 
 
 def area(curve):
-    return float(np.trapezoid(curve["y"], curve["x"]))
+    return float(integrate.trapezoid(curve["y"], curve["x"]))
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from scipy import ndimage
+from scipy import integrate, ndimage
 from sklearn.metrics import average_precision_score, precision_recall_curve, roc_auc_score
 from torchmetrics import MetricCollection
 
@@ -59,7 +59,7 @@ def direct_aupro(maps, masks, limit=0.3):
     inside = fpr < limit
     fpr_inside = np.append(fpr[inside], limit)
     overlap_inside = np.append(overlap[inside], np.interp(limit, fpr, overlap))
-    return np.trapezoid(overlap_inside, fpr_inside) / limit
+    return integrate.trapezoid(overlap_inside, fpr_inside) / limit
 
 
 @pytest.mark.filterwarnings("ignore:The ``compute`` method")

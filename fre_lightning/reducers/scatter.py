@@ -82,10 +82,11 @@ class ScatterSubspace:
     ) -> tuple[Tensor, Tensor]:
         """The mean `(D,)` and axes `(D, r)` of the kept images: a fold is subtracted."""
         n_kept, mean = int((~is_held_out).sum()), self.mean
-        scatter, total = self.scatter.clone(), torch.zeros_like(mean)
+        upper, total = torch.zeros_like(self.scatter), torch.zeros_like(mean)
         for _, values in self.features.rows_of(is_held_out, mean):
             total += values.sum(dim=0)
-            scatter.addmm_(values.T, values, alpha=-1)
+            add_product(upper, values.T)
+        scatter = self.scatter - upper.triu() - upper.triu(1).T
         shift = -total / n_kept  # from the mean of all images to that of the kept ones
         scatter -= n_kept * torch.outer(shift, shift)
         return mean + shift, leading_axes(scatter, n_kept, n_components)[1]

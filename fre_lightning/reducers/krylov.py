@@ -1,10 +1,7 @@
 """The leading axes of many images and features, by a randomised block Krylov method.
 
-Halko, Martinsson and Tropp (2011); Musco and Musco (2015). Every block of directions takes one pass
-over the features, and the total variance, the trace, says when there are enough. From the
-directions P and their products with the scatter matrix S, the axes are those of the approximation
-of S by Nyström, S P' (P S P')^-1 P S, which is a power step more accurate than their span. Memory
-holds the directions and blocks of images, and grows with neither N nor N times D.
+From directions P and their products with the scatter matrix S, the axes are those of Nystroem's
+approximation of S, S P' (P S P')^-1 P S, which is a power step more accurate than the span of P.
 """
 
 from collections.abc import Iterator
@@ -12,9 +9,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
-from fre_lightning.collective import add_up, from_first, share, tensors_from_first
+from fre_lightning.collective import add_up, from_first, share
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.axes import (
     add_product,
@@ -23,49 +19,13 @@ from fre_lightning.reducers.axes import (
     limited_rank,
     principal_axes,
 )
-
-_BLOCK = 256
-"""Directions per pass. Fewer take more passes, more are less accurate."""
-
-_READ_BYTES = 2**25
-"""Of a block of images: with smaller ones products take 1.5 times as long."""
+from fre_lightning.reducers.krylov_space import BLOCK, LEAST, READ_BYTES, Centred, Span, find_span
 
 _MAX_MISSING = 0.5
 """The part of the variance that the wanted axes leave over which may lie outside the span."""
 
-_LEAST = 1e-6
-"""Variances below this part of the largest one are rounding errors of float32."""
-
 _RIDGE = 1e-5
 """Added where a direction has no variance but that of images that are held out."""
-
-
-@dataclass(frozen=True)
-class _Span:
-    """Directions P with P S P' = 1, where S is the scatter matrix of all images.
-
-    Attributes:
-        directions: P, `(l, D)` float32.
-        scales: `(l,)` float32, see `products`.
-        rest: `(b, D)` float32, what the products of the last block have outside of the span.
-        coupling: `(l, b)` float32, the part of `rest` in the products of each direction.
-        total: The trace of S.
-    """
-
-    directions: Tensor
-    scales: Tensor
-    rest: Tensor
-    coupling: Tensor
-    total: float
-
-    def combine(self, weights: Tensor) -> Tensor:
-        """Weights `(k, l)` times the products, which are not formed: `(k, D)`."""
-        combined = (weights * self.scales) @ self.directions
-        return combined.addmm_(weights @ self.coupling, self.rest)
-
-    def products(self) -> Tensor:
-        """P S, `(l, D)`; it takes no pass, as in a Krylov space they are combinations of P."""
-        return (self.directions * self.scales[:, None]).addmm_(self.coupling, self.rest)
 
 
 @dataclass(frozen=True)
@@ -73,8 +33,9 @@ class KrylovSubspace:
     """The leading principal axes of `(N, D)` features, in float32.
 
     A refit for held-out images takes their part out of the products of the directions with the
-    scatter matrix, exactly. It reads these images alone: all folds together take one pass. The
-    directions still know the images; the products tell which of them matter without.
+    scatter matrix, exactly. It reads these images alone: all folds together take one pass. But the
+    directions know the images, so that residuals are too short, by the same part in all folds. The
+    first fold is solved on its own, too, and tells this part.
 
     Attributes:
         features: The features; `coordinates` reads them again.
@@ -89,12 +50,16 @@ class KrylovSubspace:
     mean: Tensor
     variances: Tensor
     left_out: float
-    span: _Span
+    span: Span
     rotation: Tensor
 
     @classmethod
     def of(
-        cls, features: FeatureMatrix, device: torch.device, n_components: float
+        cls,
+        features: FeatureMatrix,
+        device: torch.device,
+        n_components: float,
+        kept: Tensor | None = None,
     ) -> "KrylovSubspace":
         """Find as many axes as are wanted, and some more.
 
@@ -102,30 +67,30 @@ class KrylovSubspace:
             features: `(N, D)`.
             device: Where to compute.
             n_components: The wanted share of the variance, or number of axes.
+            kept: `(N,)` bool, the images to learn from; None: all.
 
         Raises:
             FeatureError: If the features do not vary.
             ConfigError: If `n_components` is neither, or more than there can be axes.
         """
-        n_rows, n_features = features.shape
-        limit = min(n_rows - 1, n_features)
+        data = Centred(features, device, kept)
+        limit = min(data.n_rows - 1, features.shape[1])
         choose_rank(n_components, torch.ones(limit))  # complains before the work, not after it
-        max_missing, n_wanted = _LEAST, limit  # float32 finds no more
+        max_missing, n_wanted = LEAST, limit  # float32 finds no more
         if is_share(n_components):
             max_missing = max(_MAX_MISSING * (1 - n_components), max_missing)
         else:
-            n_wanted = min(int(2 * n_components) + 2 * _BLOCK, limit)
-        data = _Centred(features, device)
-        span = _find_span(data, limit, n_wanted, max_missing)
-        overlap = torch.eye(len(span.scales), dtype=torch.float64, device=device)
-        variances, rotation = _nystrom(span.products(), overlap, n_rows)
-        left_out = max(span.total / (n_rows - 1) - float(variances.sum()), 0.0)
+            n_wanted = min(int(2 * n_components) + 2 * BLOCK, limit)
+        span = find_span(data, limit, n_wanted, max_missing)
+        overlap = torch.eye(len(span.scales), device=device)
+        variances, rotation = _nystrom(span.squares(), overlap, data.n_rows)
+        left_out = max(span.total / (data.n_rows - 1) - float(variances.sum()), 0.0)
         return cls(features, data.mean, variances, left_out, span, rotation)
 
     def coordinates(self) -> Tensor:
         """See `Subspace`; float32."""
         axes = self.lift(torch.eye(len(self.variances)))
-        data = _Centred(self.features, self.mean.device, self.mean)
+        data = Centred(self.features, self.mean.device, mean=self.mean)
         coordinates = torch.zeros(self.features.shape[0], len(axes), device=self.mean.device)
         for rows, values in data.blocks():
             coordinates[rows] = values @ axes.T
@@ -140,33 +105,52 @@ class KrylovSubspace:
     ) -> Iterator[tuple[Tensor | slice, slice, Tensor]]:
         """See `Subspace`; blocks of images."""
         is_scored = torch.arange(len(folds)) < n_scored
-        for fold in share(torch.unique(folds[:n_scored]).tolist()):
+        numbers = torch.unique(folds[:n_scored]).tolist()
+        stretch = self._stretch(n_components, folds == numbers[0])
+        for fold in share(numbers):
+            mean, axes = self._refit(n_components, folds == fold)
             chosen = (folds == fold) & is_scored
-            for index, values, axes in self._held_out(n_components, folds == fold, chosen):
-                yield index, slice(None), values - (values @ axes.T) @ axes
+            for index, values in self.features.rows_of(chosen, mean, READ_BYTES):
+                yield index, slice(None), _residual(values.float(), axes).mul_(stretch)
 
     def held_out_coordinates(self, folds: Tensor) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
         """See `Subspace`; as many axes as reach the share of the variance that these have."""
-        share = float(self.variances.sum()) / (float(self.variances.sum()) + self.left_out)
+        total = float(self.variances.sum()) + self.left_out
         for fold in torch.unique(folds):
-            for index, values, axes in self._held_out(share, folds == fold, folds == fold):
+            mean, axes = self._refit(1 - self.left_out / total, folds == fold)
+            for index, rows in self.features.rows_of(folds == fold, mean, READ_BYTES):
+                values = rows.float()
                 yield index, values.square().sum(dim=1).double(), (values @ axes.T).double()
 
-    def _held_out(
-        self, n_components: float, is_held_out: Tensor, chosen: Tensor
-    ) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """Indices of chosen images, their centred features, and the axes without those held out."""
-        mean, axes = self._refit(n_components, is_held_out)
-        for index, values in self.features.rows_of(chosen, mean, _READ_BYTES):
-            yield index, values.float(), axes
+    def _stretch(self, n_components: float, is_held_out: Tensor) -> float:
+        """By how much residuals under refits are too short."""
+        device = self.mean.device
+        own = KrylovSubspace.of(self.features, device, n_components, ~is_held_out)
+        solution = own._leading(n_components)
+        del own  # memory
+
+        def square(mean: Tensor, axes: Tensor) -> float:
+            blocks = self.features.rows_of(is_held_out, mean, READ_BYTES)
+            return sum(float(_residual(rows.float(), axes).square().sum()) for _, rows in blocks)
+
+        def compare() -> float:
+            refit = square(*self._refit(n_components, is_held_out))
+            return float((square(*solution) / refit) ** 0.5) if refit > 0 else 1.0
+
+        return from_first(compare)
+
+    def _leading(self, n_components: float) -> tuple[Tensor, Tensor]:
+        """The mean `(D,)` and axes `(k, D)`."""
+        rank = limited_rank(n_components, self.variances, self.left_out)
+        return self.mean, self.lift(torch.eye(rank, len(self.variances)))
 
     def _refit(self, n_components: float, is_held_out: Tensor) -> tuple[Tensor, Tensor]:
         """The mean `(D,)` and axes `(k, D)` of the kept images: a fold is subtracted."""
         directions, n_kept = self.span.directions, int((~is_held_out).sum())
         products, left = self.span.products(), self.span.total
-        overlap = torch.eye(len(directions), dtype=torch.float64, device=self.mean.device)
+        overlap = torch.eye(len(directions), device=self.mean.device)
         total = torch.zeros_like(self.mean)
-        for _, rows in self.features.rows_of(is_held_out, self.mean, _READ_BYTES):
+        for _, rows in self.features.rows_of(is_held_out, self.mean, READ_BYTES):
             values = rows.float()
             coordinates = values @ directions.T
             overlap -= coordinates.T @ coordinates
@@ -175,123 +159,44 @@ class KrylovSubspace:
             left -= float(values.square().sum(dim=1).double().sum())
         shift = -total / n_kept  # from the mean of all images to that of the kept ones
         along = directions @ shift.float()
-        overlap.addr_(along.double(), along.double(), alpha=-n_kept)
+        overlap.addr_(along, along, alpha=-n_kept)
         products.addr_(along, shift.float(), alpha=-n_kept)
         left -= n_kept * float(shift @ shift)
-        variances, rotation = _nystrom(products, overlap, n_kept)
+        upper = torch.zeros_like(overlap)
+        add_product(upper, products)
+        variances, rotation = _nystrom(upper.triu() + upper.triu(1).T, overlap, n_kept)
         left_out = max(left / (n_kept - 1) - float(variances.sum()), 0.0)
         rank = limited_rank(n_components, variances, left_out)
         return self.mean + shift, rotation[:, :rank].T @ products
 
 
-def _find_span(data: "_Centred", limit: int, n_wanted: int, max_missing: float) -> _Span:
-    """A Krylov space of the scatter matrix.
-
-    Args:
-        data: The features.
-        limit: The most directions.
-        n_wanted: So many are enough.
-        max_missing: And so is this part of the variance, where it is all that is outside.
-    """
-    span: list[Tensor] = []
-    products: list[Tensor] = []  # of the directions with the scatter matrix and each other
-    found, n_found = 0.0, 0
-    rows, total = data.start(min(_BLOCK, limit))
-    while not span or (n_found < n_wanted and total - found > max_missing * total):
-        wanted = rows[: limit - n_found]
-        span += tensors_from_first(lambda: (_orthonormal(wanted, span),), rows.device)  # noqa: B023
-        rows = data.times_scatter(span[-1])
-        products.append(torch.cat([rows @ directions.T for directions in span], dim=1))
-        found += from_first(lambda: float(products[-1][:, n_found:].diagonal().double().sum()))  # noqa: B023
-        n_found += len(span[-1])
-    scatter = torch.cat([F.pad(part, (0, n_found - part.shape[1])) for part in products])
-    for directions in span:
-        rows = rows.addmm(rows @ directions.T, directions, alpha=-1)
-    variances, basis = principal_axes(scatter.double(), n_found + 1)
-    variances = n_found * variances[variances > _LEAST * variances[0]]
-    weights = (basis[:, : len(variances)] / variances.sqrt()).T.float()
-    directions = torch.zeros(len(variances), rows.shape[1], device=rows.device)
-    for part in torch.split(weights, [len(q) for q in span], dim=1):
-        directions.addmm_(part, span.pop(0))
-    return _Span(directions, variances.float(), rows, weights[:, -len(rows) :], total)
-
-
-def _nystrom(products: Tensor, overlap: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
+def _nystrom(squares: Tensor, overlap: Tensor, n_rows: int) -> tuple[Tensor, Tensor]:
     """The axes of the approximation of a scatter matrix S by what it does to directions P.
 
     Args:
-        products: P S, `(l, D)` float32.
-        overlap: P S P', `(l, l)` float64.
+        squares: P S (P S)', `(l, l)` float32.
+        overlap: P S P', `(l, l)` float32; changed.
         n_rows: The number of images behind S.
 
     Returns:
         The variances along the axes `(r,)` float64, descending, and weights `(l, r)` float32 of the
-        axes over the products.
+        axes over P S.
 
     Raises:
         FeatureError: If the images do not vary.
     """
     overlap.diagonal().add_(_RIDGE)
     root = torch.linalg.cholesky(overlap)
-    upper = torch.zeros(len(products), len(products), device=products.device)
-    add_product(upper, products)
-    squares = (upper.triu() + upper.triu(1).T).double()
     for _ in range(2):
         squares = torch.linalg.solve_triangular(root, squares, upper=False).T
     variances, axes = principal_axes(squares, n_rows)
-    is_found = variances > _LEAST * variances[0]
+    is_found = variances > LEAST * variances[0]
     variances, axes = variances[is_found], axes[:, is_found]
     axes /= (variances * (n_rows - 1)).sqrt()
-    return variances, torch.linalg.solve_triangular(root.T, axes, upper=True).float()
+    weights = torch.linalg.solve_triangular(root.T, axes, upper=True)
+    return variances.double(), weights.float()
 
 
-class _Centred:
-    """Features minus their mean, in blocks."""
-
-    def __init__(
-        self, features: FeatureMatrix, device: torch.device, mean: Tensor | None = None
-    ) -> None:
-        self._features = features
-        self._device = device
-        self.mean = torch.zeros(features.shape[1], dtype=torch.float64, device=device)
-        if mean is None:
-            total = torch.zeros_like(self.mean)
-            for _, values in self.blocks():
-                total += values.sum(dim=0, dtype=torch.float64)
-            self.mean = add_up(total) / features.shape[0]
-        else:
-            self.mean = mean
-
-    def blocks(self) -> Iterator[tuple[slice, Tensor]]:
-        """Rows and their features, of several processes the share of this one."""
-        mean = self.mean.float()
-        for rows, block in self._features.row_blocks(_READ_BYTES, shared=True):
-            yield rows, block.to(self._device).sub_(mean)
-
-    def start(self, n: int) -> tuple[Tensor, float]:
-        """Random combinations `(n, D)` of the rows, and the sum of squares of all of them."""
-        generator = torch.Generator()
-        combined = torch.zeros(n, len(self.mean), device=self._device)
-        total = torch.zeros((), dtype=torch.float64, device=self._device)
-        for rows, values in self.blocks():
-            generator.manual_seed(rows.start)  # the same whichever process has the block
-            weights = torch.randn(n, len(values), generator=generator).to(values)
-            combined.addmm_(weights, values)
-            total += values.square().sum(dim=1).double().sum()
-        return add_up(combined), float(add_up(total))
-
-    def times_scatter(self, directions: Tensor) -> Tensor:
-        """Directions `(n, D)` times the `(D, D)` scatter matrix, which is never formed."""
-        products = torch.zeros_like(directions)
-        for _, values in self.blocks():
-            products.addmm_((values @ directions.T).T, values)
-        return add_up(products)
-
-
-def _orthonormal(rows: Tensor, span: list[Tensor]) -> Tensor:
-    """An orthonormal basis of rows `(n, D)` without what lies in a span."""
-    for _ in range(2):  # once leaves rounding errors of the size of the leading axes
-        for directions in span:
-            rows = rows.addmm(rows @ directions.T, directions, alpha=-1)
-        rows = torch.linalg.qr(rows.T).Q.T.contiguous()
-    return rows
+def _residual(values: Tensor, axes: Tensor) -> Tensor:
+    """What axes `(k, D)` leave of centred features `(n, D)`."""
+    return values - (values @ axes.T) @ axes

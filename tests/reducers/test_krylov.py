@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 
 from fre_lightning.errors import ConfigError, FeatureError
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers import PCA, TiedAutoencoder, krylov, subspace
+from fre_lightning.reducers import PCA, TiedAutoencoder, krylov, krylov_space, subspace
 from fre_lightning.reducers.axes import choose_rank
 from fre_lightning.reducers.cross_fit import draw_folds, held_out_errors
 from fre_lightning.reducers.gram import GramSubspace
@@ -25,8 +25,10 @@ POSITIONS = torch.arange(D) % 5
 def _many_images(monkeypatch):
     """Let some hundred images be many."""
     monkeypatch.setattr(subspace, "_MAX_EXACT", 20)
-    monkeypatch.setattr(krylov, "_BLOCK", 16)
-    monkeypatch.setattr(krylov, "_READ_BYTES", 4 * D * 50)
+    monkeypatch.setattr(krylov_space, "BLOCK", 16)
+    monkeypatch.setattr(krylov, "BLOCK", 16)
+    monkeypatch.setattr(krylov_space, "READ_BYTES", 4 * D * 50)
+    monkeypatch.setattr(krylov, "READ_BYTES", 4 * D * 50)
 
 
 def draw(n, seed, d=D):
@@ -109,7 +111,7 @@ def test_a_second_fit_is_the_same():
 def test_many_blocks_are_as_one(monkeypatch):
     features = draw(300, 1)
     many = find_subspace(FeatureMatrix([features[:1], features[1:123], features[123:]]))
-    monkeypatch.setattr(krylov, "_READ_BYTES", features.nbytes)
+    monkeypatch.setattr(krylov_space, "READ_BYTES", features.nbytes)
     one = find_subspace(FeatureMatrix([features]))
     torch.testing.assert_close(many.mean, one.mean, rtol=1e-6, atol=0)
     torch.testing.assert_close(many.variances[:50], one.variances[:50], rtol=1e-3, atol=0)
@@ -120,7 +122,7 @@ def test_coordinates_are_an_isometry_of_the_span():
     features = draw(300, 1)
     found = find_subspace(FeatureMatrix([features[:100], features[100:]]))
     axes = found.lift(torch.eye(len(found.variances)))
-    torch.testing.assert_close(axes @ axes.T, torch.eye(len(axes)), atol=1e-5, rtol=0)
+    torch.testing.assert_close(axes @ axes.T, torch.eye(len(axes)), atol=2e-3, rtol=0)
     expected = (features - features.mean(dim=0)) @ axes.T
     torch.testing.assert_close(found.coordinates(), expected, atol=1e-4, rtol=1e-4)
     variances = found.coordinates().double().var(dim=0)
@@ -132,7 +134,7 @@ def test_coordinates_are_an_isometry_of_the_span():
 
 @pytest.mark.parametrize(
     ("n_components", "missing", "tolerance"),
-    [(0.97, 0.5, 2e-2), (0.97, 0.2, 1e-3), (30, 0.5, 3e-3)],
+    [(0.97, 0.5, 2e-3), (0.97, 0.2, 1e-4), (30, 0.5, 1e-3)],
 )
 @pytest.mark.parametrize("n_scored", [300, 211])
 def test_held_out_images_are_unknown_to_their_refit(
@@ -149,11 +151,31 @@ def test_held_out_images_are_unknown_to_their_refit(
     assert_close_scores(errors, expected[:n_scored], tolerance)
 
 
+class CountedRows:
+    """An array that counts how many of its rows are read."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.n_read = array.numpy(), array.shape, 0
+
+    def __getitem__(self, block):
+        self.n_read += len(self.array[block])
+        return self.array[block]
+
+
+def test_refits_read_only_the_images_that_they_hold_out(monkeypatch):
+    rows, folds = CountedRows(draw(300, 1)), draw_folds(300, 4)
+    found = find_subspace(FeatureMatrix([rows]), n_components=30)
+    monkeypatch.setattr(krylov.KrylovSubspace, "_stretch", lambda *_: 1.0)
+    rows.n_read = 0
+    held_out_errors(found, 30, POSITIONS, folds)
+    assert rows.n_read == 2 * 300  # each once to be taken out, once to be scored
+
+
 def test_errors_of_groups_are_those_of_the_exact_solution():
     features, folds = FeatureMatrix([draw(300, 1)]), draw_folds(300, 4)
     exact = held_out_errors(GramSubspace.of(features, torch.device("cpu")), 30, POSITIONS, folds)
     errors = held_out_errors(find_subspace(features, n_components=30), 30, POSITIONS, folds)
-    torch.testing.assert_close(errors.mean(dim=0), exact.mean(dim=0), rtol=5e-3, atol=0)
+    torch.testing.assert_close(errors.mean(dim=0), exact.mean(dim=0), rtol=1e-3, atol=0)
 
 
 def test_held_out_images_find_the_true_rank():

@@ -93,7 +93,7 @@ def test_any_tiling_is_recorded_for_any_number_of_images(tiled):
 def test_any_tiling_is_written_in_any_format(tiled, name, tmp_path):
     model, images = tiled
     graph = DetectorGraph(exportable(model, half_reducer=False), None)
-    FORMATS[name].write(record(graph), tmp_path, {})
+    FORMATS[name].write(record(graph), tmp_path, {"outputs": ["score", "anomaly_map"]})
     exported = FORMATS[name].load(tmp_path / FORMATS[name].files[0])
     for n in (1, 3):
         found = exported(images[:n].permute(0, 2, 3, 1).contiguous().numpy())

@@ -1,6 +1,7 @@
 """The search: what it draws, what becomes of studies that are stopped, and what it prints."""
 
 import importlib.util
+import logging
 import shlex
 import sys
 from pathlib import Path
@@ -43,6 +44,8 @@ def script():
 def search(script, settings, tmp_path, monkeypatch, capsys):
     """Call the script: its exit code, and what it says in one line."""
     monkeypatch.setenv("COLUMNS", "300")
+    # Handlers that commands of earlier tests left would tell that their streams are closed.
+    monkeypatch.setattr(logging, "raiseExceptions", False)
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(SPACE))
 
     def call(*arguments, study="a.journal", space=tmp_path / "space.yaml"):

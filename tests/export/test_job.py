@@ -163,7 +163,7 @@ def check_readmes_example(name, cfg, run_dir, folder):
     [
         (RESNET, ["reducer=ae"]),
         pytest.param(RESNET, ["reducer=tae", "scoring=topk"], marks=pytest.mark.slow),
-        (ONE_SCALE, ["model.compression=cbrt", "scoring=topk"]),
+        pytest.param(ONE_SCALE, ["model.compression=cbrt", "scoring=topk"], marks=pytest.mark.slow),
         pytest.param(
             ONE_SCALE,
             ["tiling.blocks=[2,2]", "reducer=ae", "scoring=topk"],

@@ -84,7 +84,9 @@ def start(
         except subprocess.TimeoutExpired:
             process.send_signal(number)
             said, _ = process.communicate(timeout=120)
-        return Stopped(process.returncode, said, time.monotonic() - begin)
+        # As shells report it: while Python ends, after the work, signals have no handler any more.
+        code = 128 - process.returncode if process.returncode < 0 else process.returncode
+        return Stopped(code, said, time.monotonic() - begin)
 
 
 COMMANDS = ("run cold", "sweep", "predict", "report")

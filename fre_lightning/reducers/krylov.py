@@ -14,15 +14,10 @@ from fre_lightning.collective import add_up, from_first, share
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.reducers.axes import (
     add_product,
-    choose_rank,
-    is_share,
     limited_rank,
     principal_axes,
 )
-from fre_lightning.reducers.krylov_space import BLOCK, LEAST, READ_BYTES, Centred, Span, find_span
-
-_MAX_MISSING = 0.5
-"""The part of the variance that the wanted axes leave over which may lie outside the span."""
+from fre_lightning.reducers.krylov_space import LEAST, READ_BYTES, Centred, Span, find_span
 
 _RIDGE = 1e-5
 """Added where a direction has no variance but that of images that are held out."""
@@ -70,18 +65,10 @@ class KrylovSubspace:
             kept: `(N,)` bool, the images to learn from; None: all.
 
         Raises:
-            FeatureError: If the features do not vary.
-            ConfigError: If `n_components` is neither, or more than there can be axes.
+            As `find_span`.
         """
         data = Centred(features, device, kept)
-        limit = min(data.n_rows - 1, features.shape[1])
-        choose_rank(n_components, torch.ones(limit))  # complains before the work, not after it
-        max_missing, n_wanted = LEAST, limit  # float32 finds no more
-        if is_share(n_components):
-            max_missing = max(_MAX_MISSING * (1 - n_components), max_missing)
-        else:
-            n_wanted = min(int(2 * n_components) + 2 * BLOCK, limit)
-        span = find_span(data, limit, n_wanted, max_missing)
+        span = find_span(data, n_components)
         overlap = torch.eye(len(span.scales), device=device)
         variances, rotation = _nystrom(span.squares(), overlap, data.n_rows)
         left_out = max(span.total / (data.n_rows - 1) - float(variances.sum()), 0.0)
@@ -124,25 +111,20 @@ class KrylovSubspace:
 
     def _stretch(self, n_components: float, is_held_out: Tensor) -> float:
         """By how much residuals under refits are too short."""
-        device = self.mean.device
-        own = KrylovSubspace.of(self.features, device, n_components, ~is_held_out)
-        solution = own._leading(n_components)
-        del own  # memory
+        own = KrylovSubspace.of(self.features, self.mean.device, n_components, ~is_held_out)
 
         def square(mean: Tensor, axes: Tensor) -> float:
             blocks = self.features.rows_of(is_held_out, mean, READ_BYTES)
             return sum(float(_residual(rows.float(), axes).square().sum()) for _, rows in blocks)
 
         def compare() -> float:
-            refit = square(*self._refit(n_components, is_held_out))
-            return float((square(*solution) / refit) ** 0.5) if refit > 0 else 1.0
+            mean, axes = self._refit(n_components, is_held_out)
+            rank = min(len(axes), len(own.variances))  # one axis is more than the difference
+            alone = own.lift(torch.eye(rank, len(own.variances)))
+            refit = square(mean, axes)
+            return float((square(own.mean, alone) / refit) ** 0.5) if refit > 0 else 1.0
 
         return from_first(compare)
-
-    def _leading(self, n_components: float) -> tuple[Tensor, Tensor]:
-        """The mean `(D,)` and axes `(k, D)`."""
-        rank = limited_rank(n_components, self.variances, self.left_out)
-        return self.mean, self.lift(torch.eye(rank, len(self.variances)))
 
     def _refit(self, n_components: float, is_held_out: Tensor) -> tuple[Tensor, Tensor]:
         """The mean `(D,)` and axes `(k, D)` of the kept images: a fold is subtracted."""
@@ -185,7 +167,7 @@ def _nystrom(squares: Tensor, overlap: Tensor, n_rows: int) -> tuple[Tensor, Ten
     Raises:
         FeatureError: If the images do not vary.
     """
-    overlap.diagonal().add_(_RIDGE)
+    overlap.mul_(1 - _RIDGE).diagonal().add_(_RIDGE)
     root = torch.linalg.cholesky(overlap)
     for _ in range(2):
         squares = torch.linalg.solve_triangular(root, squares, upper=False).T

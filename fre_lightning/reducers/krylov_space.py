@@ -14,13 +14,19 @@ from torch.nn import functional as F
 
 from fre_lightning.collective import add_up, from_first, tensors_from_first
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers.axes import principal_axes
+from fre_lightning.reducers.axes import choose_rank, is_share, limited_rank, principal_axes
 
 BLOCK = 256
 """Directions per pass. Fewer take more passes, more are less accurate."""
 
 READ_BYTES = 2**25
 """Of a block of images: with smaller ones products take 1.5 times as long."""
+
+_MAX_MISSING = 0.5
+"""The part of the variance that the wanted axes leave over which may lie outside the space."""
+
+_KEPT = 1.6
+"""Times the wanted axes: the directions that are kept. More change scores by less than 1e-4."""
 
 LEAST = 1e-6
 """Variances below this part of the largest one are rounding errors of float32."""
@@ -110,20 +116,29 @@ class Centred:
         return add_up(products)
 
 
-def find_span(data: Centred, limit: int, n_wanted: int, max_missing: float) -> Span:
-    """A Krylov space of the scatter matrix.
+def find_span(data: Centred, n_components: float) -> Span:
+    """The leading directions of a Krylov space of the scatter matrix.
 
     Args:
         data: The features.
-        limit: The most directions.
-        n_wanted: So many are enough.
-        max_missing: And so is this part of the variance, where it is all that is outside.
+        n_components: The wanted share of the variance, or number of axes.
+
+    Raises:
+        FeatureError: If the features do not vary.
+        ConfigError: If `n_components` is neither, or more than there can be axes.
     """
+    limit = min(data.n_rows - 1, len(data.mean))
+    choose_rank(n_components, torch.ones(limit))  # complains before the work, not after it
+    missing, n_wanted = LEAST, limit  # float32 finds no more
+    if is_share(n_components):
+        missing = max(_MAX_MISSING * (1 - n_components), missing)
+    else:
+        n_wanted = min(int(2 * n_components) + 2 * BLOCK, limit)
     span: list[Tensor] = []
     products: list[Tensor] = []  # of the directions with the scatter matrix and each other
     found, n_found = 0.0, 0
     rows, total = data.start(min(BLOCK, limit))
-    while not span or (n_found < n_wanted and total - found > max_missing * total):
+    while not span or (n_found < n_wanted and total - found > missing * total):
         wanted = rows[: limit - n_found]
         span += tensors_from_first(lambda: (_orthonormal(wanted, span),), rows.device)  # noqa: B023
         rows = data.times_scatter(span[-1])
@@ -134,10 +149,13 @@ def find_span(data: Centred, limit: int, n_wanted: int, max_missing: float) -> S
         for part, directions in zip(torch.split(products[-1], sizes, dim=1), span, strict=True):
             rows.addmm_(part, directions, alpha=-1)
     variances, weights = _whiten(products)
+    rank = limited_rank(n_components, variances, total - float(variances.sum()))
+    n_kept = max(int(_KEPT * rank), rank + BLOCK)
+    variances, weights = variances[:n_kept], weights[:n_kept]
     directions = torch.zeros(len(variances), rows.shape[1], device=rows.device)
     for part in torch.split(weights, sizes, dim=1):
         directions.addmm_(part, span.pop(0))
-    return Span(directions, variances, rows, weights[:, -len(rows) :].clone(), total)
+    return Span(directions, variances.float(), rows, weights[:, -len(rows) :].clone(), total)
 
 
 def _whiten(products: list[Tensor]) -> tuple[Tensor, Tensor]:
@@ -147,14 +165,15 @@ def _whiten(products: list[Tensor]) -> tuple[Tensor, Tensor]:
         products: Of each block of directions with S and the directions up to it; emptied.
 
     Returns:
-        The variances `(l,)` of Q's axes, sums of squares, and the weights, both float32.
+        The variances `(l,)` of Q's axes, sums of squares, float64 descending, and the weights,
+        float32.
     """
     n = products[-1].shape[1]
     scatter = torch.cat([F.pad(part, (0, n - part.shape[1])) for part in products]).double()
     products.clear()  # memory
     variances, basis = principal_axes(scatter, n + 1)
     variances = n * variances[variances > LEAST * variances[0]]
-    return variances.float(), (basis[:, : len(variances)] / variances.sqrt()).T.float()
+    return variances, (basis[:, : len(variances)] / variances.sqrt()).T.float()
 
 
 def _orthonormal(rows: Tensor, span: list[Tensor]) -> Tensor:

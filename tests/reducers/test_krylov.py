@@ -26,7 +26,6 @@ def _many_images(monkeypatch):
     """Let some hundred images be many."""
     monkeypatch.setattr(subspace, "_MAX_EXACT", 20)
     monkeypatch.setattr(krylov_space, "BLOCK", 16)
-    monkeypatch.setattr(krylov, "BLOCK", 16)
     monkeypatch.setattr(krylov_space, "READ_BYTES", 4 * D * 50)
     monkeypatch.setattr(krylov, "READ_BYTES", 4 * D * 50)
 
@@ -59,7 +58,7 @@ def oracle_scores(pca, features):
 @pytest.mark.parametrize("n", [300, 700])  # fewer and more images than features
 @pytest.mark.parametrize(("missing", "tolerance"), [(0.5, 1e-3), (0.3, 1e-4)])
 def test_scores_are_scikit_learns(n, missing, tolerance, monkeypatch):
-    monkeypatch.setattr(krylov, "_MAX_MISSING", missing)
+    monkeypatch.setattr(krylov_space, "_MAX_MISSING", missing)
     train, good, defective = draw(n, 1), draw(300, 2), draw(300, 3)
     defective[:, :40] += 0.006 * torch.randn(300, 40, generator=torch.Generator().manual_seed(4))
     reducer = PCA(0.97)
@@ -133,14 +132,15 @@ def test_coordinates_are_an_isometry_of_the_span():
 
 
 @pytest.mark.parametrize(
-    ("n_components", "missing", "tolerance"),
-    [(0.97, 0.5, 2e-3), (0.97, 0.2, 1e-4), (30, 0.5, 1e-3)],
+    ("n_components", "missing", "kept", "tolerance"),
+    [(0.97, 0.5, 1.6, 2e-3), (0.97, 0.3, 1.6, 1e-3), (0.97, 0.2, 3, 1e-4), (30, 0.5, 1.6, 1e-3)],
 )
 @pytest.mark.parametrize("n_scored", [300, 211])
 def test_held_out_images_are_unknown_to_their_refit(
-    n_components, n_scored, missing, tolerance, monkeypatch
+    n_components, n_scored, missing, kept, tolerance, monkeypatch
 ):
-    monkeypatch.setattr(krylov, "_MAX_MISSING", missing)
+    monkeypatch.setattr(krylov_space, "_MAX_MISSING", missing)
+    monkeypatch.setattr(krylov_space, "_KEPT", kept)
     features, folds = draw(300, 1), draw_folds(300, 4)
     found = find_subspace(FeatureMatrix([features]), n_components=n_components)
     errors = held_out_errors(found, n_components, POSITIONS, folds, n_scored).sum(dim=1).numpy()

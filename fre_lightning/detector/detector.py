@@ -7,7 +7,7 @@ from collections.abc import Generator, Iterable, Iterator, Mapping
 from functools import cached_property
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from fre_lightning.detector.checkpoint import Checkpoint, write_checkpoint
 from fre_lightning.detector.judge import Judge, Judged
 from fre_lightning.detector.later_parts import Batch, recalibrate, update
 from fre_lightning.detector.model import FREModel
-from fre_lightning.detector.result import DetectionResult, hottest_box
+from fre_lightning.detector.result import Box, DetectionResult, hottest_box
 from fre_lightning.errors import ConfigError, DatasetError, FeatureError, UnreadableImageError
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.images.region import read_region
@@ -49,14 +49,14 @@ class Detector(Judge[DetectionResult]):
         regions: Those of single images that are given as paths; None if there are none.
 
     Attributes:
-        description: Backbone, weights and reducer, for a log.
-        device: The model's.
-        image_size: `(H, W)` that images are resized to.
-        intensity: The range of levels of the training images; None for images of 8 bits.
         pixel_threshold: The anomaly map's value that few normal images exceed, or None.
         normal_scores: `(N,)` held-out scores of normal images, behind thresholds and p-values;
             empty without calibration.
     """
+
+    columns = ("score", "p_value", "threshold", "is_defective", *Box._fields)
+    decides = "is_defective"
+    words: ClassVar = {True: "defective", False: "good", None: "undecided"}
 
     def __init__(
         self,
@@ -90,6 +90,17 @@ class Detector(Judge[DetectionResult]):
         else:
             self.threshold = found.image if threshold is None else threshold
             self.pixel_threshold = found.pixel
+
+    def row(self, result: DetectionResult) -> dict[str, Any]:
+        """A result as the values of `columns`."""
+        box = result.box or [None] * len(Box._fields)
+        values = (result.score, result.p_value, result.threshold, result.is_defective, *box)
+        return dict(zip(self.columns, values, strict=True))
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The threshold, and the rate it was found for."""
+        return {"threshold": self.threshold, "false_alarm_rate": self.false_alarm_rate}
 
     @property
     def drift(self) -> Drift | None:

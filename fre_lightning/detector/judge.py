@@ -2,13 +2,17 @@
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, TypeVar
+
+import torch
 
 from fre_lightning.detector.read_ahead import read_ahead
 from fre_lightning.errors import UnreadableImageError
+from fre_lightning.images.intensity import Intensity
 from fre_lightning.images.prepare import ImageLike, PreparedImage
+from fre_lightning.scoring.drift import Drift
 
 ResultT = TypeVar("ResultT")
 
@@ -39,7 +43,26 @@ class Judge(ABC, Generic[ResultT]):
     Args:
         n_threads: CPU threads that decode, and that compute.
         n_tiles: That an image is cut into: so many times fewer images are computed at a time.
+
+    Attributes:
+        columns: The names of what `row` gives, in the order of tables.
+        decides: That of the decision: true, false, or None without one.
+        words: How these decisions are called.
+        description: The model, for a log.
+        device: Its device.
+        image_size: `(H, W)` that images are resized to.
+        intensity: The range of levels of the training images; None for images of 8 bits.
+        false_alarm_rate: The share of usual images that may be called something else.
     """
+
+    columns: ClassVar[tuple[str, ...]]
+    decides: ClassVar[str]
+    words: ClassVar[Mapping[bool | None, str]]
+    description: str
+    device: torch.device
+    image_size: tuple[int, int]
+    intensity: Intensity | None
+    false_alarm_rate: float
 
     def __init__(self, n_threads: int, n_tiles: int = 1) -> None:
         self.n_threads = n_threads
@@ -53,6 +76,23 @@ class Judge(ABC, Generic[ResultT]):
     @abstractmethod
     def _judge(self, images: list[PreparedImage]) -> list[ResultT]:
         """The results of some images; of none, none."""
+
+    @abstractmethod
+    def row(self, result: ResultT) -> dict[str, Any]:
+        """A result as the values of `columns`."""
+
+    @property
+    @abstractmethod
+    def settings(self) -> dict[str, Any]:
+        """What decisions rest on, by name."""
+
+    @property
+    def drift(self) -> Drift | None:
+        """Whether what was streamed and noted still looks usual; None: it is not watched."""
+        return None
+
+    def note(self, p_value: float | None, image: object = None) -> None:
+        """Let the p-value of a result count in `drift`, if that is watched."""
 
     def __call__(self, image: ImageLike) -> ResultT:
         """Judge an image.

@@ -47,9 +47,7 @@ def load(
     checkpoint = read_checkpoint(str(path))
     rate = checkpoint.false_alarm_rate if false_alarm_rate is None else false_alarm_rate
     check_rate(rate)
-    if n_threads is not None and n_threads < 1:
-        msg = f"n_threads={n_threads} must be at least 1."
-        raise ConfigError(msg)
+    n_threads = find_n_threads(n_threads)
     if threshold is not None and not math.isfinite(threshold):
         msg = f"threshold={threshold} must be a number."
         raise ConfigError(msg)
@@ -61,10 +59,24 @@ def load(
     if roi is not None and model.region is None:
         msg = f"roi={roi}: {path} was fitted without a region. Fit it with dataset.roi."
         raise ConfigError(msg)
-    model, n_threads = model.to(find_device(device)), n_threads or default_n_threads()
+    model = model.to(find_device(device))
     root = None if roi_root is None else Path(roi_root)
     regions = None if roi is None else RegionFolder(Path(roi), root)
     return Detector(model, rate, threshold, n_threads, checkpoint.config, regions)
+
+
+def find_n_threads(n_threads: int | None) -> int:
+    """The number of CPU threads; None: one per core.
+
+    Raises:
+        ConfigError: If it is not positive.
+    """
+    if n_threads is None:
+        return default_n_threads()
+    if n_threads < 1:
+        msg = f"n_threads={n_threads} must be at least 1."
+        raise ConfigError(msg)
+    return n_threads
 
 
 def find_device(name: str | None) -> torch.device:

@@ -7,11 +7,10 @@ from typing import Any, NamedTuple
 from omegaconf import DictConfig
 
 from fre_lightning.detector.builder import restore_model
-from fre_lightning.detector.checkpoint import read_checkpoint, task_of
+from fre_lightning.detector.checkpoint import read_checkpoint
 from fre_lightning.detector.model import FREModel
-from fre_lightning.errors import ConfigError
 from fre_lightning.ood.deciding import Deciding
-from fre_lightning.ood.loading import TASK, restore_ood
+from fre_lightning.ood.loading import OF_CLASSIFIERS, check_task, restore_ood
 from fre_lightning.scoring.threshold import check_rate, find_threshold, n_images_needed
 
 
@@ -43,12 +42,8 @@ def load_subject(cfg: DictConfig) -> Subject:
     if cfg.false_alarm_rate is not None:
         check_rate(cfg.false_alarm_rate)
     path = Path(cfg.checkpoint).expanduser()
-    if task_of(path) == TASK:
-        return _classifier(path, cfg)
-    if cfg.method is not None or cfg.program is not None:
-        msg = "method and program are for runs of fre_lightning.ood: leave them out."
-        raise ConfigError(msg)
-    return _detector(path, cfg)
+    given = [key for key in OF_CLASSIFIERS if cfg[key] is not None]
+    return (_classifier if check_task(path, given) else _detector)(path, cfg)
 
 
 def _detector(path: Path, cfg: DictConfig) -> Subject:

@@ -1,11 +1,12 @@
 """A fitted classifier as a program uses it: what an image shows, and whether it is known."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 
 from fre_lightning.detector.judge import Judge
+from fre_lightning.errors import FeatureError
 from fre_lightning.images.prepare import ImageLike, PreparedImage, prepare_image
 from fre_lightning.ood.model import OODModel
 from fre_lightning.scoring.threshold import check_rate, p_values
@@ -41,9 +42,16 @@ class OODDetector(Judge[OODResult]):
         false_alarm_rate: The share of known images that may be called unknown.
         n_threads: CPU threads that decode, and that compute.
 
+    Attributes:
+        held_out_scores: `(H,)` scores by that method of known images that nothing was fitted on.
+
     Raises:
         ConfigError: If there is no such method, or the rate is out of range.
     """
+
+    columns = ("class", "confidence", "score", "p_value", "is_unknown")
+    decides = "is_unknown"
+    words: ClassVar = {True: "unknown", False: "known", None: "undecided"}
 
     def __init__(
         self,
@@ -55,26 +63,40 @@ class OODDetector(Judge[OODResult]):
     ) -> None:
         super().__init__(n_threads)
         check_rate(false_alarm_rate)
+        self._index = model.index_of(method)
+        self.description = f"{model.description}, {model.entries[self._index].title}"
+        self.device = model.device
+        self.image_size = model.image_size
+        self.intensity = model.intensity
         self.model = model
         self.classes = classes
+        self.method = method
         self.false_alarm_rate = false_alarm_rate
-        self._index = model.index_of(method)
+        scores = model.held_out_scores.cpu()
+        self.held_out_scores = scores[:, self._index] if len(scores) else scores
         model.eval().accelerate(n_threads)
 
+    def row(self, result: OODResult) -> dict[str, Any]:
+        """A result as the values of `columns`."""
+        return dict(zip(self.columns, result, strict=True))
+
     @property
-    def description(self) -> str:
-        """The classifier and the method, for a log."""
-        return f"{self.model.description}, {self.model.entries[self._index].title}"
+    def settings(self) -> dict[str, Any]:
+        """The method, and the share of known images that it may call unknown."""
+        return {"method": self.method, "false_alarm_rate": self.false_alarm_rate}
 
     def _read(self, image: ImageLike) -> PreparedImage:
-        return prepare_image(image, self.model.image_size, self.model.intensity)
+        return prepare_image(image, self.image_size, self.intensity)
 
     def _judge(self, images: list[PreparedImage]) -> list[OODResult]:
         if not images:
             return []
-        pixels = torch.stack([image.pixels for image in images]).to(self.model.device)
+        pixels = torch.stack([image.pixels for image in images]).to(self.device)
         with self._lock, torch.inference_mode(), intra_op_threads(self.n_threads):
             logits, scores = self.model(pixels)
+        if not (logits.isfinite().all() and scores[:, self._index].isfinite().all()):
+            msg = f"What {self.description} says of an image is not a finite number. Fit it again."
+            raise FeatureError(msg)
         confidences, labels = logits.softmax(dim=1).max(dim=1)
         columns = scores[:, self._index].tolist(), confidences.tolist(), labels.tolist()
         return [self._result(*row) for row in zip(*columns, strict=True)]

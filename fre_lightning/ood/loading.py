@@ -1,6 +1,6 @@
 """From a checkpoint of any command to a detector that is ready for use."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,9 +15,8 @@ from fre_lightning.detector.checkpoint import (
     task_of,
     write_payload,
 )
-from fre_lightning.detector.loading import find_device
-from fre_lightning.errors import BackboneError
-from fre_lightning.threads import default_n_threads
+from fre_lightning.detector.loading import find_device, find_n_threads
+from fre_lightning.errors import BackboneError, ConfigError
 
 if TYPE_CHECKING:
     from fre_lightning.ood.detector import OODDetector
@@ -27,6 +26,10 @@ TASK = "ood"
 GROUPS = ("classifier", "methods")
 """The configuration groups that a checkpoint contains."""
 
+OF_CLASSIFIERS = ("method", "program")
+OF_DETECTORS = ("threshold", "roi", "roi_root", "heatmaps")
+"""Options that the other kind does not take."""
+
 _PROGRAM = "fre_lightning.ood.programs.ProgramClassifier"
 
 
@@ -35,17 +38,35 @@ def load(path: str | PathLike[str], **options: Any) -> Any:
 
     Args:
         path: A checkpoint, or the folder of the run that wrote it.
-        options: As of `fre_lightning.detector.load`, or of `load_ood`.
+        options: As of `fre_lightning.detector.load`, or of `load_ood`; None is no option.
 
     Returns:
         A `Detector`; of a run of `fre_lightning.ood` an `OODDetector`.
 
     Raises:
         CheckpointError: If it is missing, damaged, or not one of this program's.
-        ConfigError: If an option is out of range.
+        ConfigError: If an option is out of range, or not for what the checkpoint holds.
     """
-    find = load_ood if task_of(str(path)) == TASK else detector.load
-    return find(path, **options)
+    given = {key: value for key, value in options.items() if value is not None}
+    return (load_ood if check_task(path, given) else detector.load)(path, **given)
+
+
+def check_task(path: str | PathLike[str], options: Iterable[str]) -> bool:
+    """Whether a checkpoint is of `fre_lightning.ood`, which takes other options.
+
+    Args:
+        path: As of `load`.
+        options: Names of those that are set.
+
+    Raises:
+        ConfigError: If one is for the other kind of checkpoint.
+    """
+    is_ood = task_of(str(path)) == TASK
+    if wrong := [key for key in options if key in (OF_DETECTORS if is_ood else OF_CLASSIFIERS)]:
+        kind = "detector of defects" if is_ood else "run of fre_lightning.ood"
+        msg = f"{path} is no {kind}: leave out {', '.join(wrong)}."
+        raise ConfigError(msg)
+    return is_ood
 
 
 def load_ood(
@@ -77,8 +98,8 @@ def load_ood(
 
     model, about = restore_ood(path, program)
     rate = about["false_alarm_rate"] if false_alarm_rate is None else false_alarm_rate
-    method, n_threads = method or about["decide_by"], n_threads or default_n_threads()
-    return OODDetector(model.to(find_device(device)), about["logits"], method, rate, n_threads)
+    model, method = model.to(find_device(device)), method or about["decide_by"]
+    return OODDetector(model, about["logits"], method, rate, find_n_threads(n_threads))
 
 
 def restore_ood(
@@ -123,7 +144,7 @@ def _find_program(
     if program is None:
         msg = (
             f"The classifier of {path} is the program {name}, which is code, so that the "
-            "checkpoint has not got it: name the file by program=FILE or --program FILE."
+            "checkpoint has not got it: name the file by program=FILE."
         )
         raise BackboneError(msg)
     return {"_target_": _PROGRAM, "file": str(program)}

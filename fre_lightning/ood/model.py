@@ -91,7 +91,7 @@ class OODModel(ImageModel):
         """
         keys = [entry.key for entry in self.entries]
         if key not in keys:
-            msg = f"decide_by={key} is none of the methods {', '.join(keys)}."
+            msg = f"{key} is none of the methods {', '.join(keys)}. Choose one of these."
             raise ConfigError(msg)
         return keys.index(key)
 

@@ -6,16 +6,16 @@ from collections import Counter
 from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from omegaconf import DictConfig
 from rich.console import Console
 
-from fre_lightning.detector.detector import Detector, Outcome
-from fre_lightning.detector.loading import load
+from fre_lightning.detector.judge import Judge, Judged
 from fre_lightning.errors import ConfigError, DatasetError
 from fre_lightning.files import make_output_dir
 from fre_lightning.images.notices import n_outside, start_run
+from fre_lightning.ood.loading import check_task, load
 from fre_lightning.predict.heatmaps import draw_heatmaps, with_heatmaps
 from fre_lightning.predict.inputs import Inputs, find_inputs
 from fre_lightning.predict.record import Recorder, claim
@@ -31,7 +31,7 @@ class Summary(NamedTuple):
 
     Attributes:
         path: The table.
-        counts: Number of images by decision: `defective`, `good`, `undecided`, `unreadable`.
+        counts: Number of images by decision (`Judge.words`), and of those that are `unreadable`.
         seconds: From the first image to the last row.
     """
 
@@ -63,14 +63,18 @@ def run(cfg: DictConfig) -> Summary:
     if watcher and cfg.heatmaps and _lies_in(output_dir, watcher.folder):
         msg = f"The heat maps in {output_dir} would be judged, too. Choose paths.output_dir=DIR."
         raise ConfigError(msg)
-    detector = load(
+    if cfg.heatmaps:
+        check_task(cfg.checkpoint, ["heatmaps"])
+    detector: Judge[Any] = load(
         cfg.checkpoint,
         device=cfg.device,
         false_alarm_rate=cfg.false_alarm_rate,
         threshold=cfg.threshold,
         n_threads=cfg.n_threads,
         roi=cfg.roi,
-        roi_root=inputs.root,
+        roi_root=None if cfg.roi is None else inputs.root,
+        method=cfg.method,
+        program=cfg.program,
     )
     log.info("%s, on %s", detector.description, detector.device)
     summary = judge(
@@ -86,7 +90,7 @@ def run(cfg: DictConfig) -> Summary:
 
 
 def judge(
-    detector: Detector,
+    detector: Judge[Any],
     inputs: Inputs,
     output_dir: Path,
     *,
@@ -100,7 +104,7 @@ def judge(
         detector: Judges.
         inputs: The images.
         output_dir: Where to write. That of a watched folder remembers what was judged.
-        heatmaps: Whether to draw heat maps.
+        heatmaps: Whether to draw heat maps, if it is a detector of defects.
         watcher: What the images come from, if a folder is watched.
         shard: Which part of all images they are, for the names of files.
 
@@ -116,7 +120,7 @@ def judge(
         recorder = stack.enter_context(closing(Recorder(output_dir, detector, watcher, shard)))
         stream = stack.enter_context(closing(detector.stream(inputs.paths())))
         bar = progress(stream, "Judging", inputs.n_images, unit=" images")
-        outcomes: Iterable[Outcome] = stack.enter_context(bar)
+        outcomes: Iterable[Judged[Any]] = stack.enter_context(bar)
         folder = output_dir / "heatmaps"
         if heatmaps and watcher:  # what has a row is not judged again, so its heat map comes first
             outcomes = with_heatmaps(outcomes, folder, inputs.root)

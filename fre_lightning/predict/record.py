@@ -5,10 +5,11 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
-from fre_lightning.detector.detector import Detector, Outcome
+from fre_lightning.detector.judge import Judge, Judged
 from fre_lightning.errors import ConfigError, OutputError
 from fre_lightning.files import write_json
 from fre_lightning.predict.shard import Shard
@@ -17,8 +18,8 @@ from fre_lightning.predict.watch import Arrival, FolderWatcher
 
 log = logging.getLogger(__name__)
 
-_DECISIONS = {True: "defective", False: "good", None: "undecided"}
-_OF_ROWS = {"true": "defective", "false": "good", "": "undecided"}
+_IN_ROWS = {"true": True, "false": False, "": None}
+_UNREADABLE = "unreadable"
 
 
 class Recorder:
@@ -32,7 +33,7 @@ class Recorder:
 
     Attributes:
         path: The table.
-        counts: Number of images by decision: `defective`, `good`, `undecided`, `unreadable`.
+        counts: Number of images by decision (`Judge.words`), and of those that are `unreadable`.
 
     Raises:
         OutputError: If the table cannot be written.
@@ -41,7 +42,7 @@ class Recorder:
     def __init__(
         self,
         output_dir: Path,
-        detector: Detector,
+        detector: Judge[Any],
         watcher: FolderWatcher | None = None,
         shard: Shard | None = None,
     ) -> None:
@@ -51,11 +52,11 @@ class Recorder:
         self.counts = Counter[str]()
         self._summary_path = output_dir / summary
         self._detector, self._watcher = detector, watcher
-        self._table = PredictionTable(self.path, watch=watcher is not None)
+        self._table = PredictionTable(self.path, detector.columns, watch=watcher is not None)
         if watcher:
             self._go_on(watcher)
 
-    def record(self, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    def record(self, outcomes: Iterable[Judged[Any]]) -> Iterator[Judged[Any]]:
         """Write and count each outcome that counts, then yield it.
 
         Raises:
@@ -71,10 +72,11 @@ class Recorder:
             modified = image.stamp.modified if isinstance(image, Arrival) else ""
             if result is None:
                 self._table.write_error(str(image), error, modified)
-                self.counts["unreadable"] += 1
+                self.counts[_UNREADABLE] += 1
             else:
-                self._table.write_result(str(image), result, modified)
-                self.counts[_DECISIONS[result.is_defective]] += 1
+                row = self._detector.row(result)
+                self._table.write_result(str(image), row, modified)
+                self.counts[self._detector.words[row[self._detector.decides]]] += 1
             yield outcome
 
     def close(self) -> None:
@@ -88,11 +90,13 @@ class Recorder:
 
     def _go_on(self, watcher: FolderWatcher) -> None:
         """Take up the counts, the drift and the memory of an earlier watch."""
+        detector = self._detector
         for row in self._table.rows():
             watcher.skip(row["path"], row["modified"])
-            self.counts["unreadable" if row["error"] else _OF_ROWS[row["is_defective"]]] += 1
+            word = detector.words[_IN_ROWS[row[detector.decides]]]
+            self.counts[_UNREADABLE if row["error"] else word] += 1
             if row["p_value"]:
-                self._detector.note(float(row["p_value"]), row["path"])
+                detector.note(float(row["p_value"]), row["path"])
         if self.counts:
             log.info("Going on after the %d images in %s", self.counts.total(), self.path)
         else:
@@ -103,8 +107,7 @@ class Recorder:
         drift = self._detector.drift
         content = {
             "images": dict(sorted(self.counts.items())),
-            "threshold": self._detector.threshold,
-            "false_alarm_rate": self._detector.false_alarm_rate,
+            **self._detector.settings,
             "drift": None if drift is None else drift._asdict(),
         }
         try:

@@ -1,30 +1,35 @@
 """`predictions.csv`: one row per image, written as soon as the image is judged."""
 
 import csv
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from fre_lightning.detector.result import Box, DetectionResult
 from fre_lightning.errors import OutputError
 from fre_lightning.files import open_text
 
-COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", *Box._fields, "error")
-WATCH_COLUMNS = (*COLUMNS, "modified")
+_BEFORE, _AFTER = ("path",), ("error",)
+_OF_WATCHED = ("modified",)
 """Of a watched folder: the time of a file's modification tells it from one that replaces it."""
 
 _END = b"\r\n"  # of a row, as the module csv writes it
 
 
 class PredictionTable:
-    """A CSV file of predictions; rows are on disk at once, so a crash loses none."""
+    """A CSV file of predictions; rows are on disk at once, so a crash loses none.
 
-    def __init__(self, path: Path, *, watch: bool = False) -> None:
-        """Create the file, or replace it; that of a watched folder goes on.
+    Args:
+        path: The file, which is made, or replaced; that of a watched folder goes on.
+        columns: Those of results; the path stands before, and an error after them.
+        watch: Whether a folder is watched.
 
-        Raises:
-            OutputError: If it cannot be written, or goes on and is no table of a watched folder.
-        """
+    Raises:
+        OutputError: If it cannot be written, or goes on and is no table of a watched folder.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str], *, watch: bool = False) -> None:
         self.path = path
+        self._columns = columns
+        self._header = (*_BEFORE, *columns, *_AFTER, *(_OF_WATCHED if watch else ()))
         try:
             is_new = not (watch and self._mend())
             self._stream = open_text(path, "w" if is_new else "a")
@@ -32,28 +37,25 @@ class PredictionTable:
             raise self._failed(error) from error
         self._writer = csv.writer(self._stream)
         if is_new:
-            self._write(WATCH_COLUMNS if watch else COLUMNS)
+            self._write(self._header)
 
     def rows(self) -> Iterator[dict[str, str]]:
         """The rows so far."""
         with open_text(self.path) as stream:
             yield from csv.DictReader(stream)
 
-    def write_result(self, image: str, result: DetectionResult, modified: str = "") -> None:
+    def write_result(self, image: str, values: Mapping[str, object], modified: str = "") -> None:
         """Add the row of a judged image.
 
         Args:
             image: Its path.
-            result: Its result.
+            values: The value of each column; what is None stays empty.
             modified: When the file was modified, for the table of a watched folder.
 
         Raises:
             OutputError: If the file cannot be written.
         """
-        values = (result.score, result.p_value, result.threshold)
-        numbers = ("" if value is None else f"{value:.9g}" for value in values)
-        decision = "" if result.is_defective is None else str(result.is_defective).lower()
-        self._write((image, *numbers, decision, *(result.box or [""] * 4), ""), modified)
+        self._write((image, *(_text(values[name]) for name in self._columns), ""), modified)
 
     def write_error(self, image: str, error: object, modified: str = "") -> None:
         """Add the row of an image that could not be read, with the reason.
@@ -61,7 +63,8 @@ class PredictionTable:
         Raises:
             OutputError: If the file cannot be written.
         """
-        self._write((image, *[""] * 8, " ".join(str(error).split())), modified)
+        nothing = [""] * len(self._columns)
+        self._write((image, *nothing, " ".join(str(error).split())), modified)
 
     def close(self) -> None:
         """Close the file."""
@@ -76,12 +79,13 @@ class PredictionTable:
         """
         if not self.path.exists():
             return False
-        header = ",".join(WATCH_COLUMNS).encode() + _END
+        header = ",".join(self._header).encode() + _END
         with self.path.open("r+b") as stream:
             content = stream.read()
             if not (content.startswith(header) or header.startswith(content)):
                 msg = (
-                    f"{self.path} is no table of a watched folder. Choose another paths.output_dir."
+                    f"{self.path} is no table of a watched folder that this detector wrote. "
+                    "Choose another paths.output_dir."
                 )
                 raise OutputError(msg)
             whole = content.rfind(_END) + len(_END) if len(content) >= len(header) else 0
@@ -98,3 +102,12 @@ class PredictionTable:
     def _failed(self, error: OSError) -> OutputError:
         msg = f"{self.path} cannot be written ({error.strerror}). Choose another paths.output_dir."
         return OutputError(msg)
+
+
+def _text(value: object) -> str:
+    """A value as it stands in a table."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.9g}" if isinstance(value, float) else str(value)

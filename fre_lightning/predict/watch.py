@@ -9,12 +9,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import watchfiles
 
 from fre_lightning.datasets.listing import is_image_name, is_listed, walk_images
-from fre_lightning.detector.detector import Outcome
+from fre_lightning.detector.judge import Judged
 from fre_lightning.errors import ConfigError, DatasetError
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class FolderWatcher:
         finally:
             self._ended.set()
 
-    def postpone(self, outcome: Outcome) -> bool:
+    def postpone(self, outcome: Judged[Any]) -> bool:
         """Whether an outcome does not count, because the file was not whole and comes again."""
         arrival = outcome.image
         if not isinstance(arrival, Arrival):

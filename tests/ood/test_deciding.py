@@ -189,7 +189,7 @@ def test_programs_of_torchscript_do_not(of_program, make_export):
 
 
 def test_mistakes(finished, make_export, fitted_run):
-    with pytest.raises(ConfigError, match="decide_by=energi is none of the methods"):
+    with pytest.raises(ConfigError, match="energi is none of the methods"):
         make_export(finished[0], "method=energi")
-    with pytest.raises(ConfigError, match=r"for runs of fre_lightning\.ood"):
+    with pytest.raises(ConfigError, match=r"no run of fre_lightning\.ood: leave out method"):
         make_export(fitted_run, "method=fre")

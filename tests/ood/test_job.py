@@ -12,8 +12,6 @@ from sklearn.metrics import roc_auc_score
 import fre_lightning
 from fre_lightning.errors import CheckpointError, ConfigError, DatasetError
 from fre_lightning.metrics.ood import OOD_METRICS
-from fre_lightning.ood.detector import OODDetector
-from fre_lightning.ood.predict import main as predict
 from fre_lightning.ood.results import read_rows, spread, write_rows
 from fre_lightning.ood.sweep import SweepMeans
 from fre_lightning.results.sweep_jobs import SweepJob, record_job
@@ -65,45 +63,6 @@ def test_the_detector_says_what_the_table_says(finished, data):
     other = fre_lightning.load(folder, device="cpu", method="msp", false_alarm_rate=0.3)
     assert other(paths[0]).score == pytest.approx(float(rows[0]["msp"]), rel=1e-3, abs=1e-6)
     assert "MSP" in other.description
-
-
-def test_predictions_are_the_detectors(finished, data, tmp_path, capsys):
-    folder = tmp_path / "images"
-    folder.mkdir()
-    for i, path in enumerate(sorted((data / "noise").iterdir())[:3]):
-        (folder / f"{i}.png").write_bytes(path.read_bytes())
-    (folder / "1b.png").write_text("no image")
-    table = tmp_path / "new/predictions.csv"
-    arguments = [str(finished[0]), str(folder), "--output", str(table), "--device", "cpu"]
-    assert predict([*arguments, "--false-alarm-rate", "0.1"]) == 0
-    rows = read(table)
-    assert [row["path"] for row in rows] == [str(p) for p in sorted(folder.iterdir())]
-    detector = fre_lightning.load(finished[0], device="cpu", false_alarm_rate=0.1)
-    for row in (row for row in rows if not row["error"]):
-        result = detector(row["path"])
-        assert row["class"] == result.label
-        assert float(row["score"]) == pytest.approx(result.score, rel=1e-4)
-        assert float(row["p_value"]) == pytest.approx(result.p_value, rel=1e-4)
-        assert row["is_unknown"] == str(result.is_unknown).lower()
-    assert "1b.png" in rows[2]["error"]
-    assert "1 unreadable" in capsys.readouterr().out
-    assert predict([str(finished[0]), str(tmp_path / "nowhere")]) == 2
-    assert "There are no images" in capsys.readouterr().err
-
-
-def test_rows_are_there_as_soon_as_they_are_known(finished, data, tmp_path, monkeypatch):
-    table, seen = tmp_path / "predictions.csv", []
-    whole = OODDetector.stream
-
-    def watched(*arguments):
-        for outcome in whole(*arguments):
-            yield outcome
-            seen.append(len(table.read_text().splitlines()))
-
-    monkeypatch.setattr(OODDetector, "stream", watched)
-    assert predict([str(finished[0]), str(data / "noise"), "--output", str(table)]) == 0
-    assert len(seen) == 20
-    assert seen == list(range(2, len(seen) + 2))
 
 
 def test_p_values_are_of_the_predicted_class(finished, data):
@@ -185,7 +144,7 @@ def test_mistakes(call, finished, tmp_path):
     torch.save(state, weights)
     with pytest.raises(DatasetError, match="tells 2 classes apart, and the known images have 3"):
         call("bad", f"classifier.weights={weights}")
-    with pytest.raises(ConfigError, match="decide_by=best is none of the methods fre, "):
+    with pytest.raises(ConfigError, match="best is none of the methods fre, "):
         call("bad", "decide_by=best")
     with pytest.raises(ConfigError, match="held_out=1 must be"):
         call("bad", "held_out=1")

@@ -22,7 +22,8 @@ from fre_lightning.config import CONFIG_DIR
 from fre_lightning.errors import CheckpointError, DatasetError, OutputError
 from fre_lightning.pictures.panels import heatmap_name
 from fre_lightning.predict.job import run
-from fre_lightning.predict.table import COLUMNS
+
+COLUMNS = ("path", "score", "p_value", "threshold", "is_defective", "x0", "y0", "x1", "y1", "error")
 
 
 @pytest.fixture

@@ -40,8 +40,7 @@ def draw_pictures(
     intensity: Intensity | None = None,
 ) -> Pictures:
     """An image and its heat map for a screen; map and region `(H, W)` have the model's size."""
-    small = to_8_bit(image, intensity).convert("RGB")
-    small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+    small = draw_image(image, intensity)
     if region is not None:
         small = Image.fromarray(dim(np.asarray(small), torch.from_numpy(region)))
     heat = torch.from_numpy(anomaly_map)
@@ -49,6 +48,13 @@ def draw_pictures(
     alpha = (255 * _OPACITY * scale.level(heat)).round().to(torch.uint8).numpy()
     colors = np.dstack([colorize(heat, scale), alpha])
     return Pictures(small, Image.fromarray(colors).resize(small.size, Image.Resampling.BILINEAR))
+
+
+def draw_image(image: Image.Image, intensity: Intensity | None = None) -> Image.Image:
+    """An image for a screen: RGB, as the detector reads it, at most 1024 pixels a side."""
+    small = to_8_bit(image, intensity).convert("RGB")
+    small.thumbnail((_LARGEST_SIDE, _LARGEST_SIDE))
+    return small
 
 
 def encode(image: Image.Image, image_format: str) -> bytes:

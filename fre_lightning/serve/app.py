@@ -10,17 +10,17 @@ import anyio
 from anyio import CapacityLimiter
 from fastapi import FastAPI, HTTPException, Query, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
-from PIL import Image
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from fre_lightning.detector.detector import Detector
+from fre_lightning.detector.judge import Judge
 from fre_lightning.errors import UnreadableImageError
-from fre_lightning.pictures.embedding import content_policy, data_uri
-from fre_lightning.pictures.overlays import draw_pictures, encode
+from fre_lightning.pictures.embedding import content_policy
+from fre_lightning.serve.answers import answers_of
 from fre_lightning.serve.guard import OriginGuard
 from fre_lightning.serve.limits import Limits, open_image, read_upload
 from fre_lightning.serve.metrics import CONTENT_TYPE, Metrics
+from fre_lightning.serve.models import Health
 from fre_lightning.version import __version__
 
 _PAGE = (Path(__file__).parent / "page.html").read_text(encoding="utf-8")
@@ -36,6 +36,7 @@ _INTERFACE: dict[str, Any] = {
         200: {"content": {"image/png": _BINARY}},
         400: {"description": "The image cannot be decoded, or the host name is not served"},
         403: {"description": "The request comes from another site's page"},
+        406: {"description": "A heat map is asked for, and the detector makes none"},
         408: {"description": "The upload took too long"},
         413: {"description": "Too many bytes or pixels"},
         503: {"description": "Too many requests are waiting"},
@@ -43,55 +44,13 @@ _INTERFACE: dict[str, Any] = {
 }
 
 
-class BoxAnswer(BaseModel):
-    """A rectangle in pixels of the image: columns x0 to x1 - 1, rows y0 to y1 - 1."""
-
-    x0: int
-    y0: int
-    x1: int
-    y1: int
-
-
-class PicturesAnswer(BaseModel):
-    """Data URIs of two pictures of one size, to be laid over each other."""
-
-    image: str = Field(description="The image as the detector reads it, JPEG")
-    heat_map: str = Field(description="PNG, transparent where nothing stands out")
-
-
-class Answer(BaseModel):
-    """The judgement of an image."""
-
-    score: float = Field(description="The image score; higher is more anomalous")
-    p_value: float | None = Field(
-        description="The share of normal images that score at least this high"
-    )
-    threshold: float | None = Field(description="Above it an image is called defective")
-    is_defective: bool | None = Field(description="Null if there is no threshold")
-    pixel_threshold: float | None = Field(description="Few normal images' maps exceed it anywhere")
-    box: BoxAnswer | None = Field(description="Of the hottest region above the pixel threshold")
-    width: int = Field(description="Of the image, in pixels")
-    height: int
-    pictures: PicturesAnswer | None = Field(description="If asked for with `pictures=true`")
-
-
-class Health(BaseModel):
-    """The served detector."""
-
-    status: str
-    version: str
-    detector: str
-    image_size: tuple[int, int]
-    threshold: float | None
-    false_alarm_rate: float
-
-
 class _Handlers:
     """Answers requests with a detector, which is used from threads."""
 
-    def __init__(self, detector: Detector, limits: Limits) -> None:
+    def __init__(self, detector: Judge[Any], limits: Limits) -> None:
         self._detector, self._limits = detector, limits
-        self._metrics = Metrics(detector)
+        self.answers = answers_of(detector)
+        self._metrics = Metrics(detector, self.answers.score_limits)
         self._places = asyncio.Semaphore(limits.max_requests)
         self._threads = CapacityLimiter(detector.n_threads)
 
@@ -102,7 +61,8 @@ class _Handlers:
     ) -> Any:
         """Judge an image: the request's body, or the file of a form.
 
-        With `Accept: image/png` the answer is the image under its heat map, else JSON.
+        With `Accept: image/png` the answer is the image under its heat map, if the detector makes
+        such, else JSON.
         """
         start, status = time.perf_counter(), 500
         try:
@@ -115,8 +75,10 @@ class _Handlers:
             self._metrics.seconds.labels(status).observe(time.perf_counter() - start)
         return answer
 
-    async def _detect(self, request: Request, *, with_pictures: bool) -> Response | Answer:
+    async def _detect(self, request: Request, *, with_pictures: bool) -> Response | BaseModel:
         as_png = request.headers.get("accept", "").lower().startswith("image/png")
+        if as_png and not self.answers.has_heat_maps:
+            raise HTTPException(406, "This detector makes no heat maps. Ask for JSON.")
         self._check_places()
         async with self._places:
             data = await read_upload(request, self._limits.max_upload_bytes)
@@ -144,12 +106,11 @@ class _Handlers:
             version=__version__,
             detector=self._detector.description,
             image_size=self._detector.image_size,
-            threshold=self._detector.threshold,
-            false_alarm_rate=self._detector.false_alarm_rate,
+            **self.answers.about,
         )
 
-    def _judge(self, data: bytes, *, as_png: bool, with_pictures: bool) -> Response | Answer:
-        """Decode, judge and draw.
+    def _judge(self, data: bytes, *, as_png: bool, with_pictures: bool) -> Response | BaseModel:
+        """Decode, judge and answer.
 
         Raises:
             HTTPException: 400 or 413 if it is no image, or too large.
@@ -159,43 +120,18 @@ class _Handlers:
             result = self._detector(image)
             self._detector.note(result.p_value)
             self._metrics.add(result)
-            drawn = None
-            if as_png or with_pictures:
-                drawn = draw_pictures(
-                    image,
-                    result.anomaly_map,
-                    result.pixel_threshold,
-                    result.region,
-                    self._detector.intensity,
-                )
+            if as_png:
+                return Response(self.answers.flat_picture(image, result), media_type="image/png")
+            return self.answers.answer(image, result, with_pictures=with_pictures)
         except UnreadableImageError as error:
             raise HTTPException(400, str(error)) from error
-        if drawn and as_png:
-            flat = Image.alpha_composite(drawn.image.convert("RGBA"), drawn.heat_map)
-            return Response(encode(flat.convert("RGB"), "PNG"), media_type="image/png")
-        pictures = drawn and PicturesAnswer(
-            image=data_uri("image/jpeg", encode(drawn.image, "JPEG")),
-            heat_map=data_uri("image/png", encode(drawn.heat_map, "PNG")),
-        )
-        height, width = result.image_size
-        return Answer(
-            score=result.score,
-            p_value=result.p_value,
-            threshold=result.threshold,
-            is_defective=result.is_defective,
-            pixel_threshold=result.pixel_threshold,
-            box=BoxAnswer(**result.box._asdict()) if result.box else None,
-            width=width,
-            height=height,
-            pictures=pictures,
-        )
 
 
 async def _page() -> HTMLResponse:
     return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
 
 
-def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | None) -> FastAPI:
+def create_app(detector: Judge[Any], limits: Limits, allowed_hosts: list[str] | None) -> FastAPI:
     """The application: `/detect`, `/health`, `/ready`, `/metrics`, and the page.
 
     Args:
@@ -206,7 +142,7 @@ def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | No
     # The usual pages of documentation load scripts from elsewhere.
     app = FastAPI(
         title="fre_lightning",
-        description="Finds defects in images. `/` is a page to try it on.",
+        description="Judges images. `/` is a page to try it on.",
         version=__version__,
         docs_url=None,
         redoc_url=None,
@@ -214,7 +150,7 @@ def create_app(detector: Detector, limits: Limits, allowed_hosts: list[str] | No
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=allowed_hosts, www_redirect=False)
     app.add_middleware(OriginGuard)
     handlers = _Handlers(detector, limits)
-    app.post("/detect", response_model=Answer, **_INTERFACE)(handlers.detect)
+    app.post("/detect", response_model=handlers.answers.model, **_INTERFACE)(handlers.detect)
     app.get("/health")(handlers.health)
     app.get("/ready", responses={503: {"description": "Too many requests are waiting"}})(
         handlers.ready

@@ -6,8 +6,8 @@ import socket
 
 from omegaconf import DictConfig
 
-from fre_lightning.detector.loading import load
 from fre_lightning.errors import ConfigError
+from fre_lightning.ood.loading import load
 
 try:
     import uvicorn
@@ -45,6 +45,8 @@ def run(cfg: DictConfig) -> None:
         false_alarm_rate=cfg.false_alarm_rate,
         threshold=cfg.threshold,
         n_threads=cfg.n_threads,
+        method=cfg.method,
+        program=cfg.program,
     )
     limits = Limits(
         max_upload_bytes=int(cfg.max_upload_mb * 2**20),

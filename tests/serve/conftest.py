@@ -2,6 +2,7 @@
 
 import threading
 import time
+from contextlib import contextmanager
 
 import pytest
 import uvicorn
@@ -36,8 +37,8 @@ def images(fitted_run):
     return fitted_run.parent / "mvtec/part/test"
 
 
-@pytest.fixture(scope="session")
-def url(app):
+@contextmanager
+def serving(app):
     """A real server's address."""
     listener = listen("127.0.0.1", 0)
     server = uvicorn.Server(uvicorn.Config(app, log_config=None))
@@ -48,3 +49,9 @@ def url(app):
     yield f"http://127.0.0.1:{listener.getsockname()[1]}"
     server.should_exit = True
     thread.join()
+
+
+@pytest.fixture(scope="session")
+def url(app):
+    with serving(app) as address:
+        yield address

@@ -14,6 +14,7 @@ from fre_lightning.backbones.traced import TracedBackbone, cut_at
 from fre_lightning.backbones.weights import RANDOM, is_weights_file, read_state
 from fre_lightning.errors import BackboneError
 from fre_lightning.ood.method import Head
+from fre_lightning.ood.windows import Pool, check_windows, read_windows, to_vectors
 
 PENULTIMATE = "penultimate"
 """The layer that is the head's input."""
@@ -29,12 +30,15 @@ class Classifier(Backbone):
 
     Attributes:
         layers: Those of the constructor, then `logits`.
+        windows: Of each layer, the side of the windows that its maps are averaged over, before
+            they are flattened; None: the mean over all positions. Vectors stay as they are.
         n_classes: The number of logits.
         pixel_mean: What is subtracted from pixels; where it is, the classifier computes.
     """
 
     group: ClassVar[str] = "classifier"
     n_classes: int
+    windows: tuple[int | None, ...]
     pixel_mean: Tensor
 
     @property
@@ -51,13 +55,22 @@ class Classifier(Backbone):
         """What some layers give, of any shape, for `(N, 3, H, W)` uint8 images."""
 
     def forward(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
-        """Vectors `(N, C)` of layers, logits `(N, K)` among them, of `(N, 3, H, W)` uint8."""
+        """Vectors `(N, D)` of layers, logits `(N, K)` among them, of `(N, 3, H, W)` uint8."""
         chosen = self.layers if layers is None else tuple(layers)
-        return [average(output) for output in self.outputs(images, chosen)]
+        outputs = zip(chosen, self.outputs(images, chosen), strict=True)
+        return [to_vectors(output, self._window(layer)) for layer, output in outputs]
 
     def features(self, images: Tensor, layers: Sequence[str] | None = None) -> list[Tensor]:
         """The same as `forward`."""
         return self.forward(images, layers)
+
+    def fingerprint(self, layer: str) -> dict[str, object]:
+        """Everything that changes a layer's features; part of the cache key."""
+        window = self._window(layer)
+        return super().fingerprint(layer) | ({} if window is None else {"window": window})
+
+    def _window(self, layer: str) -> int | None:
+        return self.windows[self.layers.index(layer)]
 
 
 class NetworkClassifier(Classifier, TracedBackbone):
@@ -67,7 +80,9 @@ class NetworkClassifier(Classifier, TracedBackbone):
 
     Args:
         name: The network's name where it comes from.
-        layers: Names of modules, or `penultimate`; outputs are averaged over positions.
+        layers: Names of modules, or `penultimate`.
+        pool: The side of the windows that maps are averaged over, one for all layers or for each;
+            None: they become their means over all positions.
         image_size: One number or `[height, width]`.
         weights: As of `NetworkBackbone`; or `train`, which are random until `network` is trained.
         seed: The seed of random weights.
@@ -78,6 +93,7 @@ class NetworkClassifier(Classifier, TracedBackbone):
         self,
         name: str,
         layers: str | Sequence[str],
+        pool: Pool,
         image_size: int | Sequence[int],
         weights: str,
         seed: int,
@@ -86,6 +102,7 @@ class NetworkClassifier(Classifier, TracedBackbone):
         self.is_trained_here = weights == TRAIN
         self.n_classes = n_classes
         chosen = (layers,) if isinstance(layers, str) else tuple(layers)
+        self.windows = read_windows(pool, len(chosen))
         weights = RANDOM if weights == TRAIN else str(weights)
         self._has_linear_head = False
         super().__init__(name, (*chosen, LOGITS), 1, image_size, weights, seed, "eager", tf32=False)
@@ -157,6 +174,7 @@ class NetworkClassifier(Classifier, TracedBackbone):
 
         Raises:
             BackboneError: If it does not.
+            ConfigError: As `check_windows`.
         """
         size = "x".join(map(str, self.image_size))
         try:
@@ -168,6 +186,7 @@ class NetworkClassifier(Classifier, TracedBackbone):
         if not isinstance(logits, Tensor) or logits.shape != (1, self.n_classes):
             msg = f"{self.name} has no head that gives a logit for each class. Choose a classifier."
             raise BackboneError(msg)
+        check_windows(self.name, dict(zip(self.layers, self.windows, strict=True)), outputs)
 
 
 def find_head(network: nn.Module, name: str) -> str:
@@ -182,10 +201,3 @@ def find_head(network: nn.Module, name: str) -> str:
         msg = f"{name} has no head, no linear layer at its end. Choose a classifier."
         raise BackboneError(msg)
     return str(found[-1])
-
-
-def average(output: Tensor) -> Tensor:
-    """Vectors `(N, C)` of maps `(N, C, h, w)`, of tokens `(N, L, C)`, or as they are."""
-    if output.ndim == 4:
-        return output.mean(dim=(2, 3))
-    return output.mean(dim=1) if output.ndim == 3 else output

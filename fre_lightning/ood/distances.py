@@ -2,14 +2,17 @@
 
 from typing import ClassVar
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.ood.method import Head, Known, Method
-from fre_lightning.reducers.axes import add_product, principal_axes
+from fre_lightning.reducers.axes import add_product
+from fre_lightning.reducers.subspace import find_subspace
 
 _BLOCK = 2**24
 """Distances that are computed at a time: 64 MB."""
@@ -41,9 +44,10 @@ class Mahalanobis(Method):
     def fit(self, known: Known, device: torch.device | None = None) -> None:
         """Find the mean of each class, and the covariance about them."""
         means = class_means(known, device)
-        scatter = _scatter(known.features, means, known.labels)
-        n_images = known.features.shape[0]
-        variances, axes = principal_axes(scatter, n_images)
+        n_images, n_classes = known.features.shape[0], len(means)
+        subspace = find_subspace(FeatureMatrix([_Centred(known, means)]), device)
+        variances = subspace.variances[: n_images - n_classes]  # more are rounding errors
+        axes = subspace.lift(torch.eye(len(variances), len(subspace.variances))).T.to(means)
         whitening = axes / (variances * (n_images - 1) / n_images).sqrt()
         centre = means.mean(dim=0)
         self.keep(centre=centre, whitening=whitening, means=(means - centre) @ whitening)
@@ -54,6 +58,19 @@ class Mahalanobis(Method):
         if torch.compiler.is_exporting():  # cdist would fix the number of images
             return (whitened[:, None] - self.means).square().sum(dim=2).amin(dim=1)
         return torch.cdist(whitened, self.means).amin(dim=1).square()
+
+
+class _Centred:
+    """Known features `(N, D)` minus the mean of their class, computed when they are read."""
+
+    def __init__(self, known: Known, means: Tensor) -> None:
+        self.shape: tuple[int, ...] = known.features.shape
+        self._known, self._means = known, means.cpu()
+
+    def __getitem__(self, block: tuple[slice, slice]) -> NDArray[np.float64]:
+        rows, columns = block
+        means = self._means[:, columns][self._known.labels[rows]]
+        return (self._known.features.block(rows, columns).double() - means).numpy()
 
 
 class NearestNeighbours(Method):

@@ -30,6 +30,9 @@ OF_CLASSIFIERS = ("method", "program")
 OF_DETECTORS = ("threshold", "roi", "roi_root", "heatmaps")
 """Options that the other kind does not take."""
 
+_ADDED = {"pool": None}
+"""Settings of classifiers that older checkpoints lack, and what they did without them."""
+
 _PROGRAM = "fre_lightning.ood.programs.ProgramClassifier"
 
 
@@ -120,6 +123,7 @@ def restore_ood(
 
     with explaining(str(path)):
         about, state = read_payload(str(path), GROUPS, TASK)
+        about["config"]["classifier"] = _ADDED | about["config"]["classifier"]
         config = OmegaConf.create(about["config"])
         is_program = "_target_" not in config.classifier
     if is_program:

@@ -12,6 +12,7 @@ from fre_lightning.backbones.timm import check_name, import_timm
 from fre_lightning.backbones.torchvision import TorchvisionBackbone
 from fre_lightning.errors import BackboneError
 from fre_lightning.ood.classifier import NetworkClassifier
+from fre_lightning.ood.windows import Pool
 
 
 class TorchvisionClassifier(NetworkClassifier, TorchvisionBackbone):
@@ -84,6 +85,7 @@ class SmallClassifier(NetworkClassifier):
 
     Args:
         layers: As of `NetworkClassifier`; below the head are `blocks.0`, `blocks.1`, `blocks.2`.
+        pool: As of `NetworkClassifier`.
         image_size: As of `NetworkClassifier`; at least 4.
         weights: A file, `train` or `random`.
         width: Channels of the first convolution; the second has twice, the third four times that.
@@ -94,6 +96,7 @@ class SmallClassifier(NetworkClassifier):
     def __init__(
         self,
         layers: str | Sequence[str],
+        pool: Pool,
         image_size: int | Sequence[int],
         weights: str,
         width: int,
@@ -101,7 +104,7 @@ class SmallClassifier(NetworkClassifier):
         n_classes: int,
     ) -> None:
         self.width = width
-        super().__init__("small", layers, image_size, weights, seed, n_classes)
+        super().__init__("small", layers, pool, image_size, weights, seed, n_classes)
 
     @property
     def weights_names(self) -> Sequence[str]:

@@ -14,6 +14,7 @@ from torch import Tensor, fx
 from fre_lightning.backbones.engines import images_per_thread
 from fre_lightning.errors import BackboneError
 from fre_lightning.ood.classifier import LOGITS, Classifier
+from fre_lightning.ood.windows import Pool, check_windows, read_windows
 
 _TOLERANCE = 1e-3
 """Of an image's outputs in two batches, by their largest; other sums would be off by 1e-5."""
@@ -28,7 +29,8 @@ class ProgramClassifier(Classifier):
     Args:
         file: Of `torch.export.save` or `torch.jit.save`. It is code, which is run.
         sha256: Its checksum; None: any.
-        layers: Some of what the program gives; maps are averaged over positions.
+        layers: Some of what the program gives.
+        pool: As of `NetworkClassifier`.
         image_size: One number or `[height, width]`.
         mean: Of red, green and blue in 0..1, which is subtracted from images.
         std: Which they are divided by then.
@@ -37,6 +39,7 @@ class ProgramClassifier(Classifier):
     Raises:
         BackboneError: If the file cannot be loaded or is another one, does not take such images,
             or gives something else.
+        ConfigError: If `pool` does not suit the layers.
     """
 
     runs_code: ClassVar[bool] = True
@@ -47,6 +50,7 @@ class ProgramClassifier(Classifier):
         file: str,
         sha256: str | None,
         layers: str | int | Sequence[str | int],
+        pool: Pool,
         image_size: int | Sequence[int],
         mean: Sequence[float],
         std: Sequence[float],
@@ -54,6 +58,7 @@ class ProgramClassifier(Classifier):
     ) -> None:
         self.file = Path(file).expanduser()
         chosen = [layers] if isinstance(layers, str | int) else [*layers]
+        self.windows = read_windows(pool, len(chosen))
         super().__init__(self.file.stem, [*chosen, LOGITS], 1, image_size)
         self.sha256 = _checksum(self.file, sha256)
         self._program = (_load(self.file),)  # in a tuple, as it is no part of the state
@@ -137,6 +142,7 @@ class ProgramClassifier(Classifier):
                 )
                 raise BackboneError(msg)
             self._check(layer, found[layer], alone[layer])
+        check_windows(self.name, dict(zip(self.layers, self.windows, strict=True)), found)
         return found[LOGITS].shape[1]
 
     def _check(self, layer: str, together: Tensor, alone: Tensor) -> None:

@@ -4,12 +4,12 @@ import torch
 from safetensors.torch import save_file
 from torchvision.models import get_model
 
-from fre_lightning.errors import BackboneError
+from fre_lightning.errors import BackboneError, ConfigError
 from fre_lightning.ood.networks import SmallClassifier, TimmClassifier, TorchvisionClassifier
 
 
-def make(name="resnet18", layers="penultimate", size=64, weights="random", n_classes=5):
-    return TorchvisionClassifier(name, layers, size, weights, 0, n_classes)
+def make(name="resnet18", layers="penultimate", size=64, weights="random", n_classes=5, pool=None):
+    return TorchvisionClassifier(name, layers, pool, size, weights, 0, n_classes)
 
 
 @pytest.fixture
@@ -57,12 +57,37 @@ def test_vectors_and_logits_are_those_of_the_whole_network(
 
 
 def test_the_small_one_takes_images_of_any_size():
-    classifier = SmallClassifier("penultimate", 12, "train", 4, 0, 3)
+    classifier = SmallClassifier("penultimate", None, 12, "train", 4, 0, 3)
     images = torch.zeros(2, 3, 12, 12, dtype=torch.uint8)
     features, logits = classifier.features(images)
     assert (features.shape, logits.shape) == ((2, 16), (2, 3))
     assert classifier.head is not None
     assert classifier.weights_label == "trained here (seed 0)"
+
+
+@pytest.mark.parametrize("pool", [2, [2, None, 1]])
+def test_maps_are_averaged_over_windows_and_flattened(images, pool):
+    layers = ["layer2", "layer3", "penultimate"]
+    classifier, plain = make(layers=layers, pool=pool), make(layers=layers)
+    with torch.inference_mode():
+        maps = classifier.outputs(images, ("layer2", "layer3"))  # 8 x 8 and 4 x 4
+        found, expected = classifier.features(images), plain.features(images)
+        only = classifier.features(images, ["layer2"])
+    windows = maps[0].reshape(3, 128, 4, 2, 4, 2).mean(dim=(3, 5)).flatten(1)
+    torch.testing.assert_close(found[0], windows, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(only[0], found[0], rtol=1e-4, atol=1e-5)
+    assert found[1].shape == (3, 256 * 4 if pool == 2 else 256)
+    for one, other in zip(found[2:], expected[2:], strict=True):  # vectors stay as they are
+        torch.testing.assert_close(one, other)
+
+
+def test_the_cache_knows_windows():
+    layers = ["layer2", "layer3"]
+    pools = (None, 1, 2, [2, None])
+    keys = [make(layers=layers, pool=pool).fingerprint("layer2") for pool in pools]
+    assert keys[2] == keys[3]
+    assert keys[0] != keys[1] != keys[2] != keys[0]
+    assert "window" not in keys[0]  # the entries of earlier versions stay valid
 
 
 def test_accelerated_it_gives_the_same(images):
@@ -76,7 +101,7 @@ def test_accelerated_it_gives_the_same(images):
 
 @pytest.mark.parametrize("name", ["resnet18", "vit_tiny_patch16_224", "mobilenetv3_small_100"])
 def test_networks_of_timm(name, images):
-    classifier = TimmClassifier(name, "penultimate", 64, "random", 0, 5)
+    classifier = TimmClassifier(name, "penultimate", None, 64, "random", 0, 5)
     with torch.inference_mode():
         features, logits = classifier.features(images)
         torch.manual_seed(0)
@@ -103,12 +128,19 @@ def test_mistakes(tmp_path):
         make("alexnet", size=16)
     with pytest.raises(BackboneError, match=r"is no classifier|no head"):
         make("lraspp_mobilenet_v3_large")
+    for pool in (0, [2, 2], [], [None, 1]):
+        with pytest.raises(ConfigError, match=r"classifier\.pool=.* must be null or a positive"):
+            make(pool=pool)
+    with pytest.raises(ConfigError, match="penultimate of resnet18 is no map"):
+        make(pool=2)
+    with pytest.raises(ConfigError, match=r"pool=5 is too large for the maps of layer3.*4x4"):
+        make(layers="layer3", pool=5)
     with pytest.raises(BackboneError, match="Did you mean layer3"):
         make(layers="layr3")
     with pytest.raises(BackboneError, match=r"Correct classifier\.weights"):
         make(weights=str(tmp_path / "none.pth"))
     with pytest.raises(BackboneError, match="timm has no network called resnet19"):
-        TimmClassifier("resnet19", "penultimate", 64, "random", 0, 5)
+        TimmClassifier("resnet19", "penultimate", None, 64, "random", 0, 5)
     other = get_model("squeezenet1_0", weights=None).state_dict()
     torch.save(other, tmp_path / "other.pth")
     with pytest.raises(BackboneError, match=r"classifier\.weights=.* does not fit resnet18"):

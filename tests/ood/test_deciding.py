@@ -164,19 +164,21 @@ def test_subspaces_of_half_precision(finished, data):
 
 @pytest.fixture
 def of_program(data, call):
-    def make(save, name):
+    def make(save, name, *settings):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             save(make_network(lambda: Named(3)), data / name, size=8)
-        call(f"of-{name}", "classifier=program", f"classifier.file={data / name}", "decide_by=fre")
+        file = f"classifier.file={data / name}"
+        call(f"of-{name}", "classifier=program", file, "decide_by=fre", *settings)
         return data / f"of-{name}", data / name
 
     return make
 
 
 @pytest.mark.slow
-def test_programs_export(of_program, make_export, data):
-    folder, program = of_program(export, "own.pt2")
+@pytest.mark.parametrize("settings", [(), ("classifier.layers=maps", "classifier.pool=3")])
+def test_programs_export(of_program, make_export, data, settings):
+    folder, program = of_program(export, "own.pt2", *settings)
     report, exported = make_export(folder, f"program={program}")
     detector = fre_lightning.load(folder, device="cpu", program=program)
     check(report, exported, detector, data, "fre", folder)

@@ -92,6 +92,31 @@ def test_other_reducers_and_several_layers(finished, call, reducer):
     assert len(methods) == len(KEYS) + 4
 
 
+def test_maps_of_layers(finished, data, call, tmp_path):
+    weights = f"classifier.weights={finished[0] / 'classifier.pth'}"
+    layers = ["classifier.layers=[blocks.1,penultimate]", "classifier.pool=2"]
+    summary = call("maps", weights, *layers, "report=false", "decide_by=fre.blocks.1")
+    assert {"FRE, blocks.1", "Mahalanobis, blocks.1", "ViM"} <= {
+        row["method"] for row in summary["results"]
+    }
+    state = torch.load(data / "maps/model.ckpt", weights_only=True)["state_dict"]
+    assert state["_methods.0.reducer.mean"].shape == (8 * 2 * 2,)  # of 4 x 4 positions
+    rows = [row for row in read(data / "maps/scores.csv") if row["set"] == "noise"]
+    paths = sorted((data / "noise").iterdir())
+    results = fre_lightning.load(data / "maps", device="cpu").detect_batch(paths)
+    for row, result in zip(rows, results, strict=True):
+        assert result.score == pytest.approx(float(row["fre.blocks.1"]), rel=1e-3)
+
+
+def test_a_checkpoint_from_before_there_were_windows(finished, data, tmp_path):
+    content = torch.load(finished[0] / "model.ckpt", weights_only=True)
+    del content["fre_lightning"]["config"]["classifier"]["pool"]
+    torch.save(content, tmp_path / "model.ckpt")
+    path = data / "noise/00.png"
+    expected = fre_lightning.load(finished[0], device="cpu")(path)
+    assert fre_lightning.load(tmp_path, device="cpu")(path) == expected
+
+
 def test_methods_that_need_a_linear_head_are_left_out_without_one(call):
     network = ["classifier=torchvision", "classifier.name=squeezenet1_0"]
     settings = [*network, "classifier.weights=random", "classifier.image_size=32"]

@@ -100,6 +100,23 @@ def test_mahalanobis_leaves_out_features_that_do_not_vary(data):
     np.testing.assert_allclose(found, score(fit(Mahalanobis(), data), data), rtol=1e-4)
 
 
+def test_mahalanobis_of_more_features_than_images(data):
+    rng = np.random.default_rng(1)
+    mixing = rng.normal(size=(D, 3 * N)).astype(np.float32)
+    noise = {key: rng.normal(size=(len(data[key]), 3 * N)) for key in ("x", "test")}
+    wide = {key: (data[key] @ mixing + noise[key]).astype(np.float32) for key in noise}
+    x, y = wide["x"].astype(np.float64), data["y"]
+    means = np.stack([x[y == c].mean(0) for c in range(C)])
+    centred = x - means[y]
+    inverse = np.linalg.pinv(centred.T @ centred / N, rcond=1e-9, hermitian=True)
+    differences = wide["test"][:, None] - means
+    expected = np.einsum("ncd,de,nce->nc", differences, inverse, differences).min(1)
+    head = {"w": np.zeros((C, 3 * N), np.float32)}
+    method = fit(Mahalanobis(), data | wide | head)
+    assert method.whitening.shape == (3 * N, N - C)
+    np.testing.assert_allclose(score(method, data | wide), expected, rtol=1e-3)
+
+
 def test_nearest_neighbours(data):
     def normalize(x):
         return x / np.linalg.norm(x, axis=1, keepdims=True)

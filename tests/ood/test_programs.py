@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from fre_lightning.detector.checkpoint import PAYLOAD_KEY
-from fre_lightning.errors import BackboneError, CheckpointError
+from fre_lightning.errors import BackboneError, CheckpointError, ConfigError
 from fre_lightning.ood.loading import load_ood
 from fre_lightning.ood.networks import SmallClassifier
 from fre_lightning.ood.programs import ProgramClassifier
@@ -60,8 +60,8 @@ def export(network, path, size=16, free=True):
     torch.export.save(torch.export.export(network, (example,), dynamic_shapes=shapes), path)
 
 
-def make(path, layers="penultimate", size=16, sha256=None):
-    return ProgramClassifier(str(path), sha256, layers, size, MEAN, STD, 3)
+def make(path, layers="penultimate", size=16, sha256=None, pool=None):
+    return ProgramClassifier(str(path), sha256, layers, pool, size, MEAN, STD, 3)
 
 
 def make_network(kind=Named):
@@ -93,17 +93,38 @@ def test_vectors_and_logits_are_those_of_the_network(save, kind, tmp_path):
     assert not classifier.state_dict()
 
 
+@pytest.mark.parametrize("save", [script, export])
+def test_maps_of_programs_are_averaged_over_windows(save, tmp_path):
+    network = make_network()
+    save(network, tmp_path / "mine.pt2")
+    classifier = make(tmp_path / "mine.pt2", ["maps", "tokens", "penultimate"], pool=4)
+    images = torch.randint(0, 256, (3, 3, 16, 16), dtype=torch.uint8)
+    pixels = (images / 255 - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+    with torch.inference_mode():
+        maps = network.first(pixels)[..., :12, :12]  # 14 x 14, of which two do not fill a window
+        expected = maps.reshape(3, 4, 3, 4, 3, 4).mean(dim=(3, 5)).flatten(1)
+        found, tokens, vectors, _ = classifier.features(images)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    assert tokens.shape == vectors.shape == (3, 4)
+    with pytest.raises(ConfigError, match=r"pool=15 is too large for the maps of maps.*14x14"):
+        make(tmp_path / "mine.pt2", ["maps"], pool=15)
+    with pytest.raises(ConfigError, match="and penultimate of mine is no map"):
+        make(tmp_path / "mine.pt2", pool=2)
+
+
 def test_features_depend_on_the_program_and_the_pixels(tmp_path):
     for seed, name in ((0, "a.pt"), (1, "b.pt")):
         torch.manual_seed(seed)
         script(Named().eval(), tmp_path / name)
-    paths = [str(tmp_path / name) for name in ("a.pt", "a.pt", "b.pt")]
+    (tmp_path / "c").mkdir()
+    (tmp_path / "b.pt").rename(tmp_path / "c/a.pt")  # another program of the same name
+    paths = [str(tmp_path / name) for name in ("a.pt", "a.pt", "c/a.pt")]
     means = [MEAN, STD, MEAN]
-    keys = [
-        str(ProgramClassifier(path, None, "maps", 16, mean, STD, 3).fingerprint("maps")["program"])
-        + str(ProgramClassifier(path, None, "maps", 16, mean, STD, 3).fingerprint("maps")["pixels"])
+    programs = (
+        ProgramClassifier(path, None, "maps", None, 16, mean, STD, 3)
         for path, mean in zip(paths, means, strict=True)
-    ]
+    )
+    keys = [str(program.fingerprint("maps")) for program in programs]
     assert len({*keys}) == 3
 
 
@@ -164,7 +185,7 @@ class Whole(nn.Module):
 @pytest.fixture(scope="module")
 def program(finished):
     folder, _ = finished
-    small = SmallClassifier("penultimate", 8, str(folder / "classifier.pth"), 4, 0, 3)
+    small = SmallClassifier("penultimate", None, 8, str(folder / "classifier.pth"), 4, 0, 3)
     network = small.build_whole()
     network.load_state_dict(torch.load(folder / "classifier.pth"))
     path = folder / "program.pt2"
@@ -189,9 +210,8 @@ def test_a_run_on_a_program_is_one_on_its_network(finished, program, call, data)
 
     with pytest.raises(BackboneError, match=r"program\.pt2, which is code.*program=FILE"):
         load_ood(data / "program")
-    export(
-        Whole(SmallClassifier("penultimate", 8, "random", 4, 1, 3).build_whole()), data / "o.pt2"
-    )
+    other = SmallClassifier("penultimate", None, 8, "random", 4, 1, 3)
+    export(Whole(other.build_whole()), data / "o.pt2")
     with pytest.raises(BackboneError, match="not the program of the checksum"):
         load_ood(data / "program", program=data / "o.pt2")
     known, others = load_ood(folder), load_ood(data / "program", program=program)
@@ -203,7 +223,8 @@ def test_a_run_on_a_program_is_one_on_its_network(finished, program, call, data)
 
 def test_a_checkpoint_cannot_ask_for_a_program(finished, program, tmp_path):
     content = torch.load(finished[0] / "model.ckpt", weights_only=True)
-    settings = {"file": str(program), "sha256": None, "layers": "penultimate", "image_size": 8}
+    settings = {"file": str(program), "sha256": None, "layers": "penultimate", "pool": None}
+    settings |= {"image_size": 8}
     target = {"_target_": "fre_lightning.ood.programs.ProgramClassifier", "mean": MEAN, "std": STD}
     content[PAYLOAD_KEY]["config"]["classifier"] = settings | target
     torch.save(content, tmp_path / "model.ckpt")

@@ -2,6 +2,6 @@
 
 import sys
 
-from fre_lightning.datasets.download import main
+from fre_lightning.download import main
 
 sys.exit(main())

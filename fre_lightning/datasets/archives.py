@@ -32,6 +32,44 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
+def check_root(root: Path) -> None:
+    """Refuse a root that holds something already; an empty folder is fine.
+
+    Raises:
+        DatasetError: If it does.
+    """
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        msg = f"{root} exists already. If it is incomplete move it away, or give another --root."
+        raise DatasetError(msg)
+
+
+def download(source: Source, root: Path) -> None:
+    """Download a dataset's archive and unpack it; what an earlier call has got is kept.
+
+    Args:
+        source: Where it is.
+        root: The folder to make.
+
+    Raises:
+        DatasetError: If it cannot be had, used or written.
+    """
+    # An address has its own file, so that what another one sent is never continued.
+    part = root.with_name(f"{root.name}-{zlib.crc32(source.url.encode()):08x}.part")
+    try:
+        root.parent.mkdir(parents=True, exist_ok=True)
+        fetch(source, part)
+        verify(source, part)
+        install(source, part, root)
+    except requests.RequestException as error:
+        raise DatasetError(_explain(source, root, error)) from error
+    except OSError as error:
+        msg = (
+            f"{source.title} cannot be written to {root} ({error}). Free some space or give "
+            f"another --root; what has been downloaded is kept in {part}."
+        )
+        raise DatasetError(msg) from error
+
+
 def fetch(source: Source, part: Path) -> None:
     """Download the archive to `part`, and resume an earlier download if the server can.
 
@@ -115,6 +153,22 @@ def _discard(source: Source, archive: Path, flaw: str) -> DatasetError:
     return DatasetError(
         f"What {source.url} sent {flaw}. It was deleted. Run the command again, or look for "
         f"another address at {source.page} and give it with --url."
+    )
+
+
+def _explain(source: Source, root: Path, error: requests.RequestException) -> str:
+    by_hand = f"or download the archive by hand ({source.page}) and unpack it to {root}"
+    if error.response is not None:
+        answer = f"{error.response.status_code} {error.response.reason}".strip()
+        return (
+            f"{source.title} cannot be downloaded: {source.url} answered {answer}. The archive may "
+            f"have moved: look for its new address at {source.page} and give it with --url, "
+            f"{by_hand}."
+        )
+    return (
+        f"{source.title} cannot be downloaded from {source.url} ({error}). Check the network (a "
+        "proxy is taken from the variable HTTPS_PROXY) and run the same command again, which goes "
+        f"on where this one stopped; {by_hand}."
     )
 
 

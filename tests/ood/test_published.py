@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from torchvision.datasets import CIFAR10
 
-from fre_lightning.ood.download import main
+from fre_lightning.download import main
 from fre_lightning.ood.known import ClassFolder
 
 CLASSES = ["plane", "car/truck", "bird"]
@@ -60,7 +60,7 @@ def cifar(tmp_path, monkeypatch):
 
 def test_it_becomes_folders_of_classes(cifar, tmp_path, capsys):
     root = tmp_path / "cifar10"
-    assert main(["cifar10", "--root", str(root)]) == 0
+    assert main(["cifar10", "--root", str(root), "--accept-license"]) == 0
     splits = ClassFolder(root).scan()
     assert splits.classes == ["bird", "car-truck", "plane"]
     assert (len(splits.train.samples), len(splits.test.samples)) == (6, 3)
@@ -71,14 +71,21 @@ def test_it_becomes_folders_of_classes(cifar, tmp_path, capsys):
     left = sorted(path.name for path in tmp_path.iterdir())
     assert left == [".cifar10.lock", "cifar10", "served"]
     (tmp_path / "served" / CIFAR10.filename).unlink()
-    assert main(["cifar10", "--root", str(root)]) == 0  # it is there
+    assert main(["cifar10", "--root", str(root), "--accept-license"]) == 0  # it is there
 
 
 def test_mistakes(cifar, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(CIFAR10, "tgz_md5", "0" * 32)
-    assert main(["cifar10", "--root", str(tmp_path / "a")]) == 2
-    assert "torchvision cannot download cifar10" in capsys.readouterr().err
+    assert main(["cifar10", "--root", str(tmp_path / "a"), "--accept-license"]) == 2
+    assert "torchvision cannot download CIFAR-10" in capsys.readouterr().err
     assert not (tmp_path / "a").exists()
     (tmp_path / "b").mkdir()
-    assert main(["cifar10", "--root", str(tmp_path / "b")]) == 2
+    assert main(["cifar10", "--root", str(tmp_path / "b"), "--accept-license"]) == 2
     assert "was not made by this program" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert main(["cifar10", "--root", str(tmp_path / "c")]) == 2
+    said = capsys.readouterr()
+    assert "CIFAR-10 was not downloaded: there is no terminal" in said.err
+    assert "authors', see https://www.cs.toronto.edu/~kriz" in said.out
+    assert main(["cifar10", "--url", "http://127.0.0.1"]) == 2
+    assert "leave --url out" in capsys.readouterr().err

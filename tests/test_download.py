@@ -15,7 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from fre_lightning.datasets import archives, download
+from fre_lightning import download
+from fre_lightning.datasets import archives
 from fre_lightning.datasets.sources import SOURCES
 
 IMAGES = {f"bottle/train/good/{i:03d}.png": bytes([i]) * 3000 for i in range(4)}
@@ -293,12 +294,19 @@ def test_root_that_cannot_be_written(tmp_path, server, capsys):
     assert "cannot be written" in complaint(capsys)
 
 
-@pytest.mark.parametrize(
-    "program",
-    [["-m", "fre_lightning.download"], ["-m", "fre_lightning.datasets.download"], ["script"]],
-)
+def test_one_list_of_all_sets(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        download.main(["--help"])
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "cifar10, cifar100, dtd, mtd, mvtec, places365, stl10, svhn" in shown
+    with pytest.raises(SystemExit, match="2"):
+        download.main(["lsun"])
+    assert "cifar10" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("program", [["-m", "fre_lightning.download"], ["script"]])
 def test_command_line(tmp_path, program):
-    script = Path(__file__).parents[2] / "scripts/download.py"
+    script = Path(__file__).parents[1] / "scripts/download.py"
     arguments = [str(script) if word == "script" else word for word in program]
     done = subprocess.run(
         [sys.executable, *arguments, "mtd", "--root", str(tmp_path / "mtd")],

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from fre_lightning.images.resizing import resize_map
 
+_COLORS = "inferno"  # its lightness ascends, so that it can be read without seeing colours
 _DIMMED = 4
 
 
@@ -35,9 +36,9 @@ def find_color_scale(pixel_threshold: float | None, maps: Tensor) -> ColorScale:
     return ColorScale(low, high if high > low else low + 1.0)
 
 
-def colorize(anomaly_map: Tensor, scale: ColorScale, name: str = "turbo") -> np.ndarray:
-    """Colours of an anomaly map by a colour map of matplotlib's: `(H, W)` to `(H, W, 3)` uint8."""
-    colors: np.ndarray = mpl.colormaps[name](scale.level(anomaly_map).numpy(), bytes=True)
+def colorize(anomaly_map: Tensor, scale: ColorScale) -> np.ndarray:
+    """Colours of an anomaly map: `(H, W)` to `(H, W, 3)` uint8."""
+    colors: np.ndarray = mpl.colormaps[_COLORS](scale.level(anomaly_map).numpy(), bytes=True)
     return colors[..., :3]
 
 

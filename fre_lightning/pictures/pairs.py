@@ -9,7 +9,6 @@ from fre_lightning.pictures.colors import ColorScale, blend, colorize, dim
 
 _GAP = 4
 _OPACITY = 0.7
-_COLORS = "inferno"  # its lightness ascends, so that it can be read without seeing colours
 
 
 def draw_pair(
@@ -32,7 +31,7 @@ def draw_pair(
     if anomaly_map is not None and scale is not None:
         maps = anomaly_map[None, None]
         small = F.interpolate(maps, (height, width), mode="bilinear", antialias=True)[0, 0]
-        parts.append(blend(pixels, colorize(small, scale, _COLORS), _OPACITY))
+        parts.append(blend(pixels, colorize(small, scale), _OPACITY))
     lines = [] if mask is None else _outline(mask)
     picture = Image.new("RGBA", (len(parts) * (width + _GAP) - _GAP, height))
     for i, part in enumerate(dim(part, region) for part in parts):

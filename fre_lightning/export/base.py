@@ -2,6 +2,7 @@
 
 import importlib.util
 import logging
+import textwrap
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,6 +23,9 @@ Runner = Callable[[Images], Outputs]
 
 METADATA_KEY = "fre_lightning"
 """The key of the description, JSON, in a model file."""
+
+_LONGEST = 200
+"""Characters of another program's message."""
 
 
 class Format(ABC):
@@ -63,6 +67,19 @@ class Format(ABC):
     @abstractmethod
     def load(self, path: Path) -> Runner:
         """Load a file, to be run on the CPU in float32."""
+
+
+def cause_of(error: BaseException, line: int) -> str:
+    """What caused an error of another program, for a sentence.
+
+    Args:
+        error: The error.
+        line: Which line of the message says it: 0, the first, or -1, the last.
+    """
+    while error.__cause__ is not None:
+        error = error.__cause__
+    lines = str(error).strip().splitlines() or [type(error).__name__]
+    return textwrap.shorten(lines[line].strip("-. "), _LONGEST, placeholder=" ...")
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """A detector as one graph: images in, scores and more out, free of this package."""
 
+import io
 import warnings
+from contextlib import redirect_stderr
 from typing import TypeVar
 
 import torch
@@ -9,6 +11,8 @@ from torch.export import Dim, ExportedProgram
 from torch.nn import functional as F
 
 from fre_lightning.detector.model import FREModel
+from fre_lightning.errors import ExportError
+from fre_lightning.export.base import cause_of, only_errors
 from fre_lightning.export.lanczos import LanczosResize
 from fre_lightning.fitted import copy_sharing_tensors
 from fre_lightning.ood.deciding import Deciding
@@ -96,7 +100,11 @@ def exportable(model: ModelT, *, half_reducer: bool) -> ModelT:
 
 
 def record(graph: DetectorGraph) -> ExportedProgram:
-    """Record a graph for any number of images; their size is free too if the graph resizes them."""
+    """Record a graph for any number of images; their size is free too if the graph resizes them.
+
+    Raises:
+        ExportError: If torch.export cannot, mostly for code that depends on what images show.
+    """
     sizes: dict[int, Dim] = {0: Dim("n")}
     input_size = graph.input_size
     if input_size is None:
@@ -105,13 +113,23 @@ def record(graph: DetectorGraph) -> ExportedProgram:
         input_size = (height + 2, width + 3)  # unlike each other and the model's
     dtype = torch.float32 if graph.model.intensity else torch.uint8
     example = torch.zeros(2, *input_size, 3, dtype=dtype)
-    with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        program = torch.export.export(graph, (example,), dynamic_shapes=({**sizes},))
-        decomposed: ExportedProgram = program.run_decompositions(
-            {torch.ops.aten.copysign.Tensor: _copysign}
+    try:
+        # What fails is told below; torch.export would print half of the graph before.
+        with torch.no_grad(), warnings.catch_warnings(), redirect_stderr(io.StringIO()):
+            warnings.simplefilter("ignore")
+            with only_errors("torch.fx"):
+                program = torch.export.export(graph, (example,), dynamic_shapes=({**sizes},))
+            decomposed: ExportedProgram = program.run_decompositions(
+                {torch.ops.aten.copysign.Tensor: _copysign}
+            )
+            return decomposed
+    except Exception as error:  # torch raises all kinds
+        msg = (
+            "This detector cannot be exported in any format: torch.export cannot record what it "
+            f"computes ({cause_of(error, 0)}). If a branch or a loop depends on what images show, "
+            "write it with torch.where or torch.cond; predict and serve take it as it is."
         )
-        return decomposed
+        raise ExportError(msg) from error
 
 
 def _copysign(magnitude: Tensor, sign: Tensor) -> Tensor:

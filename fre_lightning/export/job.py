@@ -4,13 +4,14 @@ import logging
 import shutil
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from fre_lightning.errors import ConfigError
-from fre_lightning.export.base import Format
+from fre_lightning.errors import ConfigError, ExportError, FREError
+from fre_lightning.export.base import Format, Runner, cause_of
 from fre_lightning.export.comparison import check_parity, compare_latency, reference, resized
 from fre_lightning.export.description import describe, file_facts, print_report
 from fre_lightning.export.graph import DetectorGraph, exportable, record
@@ -44,8 +45,8 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         The content of `export.json`.
 
     Raises:
-        ExportError: If what the file gives differs from PyTorch's by more than is allowed; then
-            nothing is left behind.
+        ExportError: If what the file gives differs from PyTorch's by more than is allowed, or there
+            is no file of it; then nothing is left behind.
         FREError: For any other error that the user can fix.
     """
     file_format, input_size = _find_format(cfg.format), _input_size(cfg)
@@ -65,9 +66,9 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         folder = Path(temporary)
         log.info("Exporting %s to %s", model.description, file_format.name)
         start = time.perf_counter()
-        file_format.write(record(graph), folder, about)
+        exported = _write(file_format, graph, folder, about)
         seconds = time.perf_counter() - start
-        expected, exported = reference(model), file_format.load(folder / file_format.files[0])
+        expected = reference(model)
         log.info("Comparing it with PyTorch on %d images (%s)", len(images), source)
         sizes, (other, unit) = (model.image_size, size), subject[2:]
         parity = check_parity(cfg, expected, exported, images, sizes, intensity, other, unit)
@@ -96,6 +97,29 @@ def run(cfg: DictConfig) -> dict[str, Any]:
         )
     print_report(report, f"{', '.join([*files, _REPORT])} in {output_dir}")
     return report
+
+
+def _write(
+    file_format: Format, graph: DetectorGraph, folder: Path, about: Mapping[str, Any]
+) -> Runner:
+    """Write a graph, and load what was written.
+
+    Raises:
+        ExportError: If it cannot be recorded, or the format has no room for it.
+    """
+    program = record(graph)
+    try:
+        file_format.write(program, folder, about)
+        return file_format.load(folder / file_format.files[0])
+    except (FREError, OSError, MemoryError):
+        raise
+    except Exception as error:  # the libraries raise all kinds
+        others = " or ".join(name for name in FORMATS if name != file_format.name)
+        msg = (
+            f"format={file_format.name} cannot hold what this detector computes "
+            f"({cause_of(error, -1)}). Choose format={others}."
+        )
+        raise ExportError(msg) from error
 
 
 def _find_format(name: str) -> Format:

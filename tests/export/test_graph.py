@@ -1,10 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from fre_lightning.backbones import Scattering
 from fre_lightning.detector.layer import Branch
 from fre_lightning.detector.model import FREModel
+from fre_lightning.errors import ExportError
+from fre_lightning.export.base import cause_of
 from fre_lightning.export.graph import DetectorGraph, ExportedReducer, exportable, record
 from fre_lightning.export.job import FORMATS
 from fre_lightning.features.cache import CachedRows
@@ -99,3 +102,66 @@ def test_any_tiling_is_written_in_any_format(tiled, name, tmp_path):
         found = exported(images[:n].permute(0, 2, 3, 1).contiguous().numpy())
         for part, expected in zip(found, model(images[:n]), strict=True):
             np.testing.assert_allclose(part, expected.numpy(), rtol=1e-4, atol=1e-5)
+
+
+class Branching(nn.Module):
+    """A model of no file format: what it computes depends on what images show."""
+
+    intensity, image_size = None, (8, 8)
+
+    def forward(self, images):
+        levels = images.float()
+        levels = levels * 2 if levels.mean() > 3 else levels
+        return levels.mean(dim=(1, 2, 3)), levels.mean(dim=1)
+
+
+class Looping(Branching):
+    def forward(self, images):
+        levels = images.float()
+        for _ in range(int(levels.max())):
+            levels = levels / 2
+        return levels.mean(dim=(1, 2, 3)), levels.mean(dim=1)
+
+
+class Choosing(Branching):
+    """The same as `Branching`, as the message advises."""
+
+    def forward(self, images):
+        levels = images.float()
+        levels = torch.where(levels.mean() > 3, levels * 2, levels)
+        return levels.mean(dim=(1, 2, 3)), levels.mean(dim=1)
+
+
+@pytest.mark.parametrize("kind", [Branching, Looping])
+def test_what_cannot_be_recorded_is_told_in_a_sentence(kind, capfd):
+    with pytest.raises(ExportError) as caught:
+        record(DetectorGraph(kind(), None))
+    text = str(caught.value)
+    assert "cannot be exported in any format" in text
+    assert "data-dependent" in text
+    assert "torch.where or torch.cond" in text
+    assert "\n" not in text
+    assert capfd.readouterr() == ("", "")
+
+
+def test_the_advice_of_that_sentence_holds():
+    images = torch.randint(0, 9, (3, 8, 8, 3), dtype=torch.uint8)
+    program = record(DetectorGraph(Choosing(), None)).module()
+    for batch in (images, torch.zeros_like(images)):
+        expected = Branching()(batch.permute(0, 3, 1, 2))
+        for found, each in zip(program(batch), expected, strict=True):
+            torch.testing.assert_close(found, each)
+
+
+@pytest.mark.parametrize("line", [0, -1])
+def test_the_cause_of_an_error_is_the_deepest_one(line):
+    try:
+        try:
+            raise ValueError("- first.\n" + "middle " * 9 + "\nlast: " + 300 * "word ")
+        except ValueError as inner:
+            raise RuntimeError("shallow") from inner
+    except RuntimeError as error:
+        cause = cause_of(error, line)
+    assert cause.startswith("first" if line == 0 else "last: word")
+    assert len(cause) <= 200
+    assert cause_of(KeyError(), 0) == "KeyError"

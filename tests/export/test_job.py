@@ -14,6 +14,7 @@ from hydra import compose, initialize_config_dir
 from PIL import Image
 
 import fre_lightning
+from fre_lightning.backbones import Scattering
 from fre_lightning.config import CONFIG_DIR
 from fre_lightning.detector.builder import restore_model
 from fre_lightning.detector.checkpoint import read_checkpoint
@@ -50,6 +51,20 @@ def make_export(tmp_path):
             return compose("export", [*settings, *overrides])
 
     return make
+
+
+def test_a_backbone_that_looks_at_its_images_is_told(
+    fitted_run, make_export, monkeypatch, tmp_path
+):
+    whole = Scattering.features
+
+    def branch(self, images, layers=None):
+        return whole(self, images if images.float().mean() > 3 else images // 2, layers)
+
+    monkeypatch.setattr(Scattering, "features", branch)
+    with pytest.raises(ExportError, match="cannot be exported in any format"):
+        run(make_export(f"checkpoint={fitted_run}"))
+    assert list((tmp_path / "exported").iterdir()) == []
 
 
 def draw(height, width, n=2):

@@ -16,12 +16,13 @@ from PIL import Image
 
 import fre_lightning
 from fre_lightning.config import CONFIG_DIR
-from fre_lightning.errors import BackboneError, ConfigError
+from fre_lightning.errors import BackboneError, ConfigError, ExportError
 from fre_lightning.export.graph import exportable
 from fre_lightning.export.job import FORMATS, run
 from fre_lightning.export.subjects import load_subject
 from fre_lightning.ood.deciding import Deciding
 from fre_lightning.ood.loading import restore_ood
+from fre_lightning.ood.networks import SmallClassifier
 from tests.ood.conftest import read
 from tests.ood.test_job import KEYS
 from tests.ood.test_programs import Named, export, make_network, script
@@ -164,10 +165,10 @@ def test_subspaces_of_half_precision(finished, data):
 
 @pytest.fixture
 def of_program(data, call):
-    def make(save, name, *settings):
+    def make(save, name, *settings, kind=Named):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            save(make_network(lambda: Named(3)), data / name, size=8)
+            save(make_network(lambda: kind(3)), data / name, size=8)
         file = f"classifier.file={data / name}"
         call(f"of-{name}", "classifier=program", file, "decide_by=fre", *settings)
         return data / f"of-{name}", data / name
@@ -188,6 +189,38 @@ def test_programs_of_torchscript_do_not(of_program, make_export):
     folder, program = of_program(script, "own.pt")
     with pytest.raises(BackboneError, match=r"own\.pt is TorchScript"):
         make_export(folder, f"program={program}")
+
+
+def test_a_network_that_looks_at_its_images_does_not(finished, make_export, monkeypatch, tmp_path):
+    whole = SmallClassifier.outputs
+
+    def branch(self, images, layers):
+        return whole(self, images if images.float().mean() > 3 else images // 2, layers)
+
+    monkeypatch.setattr(SmallClassifier, "outputs", branch)
+    with pytest.raises(ExportError, match=r"cannot be exported in any format.*data-depend"):
+        make_export(finished[0])
+    assert list((tmp_path / "exported").iterdir()) == []
+
+
+class Bessel(Named):
+    def forward(self, images):
+        vectors = torch.special.bessel_j0(self.first(images)).mean(dim=(2, 3))
+        return {"penultimate": vectors, "logits": self.head(vectors)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["onnx", "openvino"])
+def test_what_a_format_lacks_is_told(of_program, make_export, data, name, tmp_path):
+    folder, program = of_program(export, "bessel.pt2", "report=false", kind=Bessel)
+    with pytest.raises(
+        ExportError, match=rf"format={name} cannot hold .*bessel_j0.*Choose format="
+    ):
+        make_export(folder, f"program={program}", f"format={name}")
+    assert list((tmp_path / "exported").iterdir()) == []
+    report, exported = make_export(folder, f"program={program}", "format=torch_export")
+    detector = fre_lightning.load(folder, device="cpu", program=program)
+    check(report, exported, detector, data, "fre", folder)
 
 
 def test_mistakes(finished, make_export, fitted_run):

@@ -46,6 +46,11 @@ class Classifier(Backbone):
         """The head, if it is known to be one linear layer whose outputs are the logits."""
         return None
 
+    @property
+    def head_layer(self) -> str | None:
+        """The layer that gives the head's input; None if there is no such head."""
+        return None if self.head is None else PENULTIMATE
+
     @abstractmethod
     def to_store(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """What a checkpoint keeps of its settings, to rebuild it for a state dict."""

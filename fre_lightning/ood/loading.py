@@ -32,6 +32,7 @@ OF_DETECTORS = ("threshold", "roi", "roi_root", "heatmaps")
 
 _ADDED = {"pool": None}
 """Settings of classifiers that older checkpoints lack, and what they did without them."""
+_ADDED_TO_PROGRAMS = {"head": None}
 
 _PROGRAM = "fre_lightning.ood.programs.ProgramClassifier"
 
@@ -123,9 +124,10 @@ def restore_ood(
 
     with explaining(str(path)):
         about, state = read_payload(str(path), GROUPS, TASK)
-        about["config"]["classifier"] = _ADDED | about["config"]["classifier"]
-        config = OmegaConf.create(about["config"])
-        is_program = "_target_" not in config.classifier
+        settings = about["config"]["classifier"]
+        is_program = "_target_" not in settings
+        added = _ADDED | (_ADDED_TO_PROGRAMS if is_program else {})
+        config = OmegaConf.create(about["config"] | {"classifier": added | settings})
     if is_program:
         config.classifier.update(_find_program(path, config.classifier.file, program))
         classifier = build(config.classifier, n_classes=0)

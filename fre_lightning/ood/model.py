@@ -13,7 +13,7 @@ from fre_lightning.detector.model import full_precision
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.images.tiling import Tiling
-from fre_lightning.ood.classifier import PENULTIMATE, Classifier
+from fre_lightning.ood.classifier import Classifier
 from fre_lightning.ood.fre import FRE, FREByClass
 from fre_lightning.ood.method import Known, Method
 from fre_lightning.scoring.threshold import n_images_needed
@@ -110,7 +110,7 @@ class OODModel(ImageModel):
         """
         logits = layers[-1].block(slice(None))
         for entry in self.entries:
-            head = self.backbone.head if entry.layer == PENULTIMATE else None
+            head = self.backbone.head if entry.layer == self.backbone.head_layer else None
             features = layers[self.backbone.layers.index(entry.layer)]
             entry.method.fit(Known(features, logits, labels, head), device)
 
@@ -168,7 +168,7 @@ def _entries(key: str, node: Any, classifier: Classifier) -> Iterator[Entry]:
             several = len(layers) > 1
             suffixes = (f".{layer}", f", {layer}") if several else ("", "")
             yield Entry(key + suffixes[0], method.title + suffixes[1], layer, method)
-        elif method.uses == "logits" or (layer == PENULTIMATE and classifier.head is not None):
+        elif method.uses == "logits" or layer == classifier.head_layer:
             yield Entry(key, method.title, layer, method)
             return
     if method.uses == "head":

@@ -1,9 +1,5 @@
 """Classifiers in files, whose code is not needed: programs of torch.export or TorchScript."""
 
-import hashlib
-import io
-import warnings
-import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -14,7 +10,10 @@ from torch import Tensor, fx
 from fre_lightning.backbones.engines import images_per_thread
 from fre_lightning.errors import BackboneError
 from fre_lightning.ood.classifier import LOGITS, Classifier
-from fre_lightning.ood.windows import Pool, check_windows, read_windows
+from fre_lightning.ood.head import find_head_layer, read_head
+from fre_lightning.ood.method import Head
+from fre_lightning.ood.program_file import checksum, load_program
+from fre_lightning.ood.windows import Pool, check_windows, read_windows, to_vectors
 
 _TOLERANCE = 1e-3
 """Of an image's outputs in two batches, by their largest; other sums would be off by 1e-5."""
@@ -31,6 +30,8 @@ class ProgramClassifier(Classifier):
         sha256: Its checksum; None: any.
         layers: Some of what the program gives.
         pool: As of `NetworkClassifier`.
+        head: Names in its state dict of the weight, and the bias if there is one, of the linear
+            layer that gives the logits; None: it is not known.
         image_size: One number or `[height, width]`.
         mean: Of red, green and blue in 0..1, which is subtracted from images.
         std: Which they are divided by then.
@@ -51,6 +52,7 @@ class ProgramClassifier(Classifier):
         sha256: str | None,
         layers: str | int | Sequence[str | int],
         pool: Pool,
+        head: str | Sequence[str] | None,
         image_size: int | Sequence[int],
         mean: Sequence[float],
         std: Sequence[float],
@@ -60,8 +62,10 @@ class ProgramClassifier(Classifier):
         chosen = [layers] if isinstance(layers, str | int) else [*layers]
         self.windows = read_windows(pool, len(chosen))
         super().__init__(self.file.stem, [*chosen, LOGITS], 1, image_size)
-        self.sha256 = _checksum(self.file, sha256)
-        self._program = (_load(self.file),)  # in a tuple, as it is no part of the state
+        self.sha256 = checksum(self.file, sha256)
+        self._program = (load_program(self.file),)  # in a tuple, as it is no part of the state
+        self._head_names = [head] if isinstance(head, str) else [*(head or ())]
+        self._head_layer: str | None = None
         self.graph: fx.GraphModule | None = None  # for an export
         for key, values in (("pixel_mean", mean), ("pixel_std", std)):
             self.register_buffer(key, 255 * torch.tensor(values).view(3, 1, 1), persistent=False)
@@ -72,6 +76,17 @@ class ProgramClassifier(Classifier):
     def weights_label(self) -> str:
         """The file's name."""
         return self.file.name
+
+    @property
+    def head(self) -> Head | None:
+        """The head, if the caller has named it."""
+        state = self._program[0].state_dict()
+        return read_head(self.file, state, self._head_names) if self._head_names else None
+
+    @property
+    def head_layer(self) -> str | None:
+        """The layer that was found to give the head's input."""
+        return self._head_layer
 
     def to_store(self, settings: Mapping[str, Any]) -> dict[str, Any]:
         """The settings and the checksum, without a class: loading one builds no program."""
@@ -143,6 +158,10 @@ class ProgramClassifier(Classifier):
                 raise BackboneError(msg)
             self._check(layer, found[layer], alone[layer])
         check_windows(self.name, dict(zip(self.layers, self.windows, strict=True)), found)
+        if (head := self.head) is not None:
+            pairs = zip(self.layers[:-1], self.windows[:-1], strict=True)
+            vectors = {layer: to_vectors(found[layer], window) for layer, window in pairs}
+            self._head_layer = find_head_layer(self.file, head, vectors, found[LOGITS], _TOLERANCE)
         return found[LOGITS].shape[1]
 
     def _check(self, layer: str, together: Tensor, alone: Tensor) -> None:
@@ -158,47 +177,6 @@ class ProgramClassifier(Classifier):
                 "program in evaluation mode: network.eval() before."
             )
             raise BackboneError(msg)
-
-
-def _checksum(file: Path, expected: str | None) -> str:
-    try:
-        with file.open("rb") as stream:
-            found = hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        msg = f"{file} cannot be read ({error.strerror}). Correct classifier.file."
-        raise BackboneError(msg) from error
-    if expected not in {None, found}:
-        msg = f"{file} is not the program of the checksum {expected}. Give that one."
-        raise BackboneError(msg)
-    return found
-
-
-def _load(file: Path) -> Any:
-    """The program as a module, on the CPU.
-
-    Raises:
-        BackboneError: If the file has none, or none of this version of torch.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive:
-            members = {Path(name).name for name in archive.namelist()}
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # TorchScript is deprecated, and what many still have
-            if "constants.pkl" in members:
-                return torch.jit.load(file, map_location="cpu").eval()  # type: ignore[no-untyped-call]
-            if "archive_format" in members:
-                return torch.export.load(io.BytesIO(file.read_bytes())).module()
-    except Exception as error:  # torch raises all kinds
-        msg = (
-            f"{file} cannot be loaded as a program ({type(error).__name__}). Save it once more, "
-            f"with torch {torch.__version__}."
-        )
-        raise BackboneError(msg) from error
-    msg = (
-        f"{file} is no program of torch.export.save or torch.jit.save. Weights of a network that "
-        "has a name are for classifier=torchvision or timm."
-    )
-    raise BackboneError(msg)
 
 
 def _named(outputs: Any) -> dict[str, Tensor]:

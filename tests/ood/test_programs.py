@@ -60,8 +60,8 @@ def export(network, path, size=16, free=True):
     torch.export.save(torch.export.export(network, (example,), dynamic_shapes=shapes), path)
 
 
-def make(path, layers="penultimate", size=16, sha256=None, pool=None):
-    return ProgramClassifier(str(path), sha256, layers, pool, size, MEAN, STD, 3)
+def make(path, layers="penultimate", size=16, sha256=None, pool=None, head=None):
+    return ProgramClassifier(str(path), sha256, layers, pool, head, size, MEAN, STD, 3)
 
 
 def make_network(kind=Named):
@@ -112,6 +112,24 @@ def test_maps_of_programs_are_averaged_over_windows(save, tmp_path):
         make(tmp_path / "mine.pt2", pool=2)
 
 
+@pytest.mark.parametrize("save", [script, export])
+def test_the_head_can_be_named(save, tmp_path):
+    network = make_network(Ordered)
+    save(network, tmp_path / "mine.pt2")
+    classifier = make(tmp_path / "mine.pt2", [0, 2], head=["head.weight", "head.bias"], pool=4)
+    assert classifier.head_layer == "2"  # not the map in windows
+    torch.testing.assert_close(classifier.head.weight, network.head.weight.detach())
+    torch.testing.assert_close(classifier.head.bias, network.head.bias.detach())
+    assert make(tmp_path / "mine.pt2", 2).head_layer is None
+    for head, words in (
+        (["head.weights", "head.bias"], r"whose matrices are head\.weight"),
+        (["head.bias"], "must be the names of the head's weight and bias"),
+        (["head.weight"], "is not the head of .*mine.pt2: what it gives for 0, 2"),
+    ):
+        with pytest.raises(BackboneError, match=words):
+            make(tmp_path / "mine.pt2", [0, 2], head=head, pool=4)
+
+
 def test_features_depend_on_the_program_and_the_pixels(tmp_path):
     for seed, name in ((0, "a.pt"), (1, "b.pt")):
         torch.manual_seed(seed)
@@ -121,7 +139,7 @@ def test_features_depend_on_the_program_and_the_pixels(tmp_path):
     paths = [str(tmp_path / name) for name in ("a.pt", "a.pt", "c/a.pt")]
     means = [MEAN, STD, MEAN]
     programs = (
-        ProgramClassifier(path, None, "maps", None, 16, mean, STD, 3)
+        ProgramClassifier(path, None, "maps", None, None, 16, mean, STD, 3)
         for path, mean in zip(paths, means, strict=True)
     )
     keys = [str(program.fingerprint("maps")) for program in programs]
@@ -207,6 +225,24 @@ def test_a_run_on_a_program_is_one_on_its_network(finished, program, call, data)
             assert float(found[key]) == pytest.approx(float(expected[key]), rel=1e-3, abs=1e-4)
     assert "react" not in found  # the head is not known
     assert "vim" not in found
+
+    named = "classifier.head=[network.head.weight,network.head.bias]"
+    call("headed", "classifier=program", *settings, named, "decide_by=vim", "report=false")
+    pairs = zip(read(folder / "scores.csv"), read(data / "headed/scores.csv"), strict=True)
+    for expected, found in pairs:
+        for key in ("react", "vim"):
+            assert float(found[key]) == pytest.approx(float(expected[key]), rel=1e-3, abs=1e-3)
+    detector = load_ood(data / "headed", program=program)
+    assert detector(data / "noise/00.png").score == pytest.approx(
+        load_ood(folder, method="vim")(data / "noise/00.png").score, rel=1e-3
+    )
+    content = torch.load(data / "program/model.ckpt", weights_only=True)
+    for key in ("pool", "head"):
+        del content[PAYLOAD_KEY]["config"]["classifier"][key]
+    torch.save(content, data / "older.ckpt")
+    older = load_ood(data / "older.ckpt", program=program)
+    path = data / "noise/00.png"
+    assert older(path) == load_ood(data / "program", program=program)(path)
 
     with pytest.raises(BackboneError, match=r"program\.pt2, which is code.*program=FILE"):
         load_ood(data / "program")

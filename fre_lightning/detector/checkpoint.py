@@ -176,8 +176,8 @@ def read_payload(
     about, state_dict = content[PAYLOAD_KEY], content["state_dict"]
     if about.get("task") != task:
         msg = (
-            f"{path} was written by a command for another task ({about.get('task') or 'defects'}). "
-            "fre_lightning.load reads checkpoints of all."
+            f"{path} was written by a command for another task ({about.get('task') or 'defects'}), "
+            "which this one is not for; predict, serve, export and fre_lightning.load take it."
         )
         raise CheckpointError(msg)
     _check_format(path, about)

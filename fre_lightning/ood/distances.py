@@ -22,7 +22,8 @@ class Mahalanobis(Method):
     """The least Mahalanobis distance to a class (Lee et al. 2018, arXiv 1807.03888).
 
     With one covariance for all classes, tied. Directions without variance are left out, as by a
-    pseudo-inverse.
+    pseudo-inverse; of more than 5,000 features of as many images, all but those of 0.97 of the
+    variance, see `find_subspace`.
 
     Attributes:
         centre: `(D,)`, the mean of all classes' means, subtracted to lose no digits.

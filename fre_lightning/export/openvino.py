@@ -1,6 +1,7 @@
 """The format of OpenVINO."""
 
 import json
+import logging
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,9 +25,13 @@ class OpenVINO(Format):
     def write(self, program: ExportedProgram, folder: Path, about: Mapping[str, Any]) -> None:
         """Write the network and its weights, not rounded to half precision."""
         ov = import_openvino()
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            model = ov.convert_model(program)
+        level = logging.root.level
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model = ov.convert_model(program)
+        finally:
+            logging.root.setLevel(level)  # the converter leaves its own there when it fails
         model.inputs[0].get_tensor().set_names({INPUT})
         for output, name in zip(model.outputs, about["outputs"], strict=True):
             output.get_tensor().set_names({name})

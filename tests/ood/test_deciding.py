@@ -1,6 +1,7 @@
 """Exports of classifiers, compared with the tables of their runs and with their detectors."""
 
 import json
+import logging
 import re
 import shutil
 import subprocess
@@ -213,11 +214,13 @@ class Bessel(Named):
 @pytest.mark.parametrize("name", ["onnx", "openvino"])
 def test_what_a_format_lacks_is_told(of_program, make_export, data, name, tmp_path):
     folder, program = of_program(export, "bessel.pt2", "report=false", kind=Bessel)
+    level = logging.root.level
     with pytest.raises(
         ExportError, match=rf"format={name} cannot hold .*bessel_j0.*Choose format="
     ):
         make_export(folder, f"program={program}", f"format={name}")
     assert list((tmp_path / "exported").iterdir()) == []
+    assert logging.root.level == level  # what is logged later is not lost
     report, exported = make_export(folder, f"program={program}", "format=torch_export")
     detector = fre_lightning.load(folder, device="cpu", program=program)
     check(report, exported, detector, data, "fre", folder)

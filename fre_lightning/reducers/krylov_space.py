@@ -25,6 +25,9 @@ READ_BYTES = 2**25
 _MAX_MISSING = 0.5
 """The part of the variance that the wanted axes leave over which may lie outside the space."""
 
+_LEAST_BLOCKS = 6
+"""Of directions: where a few would do, more cost little, and each is a power step more accurate."""
+
 _KEPT = 1.6
 """Times the wanted axes: the directions that are kept. More change scores by less than 1e-4."""
 
@@ -138,7 +141,11 @@ def find_span(data: Centred, n_components: float) -> Span:
     products: list[Tensor] = []  # of the directions with the scatter matrix and each other
     found, n_found = 0.0, 0
     rows, total = data.start(min(BLOCK, limit))
-    while not span or (n_found < n_wanted and total - found > missing * total):
+    while not span or (
+        n_found < limit
+        and total - found > LEAST * total
+        and (len(span) < _LEAST_BLOCKS or (n_found < n_wanted and total - found > missing * total))
+    ):
         wanted = rows[: limit - n_found]
         span += tensors_from_first(lambda: (_orthonormal(wanted, span),), rows.device)  # noqa: B023
         rows = data.times_scatter(span[-1])

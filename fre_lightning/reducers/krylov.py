@@ -12,12 +12,10 @@ from torch import Tensor
 
 from fre_lightning.collective import add_up, from_first, share
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers.axes import (
-    add_product,
-    limited_rank,
-    principal_axes,
-)
+from fre_lightning.memory import release
+from fre_lightning.reducers.axes import limited_rank, principal_axes
 from fre_lightning.reducers.krylov_space import LEAST, READ_BYTES, Centred, Span, find_span
+from fre_lightning.reducers.products import project, squares_of
 
 _RIDGE = 1e-5
 """Added where a direction has no variance but that of images that are held out."""
@@ -80,7 +78,7 @@ class KrylovSubspace:
         data = Centred(self.features, self.mean.device, mean=self.mean)
         coordinates = torch.zeros(self.features.shape[0], len(axes), device=self.mean.device)
         for rows, values in data.blocks():
-            coordinates[rows] = values @ axes.T
+            coordinates[rows] = project(values, axes)
         return add_up(coordinates)
 
     def lift(self, weights: Tensor) -> Tensor:
@@ -107,34 +105,37 @@ class KrylovSubspace:
             mean, axes = self._refit(1 - self.left_out / total, folds == fold)
             for index, rows in self.features.rows_of(folds == fold, mean, READ_BYTES):
                 values = rows.float()
-                yield index, values.square().sum(dim=1).double(), (values @ axes.T).double()
+                yield index, values.square().sum(dim=1).double(), project(values, axes).double()
 
     def _stretch(self, n_components: float, is_held_out: Tensor) -> float:
         """By how much residuals under refits are too short."""
-        own = KrylovSubspace.of(self.features, self.mean.device, n_components, ~is_held_out)
 
         def square(mean: Tensor, axes: Tensor) -> float:
             blocks = self.features.rows_of(is_held_out, mean, READ_BYTES)
             return sum(float(_residual(rows.float(), axes).square().sum()) for _, rows in blocks)
 
-        def compare() -> float:
+        def refit() -> tuple[float, int]:
             mean, axes = self._refit(n_components, is_held_out)
-            rank = min(len(axes), len(own.variances))  # one axis is more than the difference
-            alone = own.lift(torch.eye(rank, len(own.variances)))
-            refit = square(mean, axes)
-            return float((square(own.mean, alone) / refit) ** 0.5) if refit > 0 else 1.0
+            return square(mean, axes), len(axes)
 
-        return from_first(compare)
+        # Their own solution comes second: both at once would take the most memory of all.
+        short, rank = from_first(refit)
+        own = KrylovSubspace.of(self.features, self.mean.device, n_components, ~is_held_out)
+        rank = min(rank, len(own.variances))  # one axis is more than the difference
+        weights = torch.eye(rank, len(own.variances))
+        full = from_first(lambda: square(own.mean, own.lift(weights)))
+        return float((full / short) ** 0.5) if short > 0 else 1.0
 
     def _refit(self, n_components: float, is_held_out: Tensor) -> tuple[Tensor, Tensor]:
         """The mean `(D,)` and axes `(k, D)` of the kept images: a fold is subtracted."""
+        release()
         directions, n_kept = self.span.directions, int((~is_held_out).sum())
         products, left = self.span.products(), self.span.total
         overlap = torch.eye(len(directions), device=self.mean.device)
         total = torch.zeros_like(self.mean)
         for _, rows in self.features.rows_of(is_held_out, self.mean, READ_BYTES):
             values = rows.float()
-            coordinates = values @ directions.T
+            coordinates = project(values, directions)
             overlap -= coordinates.T @ coordinates
             products.addmm_(coordinates.T, values, alpha=-1)
             total += rows.sum(dim=0)
@@ -144,9 +145,7 @@ class KrylovSubspace:
         overlap.addr_(along, along, alpha=-n_kept)
         products.addr_(along, shift.float(), alpha=-n_kept)
         left -= n_kept * float(shift @ shift)
-        upper = torch.zeros_like(overlap)
-        add_product(upper, products)
-        variances, rotation = _nystrom(upper.triu() + upper.triu(1).T, overlap, n_kept)
+        variances, rotation = _nystrom(squares_of(products), overlap, n_kept)
         left_out = max(left / (n_kept - 1) - float(variances.sum()), 0.0)
         rank = limited_rank(n_components, variances, left_out)
         return self.mean + shift, rotation[:, :rank].T @ products
@@ -181,4 +180,4 @@ def _nystrom(squares: Tensor, overlap: Tensor, n_rows: int) -> tuple[Tensor, Ten
 
 def _residual(values: Tensor, axes: Tensor) -> Tensor:
     """What axes `(k, D)` leave of centred features `(n, D)`."""
-    return values - (values @ axes.T) @ axes
+    return values - project(values, axes) @ axes

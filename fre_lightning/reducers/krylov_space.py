@@ -14,6 +14,7 @@ from torch.nn import functional as F
 
 from fre_lightning.collective import add_up, from_first, tensors_from_first
 from fre_lightning.features.matrix import FeatureMatrix
+from fre_lightning.memory import release
 from fre_lightning.reducers.axes import choose_rank, is_share, limited_rank, principal_axes
 
 BLOCK = 256
@@ -113,10 +114,10 @@ class Centred:
 
     def times_scatter(self, directions: Tensor) -> Tensor:
         """Directions `(n, D)` times the `(D, D)` scatter matrix, which is never formed."""
-        products = torch.zeros_like(directions)
+        products = directions.new_zeros(directions.shape[::-1])
         for _, values in self.blocks():
-            products.addmm_((values @ directions.T).T, values)
-        return add_up(products)
+            products.addmm_(values.T, values @ directions.T)  # its transpose takes longer
+        return add_up(products).T
 
 
 def find_span(data: Centred, n_components: float) -> Span:
@@ -155,6 +156,7 @@ def find_span(data: Centred, n_components: float) -> Span:
         sizes = [len(directions) for directions in span]
         for part, directions in zip(torch.split(products[-1], sizes, dim=1), span, strict=True):
             rows.addmm_(part, directions, alpha=-1)
+        release()
     variances, weights = _whiten(products)
     rank = limited_rank(n_components, variances, total - float(variances.sum()))
     n_kept = max(int(_KEPT * rank), rank + BLOCK)
@@ -162,6 +164,7 @@ def find_span(data: Centred, n_components: float) -> Span:
     directions = torch.zeros(len(variances), rows.shape[1], device=rows.device)
     for part in torch.split(weights, sizes, dim=1):
         directions.addmm_(part, span.pop(0))
+    release()
     return Span(directions, variances.float(), rows, weights[:, -len(rows) :].clone(), total)
 
 

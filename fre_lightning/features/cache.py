@@ -154,16 +154,9 @@ class FeatureCache:
                 i: ShardWriter(folders[i], manifests[i], [j for j in items if j in found], process)
                 for i, found in missing.items()
             }
-            try:
-                compute(writers)
-                for writer in writers.values():
-                    writer.close()
-            except FileNotFoundError:  # by now another process may write there
-                raise
-            except OSError:
-                for i in writers:
-                    shutil.rmtree(folders[i], ignore_errors=True)
-                raise
+            compute(writers)
+            for writer in writers.values():
+                writer.close()
         written = gather({i: writer.shards for i, writer in writers.items()})
         for i in writers:
             manifests[i].unite(shards[i] for shards in written)
@@ -182,8 +175,9 @@ class FeatureCache:
             yield
         except OSError as error:
             msg = (
-                f"The feature cache {self.cache_dir} cannot be written: {error}. Nothing half "
-                "written is left. Free some space, or choose another paths.cache_dir=DIR."
+                f"The feature cache {self.cache_dir} cannot be written: {error}. What is "
+                "complete stays, and the next run goes on from there. Free some space, or choose "
+                "another paths.cache_dir=DIR."
             )
             kind = _DeletedError if isinstance(error, FileNotFoundError) else CacheError
             raise kind(msg) from error

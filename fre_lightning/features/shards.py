@@ -161,9 +161,10 @@ def _spans(items: Sequence[int]) -> list[range]:
 
 
 def read_manifest(folder: Path, fresh: Manifest) -> Manifest:
-    """The manifest of an entry; `fresh` if there is none, or if it was damaged and is removed.
+    """The manifest of an entry; `fresh` if there is none, or if it is damaged and removed.
 
-    What stopped processes left is taken in, so this must be the only one that uses the entry.
+    What stopped processes left is taken in, so this must be the only one that uses the entry. Of
+    shards that are damaged or gone the items are missing.
     """
     remove_leftovers(folder)
     others = sorted(folder.glob(_OF_PROCESSES))
@@ -175,14 +176,19 @@ def read_manifest(folder: Path, fresh: Manifest) -> Manifest:
                 found.unite([[Shard(**shard) for shard in content["shards"]]])
         if any(first.stop > second.first for first, second in pairwise(found.shards)):
             raise ValueError("two of its files have the same rows")
-        for shard in found.shards:
-            if shard.file:
-                _verify(folder / shard.file, shard)
     except (OSError, ValueError, TypeError, KeyError) as error:
         log.warning("The cache entry %s is damaged (%s): computing it again.", folder, error)
         shutil.rmtree(folder)
         return fresh
-    if others:
+    damaged = [shard for shard in found.shards if not _is_intact(folder, shard)]
+    if damaged:
+        n_items = sum(shard.stop - shard.first for shard in damaged)
+        msg = "The cache entry %s lost %d of its images (damaged files): computing them again."
+        log.warning(msg, folder, n_items)
+        found.shards = [shard for shard in found.shards if shard not in damaged]
+        for shard in damaged:
+            (folder / shard.file).unlink(missing_ok=True)
+    if others or damaged:
         write_united(folder, found)
     return found
 
@@ -194,15 +200,19 @@ def write_united(folder: Path, manifest: Manifest) -> None:
         path.unlink()
 
 
-def _verify(path: Path, shard: Shard) -> None:
-    """Compare a shard with its manifest: the length always, the checksum once per process."""
-    status = path.stat()
-    if status.st_size != shard.n_bytes:
-        msg = f"{path.name} has {status.st_size} bytes instead of {shard.n_bytes}"
-        raise ValueError(msg)
-    if (str(path), status.st_mtime_ns) in _verified:
-        return
-    if zlib.crc32(np.load(path, mmap_mode="r").data) != shard.crc32:
-        msg = f"the checksum of {path.name} is wrong"
-        raise ValueError(msg)
-    _verified.add((str(path), status.st_mtime_ns))
+def _is_intact(folder: Path, shard: Shard) -> bool:
+    """Compare a file with its manifest: the length always, the checksum once per process."""
+    if not shard.file:
+        return True
+    try:
+        status = (folder / shard.file).stat()
+        if status.st_size != shard.n_bytes:
+            return False
+        version = (str(folder / shard.file), status.st_mtime_ns)
+        if version not in _verified:
+            if zlib.crc32(np.load(folder / shard.file, mmap_mode="r").data) != shard.crc32:
+                return False
+            _verified.add(version)
+    except (FileNotFoundError, ValueError):
+        return False
+    return True

@@ -9,8 +9,9 @@ Draws features whose variances fall as (i + offset)^-decay. The defaults are tho
 features (layer3) of 762 magnetic tiles: of as many images, 139, 260, 414, 510 and 649 axes have
 0.8, 0.9, 0.95, 0.97 and 0.99 of the variance, and of as many drawn ones 147, 273, 412, 506, 648.
 Writes them to disk in shards, as the cache does, fits PCA at 0.97 of the variance and the held-out
-maps of ten folds, each in a process of its own, and prints seconds (and seconds of processors,
-which other programs change less), peak memory, and how far scores are from the exact ones.
+maps of ten folds, each in a process of its own, and prints how often they read all features,
+seconds (and seconds of processors, which other programs change less), peak memory, and how far
+scores are from the exact ones.
 """
 
 import argparse
@@ -107,19 +108,37 @@ def draw_test(spectrum: Spectrum) -> NDArray[np.float32]:
     return images
 
 
+class Shard:
+    """The rows of a file, which count how often they are read."""
+
+    n_read = 0  # values, of all shards
+
+    def __init__(self, path: Path) -> None:
+        self._rows = np.load(path, mmap_mode="r")
+        self._mmap = self._rows._mmap  # its pages are released after each block
+        self.shape = self._rows.shape
+
+    def __getitem__(self, block: tuple[slice, slice]) -> NDArray[np.float32]:
+        values: NDArray[np.float32] = self._rows[block]
+        Shard.n_read += values.size
+        return values
+
+
 def open_shards(folder: Path) -> FeatureMatrix:
     """The features in a folder, as they are read from the cache."""
-    return FeatureMatrix([np.load(p, mmap_mode="r") for p in sorted(folder.glob("shard-*.npy"))])
+    return FeatureMatrix([Shard(path) for path in sorted(folder.glob("shard-*.npy"))])
 
 
 def fit(solver: str, folder: Path, spectrum: Spectrum, n_folds: int) -> None:
     """Fit, score test and held-out images, and store what came out; alone in its process."""
     features = open_shards(folder)
-    start = time.perf_counter()
+    n_values = features.shape[0] * features.shape[1]
+    start, cpu_start = time.perf_counter(), time.process_time()
     subspace = SOLVERS[solver](features)
     rank = choose_rank(SHARE, subspace.variances, subspace.left_out)
     axes = subspace.lift(torch.eye(rank, len(subspace.variances)))
-    seconds, cpu_seconds = [time.perf_counter() - start], [time.process_time()]
+    seconds, cpu_seconds = [time.perf_counter() - start], [time.process_time() - cpu_start]
+    reads = [Shard.n_read / n_values]
     print(f"{solver}: {rank} of {len(subspace.variances)} axes, {seconds[0]:.0f} s", flush=True)
     cells = torch.arange(features.shape[1]) % N_CELLS
     start = time.perf_counter()
@@ -128,7 +147,8 @@ def fit(solver: str, folder: Path, spectrum: Spectrum, n_folds: int) -> None:
         folds = draw_folds(features.shape[0], n_folds)
         held_out = held_out_errors(subspace, SHARE, cells, folds)
     seconds.append(time.perf_counter() - start)
-    cpu_seconds.append(time.process_time() - cpu_seconds[0])
+    cpu_seconds.append(time.process_time() - cpu_start - cpu_seconds[0])
+    reads.append(Shard.n_read / n_values - reads[0])
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     test = torch.from_numpy(draw_test(spectrum)) - subspace.mean.float()
     scores = (test - (test @ axes.T) @ axes).double().square().sum(dim=1)
@@ -139,6 +159,7 @@ def fit(solver: str, folder: Path, spectrum: Spectrum, n_folds: int) -> None:
         "solver": solver,
         "rank": rank,
         "axes": len(subspace.variances),
+        "reads": reads,
         "seconds": seconds,
         "cpu_seconds": cpu_seconds,
         "peak_mb": peak,
@@ -199,10 +220,12 @@ def count_axes(folder: Path) -> list[int]:
 
 def print_table(results: list[dict[str, Any]]) -> None:
     """A row for each fit."""
-    columns = ("images", "features", "solver", "axes", "fit s", "folds s", "CPU s", "peak MB")
-    table = Table(*columns, "test scores", "held-out scores", "AUROC")
+    what = ("images", "features", "solver", "axes", "reads")
+    cost = ("fit s", "folds s", "CPU s", "peak MB")
+    table = Table(*what, *cost, "test scores", "held-out scores", "AUROC")
     for result in results:
         numbers = [result[name] for name in ("images", "features", "solver", "rank")]
+        numbers.append(", ".join(f"{value:.3g}" for value in result["reads"]))
         numbers += [round(value, 1) for value in result["seconds"]]
         numbers += [round(sum(result["cpu_seconds"]), 1), round(result["peak_mb"])]
         if "auroc" in result:

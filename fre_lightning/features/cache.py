@@ -176,8 +176,8 @@ class FeatureCache:
         except OSError as error:
             msg = (
                 f"The feature cache {self.cache_dir} cannot be written: {error}. What is "
-                "complete stays, and the next run goes on from there. Free some space, or choose "
-                "another paths.cache_dir=DIR."
+                "complete stays, and the next run goes on from there. Free some space (python -m "
+                "fre_lightning.cache lists what is there), or choose another paths.cache_dir=DIR."
             )
             kind = _DeletedError if isinstance(error, FileNotFoundError) else CacheError
             raise kind(msg) from error

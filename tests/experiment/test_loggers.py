@@ -1,6 +1,7 @@
 """Loggers beside TensorBoard: what they need, and what they keep of a run."""
 
 import csv
+import time
 
 import pytest
 import yaml
@@ -45,11 +46,14 @@ def test_weights_and_biases_keeps_report_and_model(make_config, output_dir):
     run(make_config(*offline))
     assert wandb.run is None
     (kept,) = output_dir.glob("wandb/offline-run-*/*.wandb")
-    written = kept.read_bytes()  # in blocks of 32 KB, each with a header of 7 bytes
-    content = b"".join(
-        written[start + 7 : start + 2**15] for start in range(0, len(written), 2**15)
-    )
-    assert all(name in content for name in (b"report.html", b"model.ckpt", b"test/image_auroc"))
+    missing, deadline = {b"report.html", b"model.ckpt", b"test/image_auroc"}, time.monotonic() + 60
+    while missing and time.monotonic() < deadline:  # a process of wandb's writes it
+        written = kept.read_bytes()  # in blocks of 32 KB, each with a header of 7 bytes
+        starts = range(0, len(written), 2**15)
+        content = b"".join(written[start + 7 : start + 2**15] for start in starts)
+        missing = {name for name in missing if name not in content}
+        time.sleep(0.1 if missing else 0)
+    assert not missing
     with pytest.raises(ConfigError):
         run(make_config(*offline, "reducer.n_components=1000", "augmentation.max_images=0"))
     assert wandb.run is None  # nor does a failed job leave one to the next

@@ -23,14 +23,14 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
+from drawn_features import N_CELLS, N_TEST, Shard, Spectrum, draw, draw_test, open_shards
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
-from scipy.fft import dct  # type: ignore[import-untyped]
 
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.metrics.curves import auroc, count
@@ -42,8 +42,6 @@ from fre_lightning.reducers.scatter import ScatterSubspace
 from fre_lightning.reducers.subspace import Subspace, find_subspace
 
 SHARE = 0.97
-N_CELLS = 49  # a map of 7 x 7
-N_TEST = 400  # good ones, and as many with a defect in one cell
 ROWS_PER_SHARD = 128
 CHILD = ("features", "decay", "offset", "folds")  # what the process of a fit is told
 SHARES = (0.8, 0.9, 0.95, 0.97, 0.99)
@@ -72,61 +70,6 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--spectrum", type=Path, help="count the axes of the shards in a folder")
     parser.add_argument("--fit", choices=SOLVERS, help=argparse.SUPPRESS)
     return parser.parse_args()
-
-
-class Spectrum(NamedTuple):
-    """Variances (i + offset)^-decay, i from 0 to D - 1, whose sum is 100."""
-
-    n_features: int
-    decay: float
-    offset: float
-
-    def deviations(self) -> NDArray[np.float32]:
-        """Standard deviations, `(D,)`."""
-        variances = (np.arange(self.n_features) + self.offset) ** -self.decay
-        roots: NDArray[np.float32] = np.sqrt(variances / variances.sum() * 100).astype(np.float32)
-        return roots
-
-
-def draw(n: int, spectrum: Spectrum, seed: int) -> NDArray[np.float32]:
-    """Features `(n, D)`: independent values of the spectrum, mixed by an orthogonal transform."""
-    n_features = spectrum.n_features
-    values = np.random.default_rng(seed).standard_normal((n, n_features), dtype=np.float32)
-    values *= spectrum.deviations()
-    values *= np.random.default_rng(0).choice([-1, 1], n_features).astype(np.float32)
-    mixed: NDArray[np.float32] = dct(values, norm="ortho", axis=1, overwrite_x=True)
-    return mixed + np.float32(0.5)
-
-
-def draw_test(spectrum: Spectrum) -> NDArray[np.float32]:
-    """Good images, then defective ones."""
-    images = draw(2 * N_TEST, spectrum, seed=1)
-    cells = np.arange(spectrum.n_features) % N_CELLS
-    noise = np.random.default_rng(2).standard_normal(images.shape, dtype=np.float32)
-    defects = np.arange(N_TEST)[:, None] % N_CELLS == cells
-    images[N_TEST:] += defects * noise[N_TEST:] * 0.06
-    return images
-
-
-class Shard:
-    """The rows of a file, which count how often they are read."""
-
-    n_read = 0  # values, of all shards
-
-    def __init__(self, path: Path) -> None:
-        self._rows = np.load(path, mmap_mode="r")
-        self._mmap = self._rows._mmap  # its pages are released after each block
-        self.shape = self._rows.shape
-
-    def __getitem__(self, block: tuple[slice, slice]) -> NDArray[np.float32]:
-        values: NDArray[np.float32] = self._rows[block]
-        Shard.n_read += values.size
-        return values
-
-
-def open_shards(folder: Path) -> FeatureMatrix:
-    """The features in a folder, as they are read from the cache."""
-    return FeatureMatrix([Shard(path) for path in sorted(folder.glob("shard-*.npy"))])
 
 
 def fit(solver: str, folder: Path, spectrum: Spectrum, n_folds: int) -> None:

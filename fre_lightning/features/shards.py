@@ -12,7 +12,7 @@ import shutil
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import pairwise
+from itertools import compress, pairwise
 from pathlib import Path
 
 import numpy as np
@@ -180,12 +180,13 @@ def read_manifest(folder: Path, fresh: Manifest) -> Manifest:
         log.warning("The cache entry %s is damaged (%s): computing it again.", folder, error)
         shutil.rmtree(folder)
         return fresh
-    damaged = [shard for shard in found.shards if not _is_intact(folder, shard)]
+    is_intact = [_is_intact(folder, shard) for shard in found.shards]
+    damaged = [shard for shard, intact in zip(found.shards, is_intact, strict=True) if not intact]
     if damaged:
         n_items = sum(shard.stop - shard.first for shard in damaged)
         msg = "The cache entry %s lost %d of its images (damaged files): computing them again."
         log.warning(msg, folder, n_items)
-        found.shards = [shard for shard in found.shards if shard not in damaged]
+        found.shards = list(compress(found.shards, is_intact))
         for shard in damaged:
             (folder / shard.file).unlink(missing_ok=True)
     if others or damaged:
@@ -204,15 +205,15 @@ def _is_intact(folder: Path, shard: Shard) -> bool:
     """Compare a file with its manifest: the length always, the checksum once per process."""
     if not shard.file:
         return True
+    path = folder / shard.file
     try:
-        status = (folder / shard.file).stat()
-        if status.st_size != shard.n_bytes:
-            return False
-        version = (str(folder / shard.file), status.st_mtime_ns)
-        if version not in _verified:
-            if zlib.crc32(np.load(folder / shard.file, mmap_mode="r").data) != shard.crc32:
-                return False
-            _verified.add(version)
-    except (FileNotFoundError, ValueError):
+        status = path.stat()
+        version = (str(path), status.st_mtime_ns)
+        is_intact = status.st_size == shard.n_bytes and (
+            version in _verified or zlib.crc32(np.load(path, mmap_mode="r").data) == shard.crc32
+        )
+    except (OSError, ValueError):
         return False
-    return True
+    if is_intact:
+        _verified.add(version)
+    return is_intact

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from fre_lightning.errors import ConfigError
 from fre_lightning.features.matrix import FeatureMatrix
 from fre_lightning.ood.method import Head, Known, Method
-from fre_lightning.reducers.axes import add_product
+from fre_lightning.reducers.products import add_product
 from fre_lightning.reducers.subspace import find_subspace
 
 _BLOCK = 2**24

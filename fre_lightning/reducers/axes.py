@@ -7,9 +7,6 @@ from torch import Tensor
 
 from fre_lightning.errors import ConfigError, FeatureError
 
-# A symmetric product in n panels of rows takes (n + 1) / 2n of the arithmetic: 5 / 8.
-_N_PANELS = 4
-
 
 def principal_axes(scatter: Tensor, n_samples: int) -> tuple[Tensor, Tensor]:
     """Eigendecomposition of the Gram or scatter matrix of centred features, without null space.
@@ -88,11 +85,3 @@ def leading_axes(
         return variances, axes
     rank = limited_rank(n_components, variances)
     return variances[:rank], axes[:, :rank]
-
-
-def add_product(total: Tensor, values: Tensor) -> None:
-    """Add `values @ values.T` of `(n, m)` values to `(n, n)`, on and above the diagonal only."""
-    step = -(-len(values) // _N_PANELS)
-    for start in range(0, len(values), step):
-        rows = slice(start, start + step)
-        total[rows, start:].addmm_(values[rows], values[start:].T)

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from fre_lightning.collective import add_up, from_first, share
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.memory import release
 from fre_lightning.reducers.axes import limited_rank, principal_axes
 from fre_lightning.reducers.krylov_space import LEAST, READ_BYTES, Centred, Span, find_span
+from fre_lightning.reducers.memory import release
 from fre_lightning.reducers.products import project, squares_of
 
 _RIDGE = 1e-5

@@ -14,8 +14,8 @@ from torch.nn import functional as F
 
 from fre_lightning.collective import add_up, from_first, tensors_from_first
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.memory import release
 from fre_lightning.reducers.axes import choose_rank, is_share, limited_rank, principal_axes
+from fre_lightning.reducers.memory import release
 
 BLOCK = 256
 """Directions per pass. Fewer take more passes, more are less accurate."""

@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers.axes import add_product, limited_rank, principal_axes
+from fre_lightning.reducers.axes import limited_rank, principal_axes
+from fre_lightning.reducers.products import add_product
 
 
 class Moments(NamedTuple):

@@ -9,7 +9,8 @@ from torch import Tensor
 
 from fre_lightning.collective import add_up, share, tensors_from_first
 from fre_lightning.features.matrix import FeatureMatrix
-from fre_lightning.reducers.axes import add_product, leading_axes, principal_axes
+from fre_lightning.reducers.axes import leading_axes, principal_axes
+from fre_lightning.reducers.products import add_product
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import sys
 import pytest
 
 PROGRAM = """
-from fre_lightning.memory import release
+from fre_lightning.reducers.memory import release
 import torch
 
 def resident():
